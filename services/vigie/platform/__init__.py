@@ -1,0 +1,1 @@
+"""What every service stands on: ports, clocks, configuration, the gRPC host. Knows no domain."""

@@ -1,0 +1,1 @@
+"""The gRPC host: interceptors for identity, access record, validation, errors, metrics."""

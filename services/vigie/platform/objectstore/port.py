@@ -1,0 +1,122 @@
+"""What every object store offers, a directory or any S3 with Object Lock.
+
+Guarantees asked of an implementation (held by one contract suite):
+
+- an object is visible whole or not at all, and durable when `put_file` returns;
+- the SHA-256 given is verified against what was stored, by the store or by reading back;
+- putting the same key with the same SHA-256 again succeeds and changes nothing; with another
+  SHA-256 it is refused (objects are immutable);
+- an object under a hold, or whose retention date is not reached, cannot be deleted.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What the store knows of an object.
+
+    Attributes:
+        key: object key, ``/``-separated.
+        size_bytes: length of the content.
+        sha256: digest of the content, lower-case hex.
+        content_type: MIME type with parameters.
+        metadata: attributes given at upload (names as in the ONVIF annex, values US-ASCII).
+        stored_at_us: when the store made it durable, microseconds since the Unix epoch.
+        holds: identifiers of the holds on it.
+        retain_until_us: earliest instant of deletion, or ``None``.
+    """
+
+    key: str
+    size_bytes: int
+    sha256: str
+    content_type: str
+    metadata: Mapping[str, str]
+    stored_at_us: int
+    holds: frozenset[str]
+    retain_until_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """Outcome of a put: ``created`` is false when the same object was there already."""
+
+    info: ObjectInfo
+    created: bool
+
+
+class ObjectStore(Protocol):
+    """The store. Every method may raise VigieError STORE_UNAVAILABLE."""
+
+    async def put_file(
+        self,
+        key: str,
+        path: Path,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+    ) -> PutResult:
+        """Store the content of a file; durable and verified when this returns.
+
+        Raises:
+            VigieError: STORE_CHECKSUM_MISMATCH, OBJECT_EXISTS (other content), KEY_INVALID.
+        """
+        ...
+
+    async def put_bytes(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+    ) -> PutResult:
+        """The same for small content in memory."""
+        ...
+
+    def read(
+        self, key: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 1 << 18
+    ) -> AsyncIterator[bytes]:
+        """Stream a range of an object.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND, RANGE_INVALID.
+        """
+        ...
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        """What the store knows of ``key``, or ``None``."""
+        ...
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """All objects whose key begins with ``prefix``, in byte order of their keys."""
+        ...
+
+    async def delete(self, key: str) -> bool:
+        """Remove for good; false when it was not there.
+
+        Raises:
+            VigieError: OBJECT_HELD, OBJECT_RETAINED.
+        """
+        ...
+
+    async def place_hold(self, key: str, hold_id: str) -> None:
+        """Put a hold on an object (idempotent)."""
+        ...
+
+    async def release_hold(self, key: str, hold_id: str) -> None:
+        """Take one hold off (idempotent)."""
+        ...
+
+    async def set_retention(self, key: str, retain_until_us: int) -> None:
+        """Refuse deletion until then; may be extended, never shortened (RETENTION_SHORTENED)."""
+        ...
+
+    async def check(self) -> None:
+        """Raise when the store cannot be written and read now."""
+        ...

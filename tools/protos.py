@@ -117,11 +117,10 @@ def settle(out: Path, target: Path) -> None:
     home = VALIDATE_PACKAGE.replace(".", "/")
     for file in sorted(out.rglob("*.py*")):
         relative = str(file.relative_to(out))
-        if relative.endswith("_grpc.py") or relative.endswith("_grpc.pyi"):
-            if "Servicer" not in file.read_text(encoding="utf-8"):
-                continue  # a file without services
-        destination = target / (relative.replace("buf/validate", home))
         text = file.read_text(encoding="utf-8")
+        if relative.endswith(("_grpc.py", "_grpc.pyi")) and "Servicer" not in text:
+            continue  # a file without services
+        destination = target / (relative.replace("buf/validate", home))
         text = re.sub(r"\bfrom buf\.validate\b", f"from {VALIDATE_PACKAGE}", text)
         text = re.sub(r"\bbuf\.validate\.validate_pb2\b", f"{VALIDATE_PACKAGE}.validate_pb2", text)
         text = re.sub(r"^import buf\b", f"import {VALIDATE_PACKAGE}", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The database port: SQLAlchemy Core (async), one prefix of tables a context, Alembic migrations."""
+"""The database port: SQLAlchemy Core (async); one prefix of tables and Alembic branch a context."""
 
 from vigie.platform.database.port import Database
 

@@ -1,0 +1,1 @@
+"""Ingest: sessions to cameras, runs, segments in the spool, upload, live fan-out."""

@@ -1,0 +1,65 @@
+# Every target creates the virtual environment when it is missing or older than the pins.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test coverage lint format types protos protos-check docs docs-check bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "==> virtual environment in $(VENV) (Python >= 3.11), pinned packages with hashes"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Vigie needs Python 3.11 to 3.13; this is %d.%d (set PYTHON=…)" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --require-hashes -r constraints.txt | grep -vE '^(Requirement already|Using cached)' || true
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e .
+	@touch $@
+	@echo "==> ready: $$($(BIN)/vigie version)"
+
+install: $(STAMP) ## Create the virtual environment and install everything, pinned
+
+demo: $(STAMP) ## Run the main job with simulated cameras: record, list, play, prove (about 2 minutes)
+	@$(BIN)/python -m vigie demo
+
+test: $(STAMP) ## Unit, integration and end-to-end tests, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff, buf lint, import walls
+	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "==> buf lint"; mkdir -p build && $(BIN)/python tools/protos.py image build/vigie.binpb && $(BIN)/buf lint build/vigie.binpb --config buf.yaml
+	@echo "==> import walls"; $(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/test_walls.py
+
+format: $(STAMP) ## Let ruff format and mend what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+types: $(STAMP) ## Strict type checking of everything that is ours
+	@echo "==> mypy --strict"; $(BIN)/mypy services/vigie tools
+
+protos: $(STAMP) ## Regenerate the stubs from protos/
+	@$(BIN)/python tools/protos.py generate
+
+protos-check: $(STAMP) ## Fail when stubs differ from protos/, or when a contract breaks its users
+	@$(BIN)/python tools/protos.py check
+	@$(BIN)/python tools/breaking.py
+
+docs: $(STAMP) ## Regenerate docs/reference from protos, configuration, CLI, metrics, reasons
+	@$(BIN)/python tools/reference.py generate
+
+docs-check: $(STAMP) ## Fail when docs/reference is not what the code says
+	@$(BIN)/python tools/reference.py check
+
+bench: $(STAMP) ## Measure reception, timeline and storage; prints figures and ratios
+	@for bench in tests/bench/bench_*.py; do echo "==> $$bench"; $(BIN)/python $$bench || exit 1; done
+
+lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade --quiet -o constraints.txt
+	@echo "constraints.txt refreshed: $$(grep -c '==' constraints.txt) packages"
+
+clean: ## Remove what builds and demos left behind
+	@rm -rf build dist demo-data htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -48,6 +48,21 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """What is known of a source once it plays.
+
+    Attributes:
+        server: what the other side calls itself (RTSP ``Server``, a demuxer's name); may be empty.
+        transport: e.g. ``rtsp/tcp``, ``rtsps/tcp``, ``libav/udp``.
+        has_audio: whether the source offers sound (it is never set up nor recorded).
+    """
+
+    server: str
+    transport: str
+    has_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CodecParameters:
     """The decoder configuration of a run; a change of any byte starts a new run.
 
@@ -133,8 +148,8 @@ class SessionSink(Protocol):
     session goes on (what follows starts with a key frame); ``ended`` once, last.
     """
 
-    def connected(self, description: str) -> None:
-        """The session plays; ``description`` says with what, e.g. the server's name."""
+    def connected(self, info: ConnectionInfo) -> None:
+        """The session plays."""
         ...
 
     def parameters(self, parameters: CodecParameters) -> None:
@@ -142,7 +157,11 @@ class SessionSink(Protocol):
         ...
 
     def frames(self, frames: LiveFrames) -> None:
-        """Frames of this tick, called only while `wants_frames` is true."""
+        """Frames of this tick, called only while `wants_frames` is true.
+
+        When `wants_frames` has just become true, the first call brings the group under way from
+        its key frame on, so that a viewer need not wait for the next one.
+        """
         ...
 
     def group(self, group: FrameGroup) -> None:

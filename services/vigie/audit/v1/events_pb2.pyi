@@ -101,6 +101,7 @@ class AccessRecord(_message.Message):
     DELIVERED_MESSAGES_FIELD_NUMBER: _builtins.int
     END_STATUS_FIELD_NUMBER: _builtins.int
     DELIVERED_UNTIL_US_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     record: _builtins.str
     """Identifier of the record: UUIDv7."""
     request_id: _builtins.str
@@ -141,6 +142,10 @@ class AccessRecord(_message.Message):
     """Closing records: gRPC status code name the stream ended with."""
     delivered_until_us: _builtins.int
     """Closing records: end of the footage really delivered, microseconds since the Unix epoch."""
+    suppressed_attempts: _builtins.int
+    """Attempts without a valid token from this peer that were answered but not recorded one by one
+    since its record before (the log cannot be flooded by strangers); 0: none.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When the product decided."""
@@ -184,10 +189,11 @@ class AccessRecord(_message.Message):
         delivered_messages: _builtins.int = ...,
         end_status: _builtins.str = ...,
         delivered_until_us: _builtins.int = ...,
+        suppressed_attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "case_reference", b"case_reference", "decision", b"decision", "decision_reason", b"decision_reason", "delivered_bytes", b"delivered_bytes", "delivered_messages", b"delivered_messages", "delivered_until_us", b"delivered_until_us", "display_name", b"display_name", "end_status", b"end_status", "kind", b"kind", "method", b"method", "objects", b"objects", "peer", b"peer", "permission", b"permission", "phase", b"phase", "purpose", b"purpose", "record", b"record", "request_id", b"request_id", "roles", b"roles", "subject", b"subject", "time", b"time", "window_end_us", b"window_end_us", "window_start_us", b"window_start_us", "zones", b"zones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "case_reference", b"case_reference", "decision", b"decision", "decision_reason", b"decision_reason", "delivered_bytes", b"delivered_bytes", "delivered_messages", b"delivered_messages", "delivered_until_us", b"delivered_until_us", "display_name", b"display_name", "end_status", b"end_status", "kind", b"kind", "method", b"method", "objects", b"objects", "peer", b"peer", "permission", b"permission", "phase", b"phase", "purpose", b"purpose", "record", b"record", "request_id", b"request_id", "roles", b"roles", "subject", b"subject", "suppressed_attempts", b"suppressed_attempts", "time", b"time", "window_end_us", b"window_end_us", "window_start_us", b"window_start_us", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""The access context: who may do what."""

@@ -1,0 +1,1 @@
+"""The audit context: every access on record, searchable."""

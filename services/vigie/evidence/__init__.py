@@ -1,0 +1,1 @@
+"""Evidence: requests, approvals, packages that verify offline, custody."""

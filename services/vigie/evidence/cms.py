@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -133,7 +133,7 @@ def _read(signature: bytes) -> _SignedData:
     outer = asn1.decode_der(_ContentInfo, signature)
     if outer.content_type != _SIGNED_DATA:
         raise ValueError("content type is not SignedData")
-    signed = outer.content.parse(_SignedData)
+    signed: _SignedData = outer.content.parse(_SignedData)
     if signed.encapsulated.content_type != _DATA or signed.encapsulated.content is not None:
         raise ValueError("the signature is not detached over plain data")
     if len(signed.signers.as_list()) != 1:
@@ -183,8 +183,8 @@ def _check_signature(signer: _SignerInfo, certificate: x509.Certificate) -> None
     signed = asn1.encode_der(signer.signed_attributes)
     if signed[0] != _SET_OF_TAG:
         raise RejectedError("SIGNATURE_MALFORMED", "signed attributes cannot be encoded")
-    key = certificate.public_key()
     try:
+        key = certificate.public_key()
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signer.signature, signed, ec.ECDSA(hashes.SHA256()))
         elif isinstance(key, rsa.RSAPublicKey):
@@ -195,3 +195,5 @@ def _check_signature(signer: _SignerInfo, certificate: x509.Certificate) -> None
         raise RejectedError(
             "SIGNATURE_INVALID", "the signature does not fit its content"
         ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RejectedError("SIGNATURE_MALFORMED", f"the signer's key: {error}") from error

@@ -47,13 +47,14 @@ def test_other_content_is_refused() -> None:
 
 
 def test_a_signature_by_another_key_under_the_same_name_is_refused() -> None:
-    other = ec.generate_private_key(ec.SECP256R1())
-    forged = sign_detached(CONTENT, other, certificate(other))
-    own = certificate(KEYS["ec"]).public_bytes(serialization.Encoding.DER)
-    theirs = certificate(other).public_bytes(serialization.Encoding.DER)
-    if len(own) == len(theirs):
-        with pytest.raises(RejectedError, match="SIGNATURE_INVALID"):
-            verify_detached(forged.replace(theirs, own), CONTENT)
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    theirs, own = certificate(other), certificate(KEYS["rsa"])
+    encoded = [each.public_bytes(serialization.Encoding.DER) for each in (theirs, own)]
+    assert len(encoded[0]) == len(encoded[1])
+    forged = sign_detached(CONTENT, other, theirs).replace(*encoded)
+    assert encoded[1] in forged
+    with pytest.raises(RejectedError, match="SIGNATURE_INVALID"):
+        verify_detached(forged, CONTENT)
 
 
 @settings(max_examples=400, deadline=None)

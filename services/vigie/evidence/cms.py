@@ -120,10 +120,10 @@ def verify_detached(signature: bytes, content: bytes) -> Signature:
             x509.load_der_x509_certificate(_element(tlv))
             for tlv in (signed.certificates.as_list() if signed.certificates else [])
         ]
-    except (ValueError, TypeError) as error:
+        signer = signed.signers.as_list()[0]
+        certificate = _certificate_of(signer, certificates)
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise RejectedError("SIGNATURE_MALFORMED", f"not a CMS signature: {error}") from error
-    signer = signed.signers.as_list()[0]
-    certificate = _certificate_of(signer, certificates)
     _check_attributes(signer, content)
     _check_signature(signer, certificate)
     return Signature(certificate)

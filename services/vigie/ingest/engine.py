@@ -114,8 +114,11 @@ class LiveFrames:
         data: frames as in `FrameGroup.data` (a copy; safe to keep).
         sizes: bytes of each frame.
         presentation_ticks: presentation time of each frame.
-        key_frame: whether the first frame of ``data`` is a key frame that begins a group.
+        key_frame: whether the first frame of ``data`` is a key frame that begins a group; frames
+            of two groups never share one call.
         arrival_us: wall-clock time of the tick.
+        parameters: what these frames are coded with (the same object while it does not change;
+            live frames run ahead of ``SessionSink.parameters``, which goes with the groups).
     """
 
     data: bytes
@@ -123,6 +126,7 @@ class LiveFrames:
     presentation_ticks: Sequence[int]
     key_frame: bool
     arrival_us: int
+    parameters: CodecParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,7 @@ class SessionSink(Protocol):
 
     @property
     def wants_frames(self) -> bool:
-        """Whether somebody watches live now (the engine then shortens its tick)."""
+        """Whether somebody watches live now (the engine then shortens its tick); read each tick."""
         ...
 
 

@@ -24,7 +24,7 @@ class MediaError(Exception):
         self.message: Final = message
 
 
-class MalformedMedia(MediaError):
+class MalformedMedia(MediaError):  # noqa: N818 - reads as what it is: malformed media
     """Bytes that break the format: where (``path`` of boxes or fields, byte ``offset``) and why."""
 
     def __init__(
@@ -35,7 +35,7 @@ class MalformedMedia(MediaError):
         self.path: Final = path
 
 
-class UnsupportedMedia(MediaError):
+class UnsupportedMedia(MediaError):  # noqa: N818 - reads as what it is: unsupported media
     """Well-formed, but of a kind this package does not handle; the message names it."""
 
     def __init__(self, message: str) -> None:

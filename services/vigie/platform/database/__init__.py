@@ -1,5 +1,24 @@
-"""The database port: SQLAlchemy Core (async); one prefix of tables and Alembic branch a context."""
+"""The database port and its embedded implementation."""
 
+from vigie.platform.database.embedded import EmbeddedDatabase, open_database
+from vigie.platform.database.migrations import (
+    MigrationOutcome,
+    MigrationSet,
+    migrate,
+    schema_differences,
+)
 from vigie.platform.database.port import Database
+from vigie.platform.database.statements import in_chunks, insert_if_absent, upsert
 
-__all__ = ["Database"]
+__all__ = [
+    "Database",
+    "EmbeddedDatabase",
+    "MigrationOutcome",
+    "MigrationSet",
+    "in_chunks",
+    "insert_if_absent",
+    "migrate",
+    "open_database",
+    "schema_differences",
+    "upsert",
+]

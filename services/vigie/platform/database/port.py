@@ -1,5 +1,6 @@
 """The database as contexts see it: transactions and readings on SQLAlchemy Core (async)."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -22,6 +23,17 @@ class Database(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A consistent read-only view; never waits for writers."""
+        ...
+
+    def on_commit(self, connection: AsyncConnection, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, in the event loop, after the open transaction has committed.
+
+        It is not called when the transaction rolls back. It must not raise and must not wait:
+        use it to wake readers, never for effects that may not be lost.
+
+        Raises:
+            RuntimeError: ``connection`` is not inside `transaction`.
+        """
         ...
 
     async def close(self) -> None:

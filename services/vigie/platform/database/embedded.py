@@ -1,0 +1,217 @@
+"""The embedded database: one SQLite file in WAL mode, one writer at a time.
+
+Settings and why:
+
+- ``journal_mode=WAL``: readers see a snapshot and never wait for the writer.
+- ``synchronous=FULL``: a commit that returned survives the loss of power (in WAL mode NORMAL
+  would not promise that).
+- ``BEGIN IMMEDIATE`` for writers: the write lock is taken at the start, so that a transaction
+  never fails half-way because another one wrote in between.
+- one asyncio lock in front of the writer: waiting happens in order in the event loop, and not in
+  SQLite's busy handler, which is unfair.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from vigie.platform.database.errors import as_unavailable
+from vigie.platform.database.lock import DataDirectoryLock
+from vigie.platform.errors import VigieError
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.reasons import DATABASE_UNAVAILABLE
+
+FAULT_POINTS: Final = (
+    "database.transaction.begun",
+    "database.transaction.committing",
+    "database.transaction.committed",
+)
+"""Steps of a transaction at which tests strike. A failure at ``committed`` is a commit whose
+result the caller does not learn."""
+
+_BUSY_TIMEOUT_MS: Final = 5000
+_READERS: Final = 8
+
+
+class EmbeddedDatabase:
+    """See `vigie.platform.database.port.Database`. Make one with `open_database`."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock: DataDirectoryLock | None = None,
+        faults: FaultPoints = NO_FAULTS,
+    ) -> None:
+        self._path = path
+        self._lock = lock
+        self._faults = faults
+        self._writer = _engine(path, begin="BEGIN IMMEDIATE", query_only=False, connections=1)
+        self._readers = _engine(path, begin="BEGIN", query_only=True, connections=_READERS)
+        self._turn = asyncio.Lock()
+        self._owner: asyncio.Task[Any] | None = None
+        self._connection: AsyncConnection | None = None
+        self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._path
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.transaction`.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE (disk full, I/O error, file locked by others).
+            RuntimeError: this task is inside a transaction already (it would wait for itself).
+        """
+        if self.in_transaction():
+            raise RuntimeError("a task cannot open a transaction inside its own transaction")
+        async with self._turn:
+            self._owner = asyncio.current_task()
+            self._callbacks = []
+            try:
+                async with self._writer.connect() as connection:
+                    await connection.begin()
+                    self._connection = connection
+                    self._reach("database.transaction.begun")
+                    yield connection
+                    self._reach("database.transaction.committing")
+                    await _finish(self._commit(connection))
+                    self._reach("database.transaction.committed")
+            except Exception as error:
+                if (unavailable := as_unavailable(error)) is not None:
+                    raise unavailable from error
+                raise
+            finally:
+                self._owner = None
+                self._connection = None
+                self._callbacks = []
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.reading`: the snapshot is taken at the first statement.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE.
+        """
+        try:
+            async with self._readers.connect() as connection:
+                await connection.begin()
+                yield connection
+        except Exception as error:
+            if (unavailable := as_unavailable(error)) is not None:
+                raise unavailable from error
+            raise
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        await connection.commit()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def _reach(self, name: str) -> None:
+        try:
+            self._faults.reach(name)
+        except OSError as error:
+            raise VigieError(DATABASE_UNAVAILABLE, f"the database cannot be used: {error}") from (
+                error
+            )
+
+    def in_transaction(self) -> bool:
+        """Whether the current task is inside `transaction`."""
+        return self._owner is not None and self._owner is asyncio.current_task()
+
+    def on_commit(self, connection: AsyncConnection, callback: Callable[[], None]) -> None:
+        """See `Database.on_commit`."""
+        if connection is not self._connection:
+            raise RuntimeError("on_commit needs the connection of the open transaction")
+        self._callbacks.append(callback)
+
+    async def close(self) -> None:
+        """Wait for the writer's transaction, close every connection, give the lock back."""
+        async with self._turn:
+            await self._readers.dispose()
+            await self._writer.dispose()
+            if self._lock is not None:
+                self._lock.release()
+
+
+async def open_database(path: Path, *, faults: FaultPoints = NO_FAULTS) -> EmbeddedDatabase:
+    """Open (or create) the SQLite file at ``path``; its directory is locked for this process.
+
+    Raises:
+        VigieError: DATA_DIRECTORY_IN_USE; DATABASE_UNAVAILABLE when the file cannot be used.
+    """
+    try:
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise VigieError(
+            DATABASE_UNAVAILABLE, f"cannot make {path.parent}: {error.strerror}"
+        ) from error
+    lock = DataDirectoryLock(path.parent)
+    lock.acquire()
+    database = EmbeddedDatabase(path, lock=lock, faults=faults)
+    try:
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def _engine(path: Path, *, begin: str, query_only: bool, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        # The driver's own transaction handling is off: it would begin late and not IMMEDIATE.
+        connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT_MS / 1000},
+        pool_size=connections,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _configure(driver_connection: Any, _record: Any) -> None:
+        cursor = driver_connection.cursor()
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+            cursor.execute("PRAGMA cache_size=-16384")
+            if query_only:
+                cursor.execute("PRAGMA query_only=ON")
+        finally:
+            cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+async def _finish(step: Coroutine[Any, Any, None]) -> None:
+    """Await ``step`` to its end even when this task is cancelled meanwhile.
+
+    A commit must not be abandoned half-way: its callbacks would be lost though it took effect.
+    """
+    task = asyncio.ensure_future(step)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.done():
+                break
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

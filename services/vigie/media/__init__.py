@@ -12,7 +12,7 @@ Units: ``timestamp`` is a presentation time in 90 kHz ticks, unwrapped to 64 bit
 **Receive** (``depacketize``, ``gop``, ``rtcp``)::
 
     codec = VideoCodec.H264                                # codec.VideoCodec, or .H265
-    sets = parameter_sets_from_fmtp(codec, {"sprop-parameter-sets": "..."})     # or None
+    sets = parameters.parameter_sets_from_fmtp(codec, {"sprop-parameter-sets": "..."})  # or None
     reader = make_depacketizer(codec, payload_type=96, parameters=sets, limits=Limits())
     position = reader.push_interleaved(buffer, start, end, channel, arrival_us)
         # consumes whole "$"-framed packets of `channel` in buffer[start:end]; stops at a partial
@@ -38,22 +38,25 @@ was cut at its last whole access unit; what follows starts at a key frame, in a 
 ``build_receiver_report(...)``, ``build_sender_report(...)`` -> bytes (compound, with CNAME).
 ``rtp``: ``parse_header(buffer, offset, length) -> RtpHeader``, ``Unwrapper(bits)``.
 
-**Codecs** (``codec``, ``h264``, ``h265``): ``ParameterSets(codec, vps, sps, pps)`` (equal when
+**Codecs** (``codec``, ``parameters``, ``h264``, ``h265``): ``ParameterSets(codec, vps, sps, pps)`` (equal when
 the bytes are), ``.configuration -> CodecConfiguration(codec, sample_entry b"avc1"/b"hvc1",
 record (avcC/hvcC payload), codec_string, width, height, profile, level, frame_duration | None,
 reorder_frames, pixel_aspect, fields)``.
 
 **Time** (``timing``): ``RunTimeline().append(gop) -> TimedGop(base_decode_time, table)`` for the
 GOPs of one run; ``SampleTable(durations, sizes, composition_offsets, sync)``. Decode times are
-the presentation times of the GOP in ascending order (so composition offsets may be negative,
-trun version 1); sums are exact, the next GOP's base is this one's base plus its duration.
+the presentation times of the GOP in ascending order; sums are exact, the next GOP's base is this
+one's base plus its duration. ``timeline.presentation_delay`` (fixed by the first GOP, 0 without
+B-frames) goes into the header of every segment of the run; time of a sample in its run = decode
+time + composition offset - presentation delay.
 
 **Write** (``bmff.header``, ``bmff.fragment``, ``bmff.randomaccess``)::
 
-    build_header(configuration, *, bitrate=None, protection=None) -> bytes        # ftyp + moov
-    build_fragment(timed.table, sequence_number, base_decode_time, wall_us=None) -> bytes
+    build_header(configuration, *, presentation_delay=0, bitrate=None, protection=None) -> bytes
+        # ftyp + moov; presentation_delay=timeline.presentation_delay
+    build_fragment(timed.table, sequence_number, timed.base_decode_time, wall_us=None) -> bytes
         # prft + moof + header of mdat: write it and gop.data with one vectored write
-    RandomAccessTable(): .append(presentation_time, moof_offset); .mfra(); .seek_table()
+    RandomAccessTable(): .append(timed.key_time, moof_offset); .mfra(); .seek_table()
     content_type(configuration) -> 'video/mp4; codecs="avc1.64001f"'
 
 **Read** (``bmff.reader``): each function is a generator of ``ReadRequest(offset, length)`` that

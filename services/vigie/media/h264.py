@@ -165,15 +165,7 @@ def _read_dimensions(reader: BitReader, chroma_format: int) -> tuple[int, int, b
 
 def _read_vui(reader: BitReader) -> tuple[tuple[int, int], Fraction | None, int | None]:
     aspect = read_pixel_aspect(reader)
-    if reader.flag():  # overscan_info_present_flag
-        reader.skip(1)
-    if reader.flag():  # video_signal_type_present_flag
-        reader.skip(4)
-        if reader.flag():
-            reader.skip(24)
-    if reader.flag():  # chroma_loc_info_present_flag
-        reader.unsigned()
-        reader.unsigned()
+    skip_signal_type(reader)
     duration: Fraction | None = None
     if reader.flag():  # timing_info_present_flag
         units, scale = reader.bits(32), reader.bits(32)
@@ -205,6 +197,19 @@ def read_pixel_aspect(reader: BitReader) -> tuple[int, int]:
         width, height = reader.bits(16), reader.bits(16)
         return (width, height) if width and height else (1, 1)
     return PIXEL_ASPECTS[kind] if kind < len(PIXEL_ASPECTS) else (1, 1)
+
+
+def skip_signal_type(reader: BitReader) -> None:
+    """Pass over what follows the aspect ratio in a VUI, the same in both codecs."""
+    if reader.flag():  # overscan_info_present_flag
+        reader.skip(1)
+    if reader.flag():  # video_signal_type_present_flag
+        reader.skip(4)
+        if reader.flag():
+            reader.skip(24)
+    if reader.flag():  # chroma_loc_info_present_flag
+        reader.unsigned()
+        reader.unsigned()
 
 
 def _skip_hrd(reader: BitReader) -> None:

@@ -14,7 +14,7 @@ from vigie.media.codec import (
     chroma_crop_units,
 )
 from vigie.media.errors import MalformedMedia, MediaReason
-from vigie.media.h264 import read_pixel_aspect
+from vigie.media.h264 import read_pixel_aspect, skip_signal_type
 
 # NAL unit types (table 7-1).
 RASL_N: Final = 8
@@ -183,15 +183,7 @@ def _skip_reference_set(reader: BitReader, index: int, previous: int) -> int:
 
 def _read_vui(reader: BitReader) -> tuple[tuple[int, int], Fraction | None, bool]:
     aspect = read_pixel_aspect(reader)
-    if reader.flag():  # overscan_info_present_flag
-        reader.skip(1)
-    if reader.flag():  # video_signal_type_present_flag
-        reader.skip(4)
-        if reader.flag():
-            reader.skip(24)
-    if reader.flag():  # chroma_loc_info_present_flag
-        reader.unsigned()
-        reader.unsigned()
+    skip_signal_type(reader)
     reader.skip(1)  # neutral_chroma_indication_flag
     fields = reader.flag()  # field_seq_flag: each access unit is one field
     reader.skip(1)

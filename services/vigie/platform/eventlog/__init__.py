@@ -1,5 +1,6 @@
-"""The event-log port: durable, keyed topics with consumer groups."""
+"""The event-log port, durable keyed topics with consumer groups, and its embedded form."""
 
+from vigie.platform.eventlog.embedded import EmbeddedEventLog, open_event_log
 from vigie.platform.eventlog.port import (
     Event,
     EventLog,
@@ -9,4 +10,13 @@ from vigie.platform.eventlog.port import (
     TopicSpec,
 )
 
-__all__ = ["Event", "EventLog", "Position", "StoredEvent", "Subscription", "TopicSpec"]
+__all__ = [
+    "EmbeddedEventLog",
+    "Event",
+    "EventLog",
+    "Position",
+    "StoredEvent",
+    "Subscription",
+    "TopicSpec",
+    "open_event_log",
+]

@@ -1,0 +1,96 @@
+"""Keeping the embedded log small: compaction and expiry, a piece at a time."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from vigie.platform.database.port import Database
+from vigie.platform.eventlog.tables import EVENT, POSITION, TOPIC
+
+PIECE: Final = 2000
+"""Rows removed in one transaction, so that appends never wait long for the writer."""
+
+TOMBSTONE_LIFE_US: Final = 24 * 3600 * 1_000_000
+"""How long a tombstone stays after it was appended, so that readers that keep up see it."""
+
+_DAY_US: Final = 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReport:
+    """How many events went.
+
+    Attributes:
+        superseded: older events of a key in compacted topics.
+        tombstones: removals whose time has passed, in compacted topics.
+        expired: events past the retention of their topic.
+    """
+
+    superseded: int = 0
+    tombstones: int = 0
+    expired: int = 0
+
+
+async def maintain(database: Database, now_us: int) -> MaintenanceReport:
+    """Compact and expire every topic once.
+
+    A tombstone goes when it is old enough *and* every group on the topic has committed past it.
+    Expiry goes by the time of the append, never by what is said in the event.
+    """
+    async with database.reading() as connection:
+        rows = (await connection.execute(sa.select(TOPIC))).all()
+    superseded = tombstones = expired = 0
+    for row in rows:
+        if row.compacted:
+            superseded += await _remove(database, _superseded(row.topic))
+            tombstones += await _remove(database, _tombstones(row.topic, row.name, now_us))
+        else:
+            limit_us = now_us - row.retention_days * _DAY_US
+            expired += await _remove(database, _expired(row.topic, limit_us))
+    return MaintenanceReport(superseded, tombstones, expired)
+
+
+def _superseded(topic: int) -> sa.Select[tuple[int, int]]:
+    newer = EVENT.alias("newer")
+    return sa.select(EVENT.c.topic, EVENT.c.offset).where(
+        EVENT.c.topic == topic,
+        sa.exists().where(
+            newer.c.topic == EVENT.c.topic,
+            newer.c.key == EVENT.c.key,
+            newer.c.offset > EVENT.c.offset,
+        ),
+    )
+
+
+def _tombstones(topic: int, name: str, now_us: int) -> sa.Select[tuple[int, int]]:
+    behind = sa.exists().where(POSITION.c.topic == name, POSITION.c.offset < EVENT.c.offset)
+    return sa.select(EVENT.c.topic, EVENT.c.offset).where(
+        EVENT.c.topic == topic,
+        EVENT.c.value.is_(None),
+        EVENT.c.appended_us <= now_us - TOMBSTONE_LIFE_US,
+        ~behind,
+    )
+
+
+def _expired(topic: int, limit_us: int) -> sa.Select[tuple[int, int]]:
+    return sa.select(EVENT.c.topic, EVENT.c.offset).where(
+        EVENT.c.topic == topic, EVENT.c.appended_us < limit_us
+    )
+
+
+async def _remove(database: Database, chosen: sa.Select[tuple[int, int]]) -> int:
+    removed = 0
+    while True:
+        piece = chosen.limit(PIECE).subquery()
+        async with database.transaction() as connection:
+            result = await connection.execute(
+                sa.delete(EVENT).where(
+                    sa.tuple_(EVENT.c.topic, EVENT.c.offset).in_(
+                        sa.select(piece.c.topic, piece.c.offset)
+                    )
+                )
+            )
+        removed += result.rowcount
+        if result.rowcount < PIECE:
+            return removed

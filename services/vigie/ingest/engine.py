@@ -24,6 +24,8 @@ class EndCause(StrEnum):
     PACKETS_LOST = "PACKETS_LOST"
     STREAM_UNSUPPORTED = "STREAM_UNSUPPORTED"
     CLOCK_JUMP = "CLOCK_JUMP"
+    INGEST_DOWN = "INGEST_DOWN"
+    """An error of ours ended the session; the log has its trace."""
     STOPPED = "STOPPED"
     """Asked for by `Session.close`; not a fault."""
 

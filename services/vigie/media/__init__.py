@@ -38,8 +38,8 @@ was cut at its last whole access unit; what follows starts at a key frame, in a 
 ``build_receiver_report(...)``, ``build_sender_report(...)`` -> bytes (compound, with CNAME).
 ``rtp``: ``parse_header(buffer, offset, length) -> RtpHeader``, ``Unwrapper(bits)``.
 
-**Codecs** (``codec``, ``parameters``, ``h264``, ``h265``): ``ParameterSets(codec, vps, sps, pps)`` (equal when
-the bytes are), ``.configuration -> CodecConfiguration(codec, sample_entry b"avc1"/b"hvc1",
+**Codecs** (``codec``, ``parameters``, ``h264``, ``h265``): ``ParameterSets(codec, vps, sps,
+pps)`` (equal when the bytes are), ``.configuration -> CodecConfiguration(codec, sample_entry,
 record (avcC/hvcC payload), codec_string, width, height, profile, level, frame_duration | None,
 reorder_frames, pixel_aspect, fields)``.
 
@@ -69,14 +69,17 @@ is sent the bytes asked for, so that the same parser reads memory, files and obj
     mfra_steps(size) -> list[RandomAccessEntry] (empty when there is none)
     read_header(data), read_fragments(data), read_mfra(data): the same for bytes in memory
 
-**Clips and packages** (``bmff.clip``, ``bmff.package``): plans without I/O. ``source`` is
-whatever the caller names an object by::
+**Clips and packages** (``bmff.plan``, ``bmff.clip``, ``bmff.package``): plans without I/O.
+``source`` is whatever the caller names an object by (a key, a row)::
 
-    plan_clips(segments: Sequence[ClipSegment], from_us, to_us) -> list[MediaPlan]
-    plan_package(segments: Sequence[PackageSegment]) -> MediaPlan           # one run, verbatim
-    MediaPlan(content_type, size_bytes, parts, start_us, end_us, gaps);
-    MediaPart(head: bytes, source, offset, length): send head, then source[offset:offset+length]
+    PlannedSegment(source, header, fragments, start_us, duration_us)    # the index's two clocks
+    plan_clips(segments, from_us, to_us) -> list[MediaPlan]   # one, or one a codec and picture size
+    plan_package(segments) -> MediaPlan                     # segments of one run, fragments verbatim
+    MediaPlan(content_type, size_bytes, parts, tail, start_us, end_us, duration_ticks, gaps)
+    MediaPart(head: bytes, source, offset, length): send head, then source[offset:offset+length];
+        after the last part send plan.tail
     stream(plan, read_source) -> Iterator[bytes];  read_source(source, offset, length) -> bytes
+    WallMapping(start_us, duration_us, media_start, media_duration): .wall_us(t), .media_time(us)
 
 **Compare and decode** (``annexb``): ``to_annexb(data, parameters=None) -> bytes``,
 ``split(data) -> Iterator[memoryview]``, ``nal_units(annexb) -> list[bytes]``.

@@ -85,7 +85,7 @@ def build_movie(
     )  # fmt: skip
     track = box(b"trak", _track_header(configuration, shown),
                 _edit_list(presentation) if presentation else b"",
-                _media(entries, fragments_duration))  # fmt: skip
+                _media(entries))  # fmt: skip
     extends = full_box(b"trex", 0, 0, struct.pack("!5I", TRACK_ID, 1, 0, 0, _NON_SYNC_FLAGS))
     length = full_box(b"mehd", 1, 0, struct.pack("!Q", shown)) if shown else b""
     extra = protection.movie_boxes() if protection else b""
@@ -134,10 +134,10 @@ def _edit_list(presentation: Presentation) -> bytes:
     return box(b"edts", full_box(b"elst", 1, 0, entry))
 
 
-def _media(entries: Sequence[bytes], duration: int) -> bytes:
+def _media(entries: Sequence[bytes]) -> bytes:
     head = full_box(
         b"mdhd", 1, 0,
-        struct.pack("!QQIQHH", 0, 0, MEDIA_TIMESCALE, duration, _UNDETERMINED, 0),
+        struct.pack("!QQIQHH", 0, 0, MEDIA_TIMESCALE, 0, _UNDETERMINED, 0),
     )  # fmt: skip
     handler = full_box(b"hdlr", 0, 0, struct.pack("!I4s12x", 0, b"vide"), b"VideoHandler\0")
     reference = full_box(b"dref", 0, 0, struct.pack("!I", 1), full_box(b"url ", 0, 1))

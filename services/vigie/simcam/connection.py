@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self.last_heard_us = self._monotonic_us()
         self._host.opened(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self.end_session()
         self._transport = None

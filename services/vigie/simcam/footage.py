@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -152,7 +153,10 @@ class FootageCache:
                 _change_level(self._file(plain, plain.key()), temporary, spec)
             else:
                 _encode(spec, temporary)
-            temporary.replace(path)
+            # The first to finish wins: encoders with threads do not repeat themselves to the byte,
+            # and whoever has loaded a file must agree with whoever loads it later.
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
         finally:
             temporary.unlink(missing_ok=True)
         return path
@@ -197,9 +201,11 @@ def _encode(spec: FootageSpec, path: Path) -> None:
         try:
             for frame in draw_frames(scene, spec.frame_count):
                 process.stdin.write(frame)
-            process.stdin.close()
         except BrokenPipeError:
-            process.stdin = None  # ffmpeg ended early; its exit code and messages say why
+            pass  # ffmpeg ended early; its exit code and messages say why
+        finally:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
         if process.wait() != 0:
             messages.seek(0)
             text = messages.read().decode(errors="replace").strip()

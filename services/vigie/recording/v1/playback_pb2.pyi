@@ -205,6 +205,8 @@ class PlayFragment(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    SHOW_START_TIME_FIELD_NUMBER: _builtins.int
+    SHOW_END_TIME_FIELD_NUMBER: _builtins.int
     media_time_ticks: _builtins.int
     """Media time of its first sample in the run (`tfdt`), in ticks."""
     size_bytes: _builtins.int
@@ -223,6 +225,18 @@ class PlayFragment(_message.Message):
     def duration(self) -> _duration_pb2.Duration:
         """Wall-clock duration of the fragment."""
 
+    @_builtins.property
+    def show_start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of the fragment to be shown: later than `start_time` where frames before it are
+        only decoded, because the window or the run that is played begins within the fragment.
+        """
+
+    @_builtins.property
+    def show_end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of what is to be shown, exclusive: earlier than the fragment's end where the window ends
+        or another run takes over.
+        """
+
     def __init__(
         self,
         *,
@@ -233,10 +247,12 @@ class PlayFragment(_message.Message):
         offset: _builtins.int = ...,
         data: _builtins.bytes = ...,
         last: _builtins.bool = ...,
+        show_start_time: _timestamp_pb2.Timestamp | None = ...,
+        show_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "show_end_time", b"show_end_time", "show_start_time", b"show_start_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "duration", b"duration", "last", b"last", "media_time_ticks", b"media_time_ticks", "offset", b"offset", "size_bytes", b"size_bytes", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "duration", b"duration", "last", b"last", "media_time_ticks", b"media_time_ticks", "offset", b"offset", "show_end_time", b"show_end_time", "show_start_time", b"show_start_time", "size_bytes", b"size_bytes", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,8 +34,8 @@ class _HoldApplicationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldA
     HOLD_APPLICATION_PENDING: _HoldApplication.ValueType  # 1
     """Known, not yet on every object of its window."""
     HOLD_APPLICATION_APPLIED: _HoldApplication.ValueType  # 2
-    """On every object of its window that is indexed; objects indexed later get it before they can
-    be seen.
+    """On every object of its window that is indexed. Objects that are indexed later get it at once;
+    until the store has confirmed them the state is PENDING again.
     """
     HOLD_APPLICATION_RELEASED: _HoldApplication.ValueType  # 3
     """Taken off."""
@@ -48,8 +48,8 @@ HOLD_APPLICATION_UNSPECIFIED: HoldApplication.ValueType  # 0
 HOLD_APPLICATION_PENDING: HoldApplication.ValueType  # 1
 """Known, not yet on every object of its window."""
 HOLD_APPLICATION_APPLIED: HoldApplication.ValueType  # 2
-"""On every object of its window that is indexed; objects indexed later get it before they can
-be seen.
+"""On every object of its window that is indexed. Objects that are indexed later get it at once;
+until the store has confirmed them the state is PENDING again.
 """
 HOLD_APPLICATION_RELEASED: HoldApplication.ValueType  # 3
 """Taken off."""

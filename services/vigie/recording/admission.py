@@ -1,0 +1,75 @@
+"""Admits calls that name cameras: which zones they touch, and what is not known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.database import Database
+from vigie.platform.errors import VigieError
+from vigie.platform.grpc.call import Call
+from vigie.recording import reasons
+from vigie.recording.index import reader
+from vigie.recording.timeline.intervals import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What is asked for: cameras, a window, and why."""
+
+    cameras: Sequence[str]
+    window: Interval
+    purpose: str = ""
+    case_reference: str = ""
+
+
+class Admission:
+    """Asks the host to admit a call for footage or facts of cameras.
+
+    The zones are those the cameras stood in during the window: a camera that has been moved takes
+    its old footage out of nobody's responsibility.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def admit(self, call: Call, access: Access) -> None:
+        """Admit a call before its first answer.
+
+        Raises:
+            VigieError: PERMISSION_DENIED, ACCESS_NOT_RECORDED; CAMERA_NOT_FOUND for a caller who
+                holds the permission everywhere.
+        """
+        zones: set[str] = set()
+        unknown: list[str] = []
+        async with self._database.reading() as connection:
+            for camera in access.cameras:
+                if not await reader.camera_known(connection, camera):
+                    unknown.append(camera)
+                zones |= await zones_of(connection, camera, access.window)
+        await call.admit(
+            objects=[f"cameras/{camera}" for camera in access.cameras],
+            # A camera without any zone is seen only by whoever may see all.
+            zones=None if unknown or "" in zones else sorted(zones),
+            window_us=(access.window.start_us, access.window.end_us),
+            purpose=access.purpose,
+            case_reference=access.case_reference,
+        )
+        if unknown:
+            raise VigieError(
+                reasons.CAMERA_NOT_FOUND,
+                f"unknown: {', '.join(unknown[:5])}",
+                field="camera",
+                camera=unknown[0],
+            )
+
+
+async def zones_of(connection: AsyncConnection, camera: str, window: Interval) -> set[str]:
+    """Zones a camera stood in during a window; ``""`` when nothing is known of it.
+
+    Before its first known state a camera counts to the zone of that state.
+    """
+    states = await reader.camera_states(connection, camera, window)
+    if not states:
+        states = await reader.first_state(connection, camera)
+    return {state.zone for state in states} or {""}

@@ -1,0 +1,1 @@
+"""The index: tables, how events change them, how they are read."""

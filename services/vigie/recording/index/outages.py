@@ -1,0 +1,82 @@
+"""Keeps outages in rows of bounded length; an update of an outage replaces its rows."""
+
+from itertools import pairwise
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.ingest.v1 import events_pb2
+from vigie.recording.index.tables import OUTAGES
+from vigie.recording.model import PIECE_LIMIT_US, Cause
+
+
+class OutageInvalidError(ValueError):
+    """An outage that says nothing usable; its event is quarantined."""
+
+
+def pieces(start_us: int, end_us: int) -> list[tuple[int, int]]:
+    """Cut an interval into pieces of at most `PIECE_LIMIT_US`, counted from its start."""
+    cuts = [*range(start_us, end_us, PIECE_LIMIT_US), end_us]
+    return list(pairwise(cuts))
+
+
+async def put_outage(connection: AsyncConnection, camera: str, outage: events_pb2.Outage) -> None:
+    """Write an outage as it is now known; the same event again changes nothing.
+
+    Raises:
+        OutageInvalidError: unknown cause, or an end before the start.
+    """
+    lasting = outage.end_us == 0
+    end_us = outage.known_until_us if lasting else outage.end_us
+    if outage.start_us <= 0 or (not lasting and end_us < outage.start_us):
+        raise OutageInvalidError(f"outage {outage.outage}: from {outage.start_us} to {end_us}")
+    try:
+        cause = Cause(outage.cause)
+    except ValueError as error:
+        raise OutageInvalidError(f"outage {outage.outage}: cause {outage.cause}") from error
+    kept_until_us = await _forget_what_changes(connection, outage, end_us)
+    # An outage that has only just begun is vouched for up to its start: an empty row keeps it,
+    # so that a heartbeat can stretch it.
+    rows = pieces(outage.start_us, end_us) or ([(outage.start_us, outage.start_us)] * lasting)
+    for start, end in rows:
+        if start < kept_until_us:
+            continue
+        await connection.execute(
+            insert(OUTAGES).values(
+                outage=outage.outage,
+                piece_us=start,
+                camera=camera,
+                start_us=start,
+                end_us=end,
+                cause=int(cause),
+                detail=outage.detail,
+                open=int(lasting and end == rows[-1][1]),
+            )
+        )
+
+
+async def _forget_what_changes(
+    connection: AsyncConnection, outage: events_pb2.Outage, end_us: int
+) -> int:
+    """Remove the rows that an update changes; the instant up to which rows were kept.
+
+    Heartbeats stretch the last piece only: an outage of weeks is not written anew each time.
+    """
+    known = (
+        await connection.execute(
+            select(
+                func.min(OUTAGES.c.piece_us),
+                func.max(OUTAGES.c.piece_us),
+                func.min(OUTAGES.c.cause),
+                func.max(OUTAGES.c.cause),
+            ).where(OUTAGES.c.outage == outage.outage)
+        )
+    ).one()
+    first_us, last_us, *causes = known
+    stretched = first_us == outage.start_us and set(causes) == {outage.cause} and last_us < end_us
+    kept_until_us = int(last_us) if stretched else outage.start_us
+    gone = OUTAGES.c.outage == outage.outage
+    if stretched:
+        gone &= OUTAGES.c.piece_us >= kept_until_us
+    await connection.execute(delete(OUTAGES).where(gone))
+    return kept_until_us

@@ -1,0 +1,1 @@
+"""Timeline algebra: pure functions on half-open intervals of microseconds."""

@@ -1,0 +1,186 @@
+"""Events change the index once; spans grow, join and split in place."""
+
+import random
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from recording_support import (
+    DAY,
+    HOUR,
+    RUN_A,
+    RUN_B,
+    SECOND,
+    T0,
+    opened_index,
+    segment,
+)
+from vigie.ingest.v1 import events_pb2 as ingest_pb2
+from vigie.platform.database import EmbeddedDatabase, schema_differences
+from vigie.recording.index import reader, spans, tables, writer
+from vigie.recording.index.convert import EventInvalidError
+from vigie.recording.model import PIECE_LIMIT_US, Cause, Segment
+from vigie.recording.timeline.intervals import Interval
+
+
+async def rows(database: EmbeddedDatabase, table: object) -> list[tuple[object, ...]]:
+    async with database.reading() as connection:
+        return [tuple(row) for row in await connection.execute(select(table))]  # type: ignore[call-overload]
+
+
+async def put(database: EmbeddedDatabase, *segments: Segment) -> None:
+    async with database.transaction() as connection:
+        for item in segments:
+            await writer.put_segment(connection, item)
+
+
+async def span_shape(database: EmbeddedDatabase) -> list[tuple[int, int, int, int]]:
+    async with database.reading() as connection:
+        query = select(tables.SPANS).order_by(tables.SPANS.c.start_us, tables.SPANS.c.run)
+        return [
+            (r.first_number, r.last_number, r.start_us - T0, r.end_us - T0)
+            for r in await connection.execute(query)
+        ]
+
+
+async def test_the_migrated_schema_is_the_declared_one(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        assert await schema_differences(database, tables.MIGRATIONS, tables.METADATA) == []
+
+
+async def test_segments_in_any_order_and_repeated_make_one_span(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        numbers = [*range(12), *range(12)]
+        random.Random(7).shuffle(numbers)
+        for number in numbers:
+            await put(database, segment(number))
+        assert await span_shape(database) == [(0, 11, 0, 360 * SECOND)]
+        assert len(await rows(database, tables.SEGMENTS)) == 12
+
+
+async def test_a_missing_segment_leaves_two_spans(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        await put(database, segment(0), segment(2))
+        assert [shape[:2] for shape in await span_shape(database)] == [(0, 0), (2, 2)]
+        await put(database, segment(1))
+        assert [shape[:2] for shape in await span_shape(database)] == [(0, 2)]
+
+
+async def test_a_run_of_a_day_stays_in_rows_of_bounded_length(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        await put(database, *(segment(n, duration_us=300 * SECOND) for n in range(288)))
+        shapes = await span_shape(database)
+        assert len(shapes) == 4
+        assert all(end - start <= PIECE_LIMIT_US for _, _, start, end in shapes)
+        assert shapes[-1][3] == DAY
+
+
+@pytest.mark.parametrize("removed", [[0], [4], [2], [0, 1], [1, 3], [0, 1, 2, 3, 4]])
+async def test_removal_trims_and_splits_spans(tmp_path: Path, removed: list[int]) -> None:
+    async with opened_index(tmp_path) as database:
+        segments = [segment(n) for n in range(5)]
+        await put(database, *segments)
+        async with database.transaction() as connection:
+            for number in removed:
+                await spans.remove_segment(connection, tables.SPANS, segments[number])
+        covered = {n for a, b, _, _ in await span_shape(database) for n in range(a, b + 1)}
+        assert covered == set(range(5)) - set(removed)
+        for first, last, start, end in await span_shape(database):
+            assert (start, end) == (first * 30 * SECOND, (last + 1) * 30 * SECOND)
+
+
+async def test_another_object_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        await put(database, segment(0))
+        with pytest.raises(writer.ConflictingSegmentError):
+            await put(database, segment(0, sha256="e" * 64))
+
+
+def outage(
+    start: int, end: int, known: int, cause: Cause = Cause.CAMERA_SILENT
+) -> ingest_pb2.Outage:
+    return ingest_pb2.Outage(
+        outage="o1", start_us=start, end_us=end, known_until_us=known, cause=int(cause)
+    )
+
+
+async def apply_outage(database: EmbeddedDatabase, value: ingest_pb2.Outage) -> None:
+    event = ingest_pb2.SegmentEvent(camera="cam-a", outage=value)
+    async with database.transaction() as connection:
+        await writer.apply_segment_event(connection, event)
+
+
+async def read_outages(
+    database: EmbeddedDatabase, start: int, end: int
+) -> list[tuple[int, int, bool]]:
+    async with database.reading() as connection:
+        facts, until = await reader.read_facts(connection, "cam-a", Interval(start, end))
+    assert until == end
+    return [(o.start_us - T0, o.end_us - T0, o.open) for o in facts.outages]
+
+
+async def test_an_outage_is_stretched_closed_and_found_from_anywhere_in_it(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        for hours in (0, 1, 5, 8, 13):
+            await apply_outage(database, outage(T0, 0, T0 + hours * HOUR))
+        pieces = await read_outages(database, T0, T0 + DAY)
+        assert pieces == [
+            (0, 6 * HOUR, False),
+            (6 * HOUR, 12 * HOUR, False),
+            (12 * HOUR, 13 * HOUR, True),
+        ]
+        assert await read_outages(database, T0 + 7 * HOUR, T0 + 8 * HOUR) == pieces[1:2]
+        await apply_outage(database, outage(T0, T0 + 7 * HOUR, 0))
+        closed = [(0, 6 * HOUR, False), (6 * HOUR, 7 * HOUR, False)]
+        assert await read_outages(database, T0, T0 + DAY) == closed
+        before = await rows(database, tables.OUTAGES)
+        await apply_outage(database, outage(T0, T0 + 7 * HOUR, 0))
+        assert await rows(database, tables.OUTAGES) == before
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        outage(T0, T0 - 1, 0),
+        ingest_pb2.Outage(outage="o", start_us=T0, end_us=T0 + 1, cause=0),
+        ingest_pb2.Outage(outage="o", end_us=T0 + 1, cause=3),
+    ],
+)
+async def test_an_impossible_outage_is_refused(tmp_path: Path, value: ingest_pb2.Outage) -> None:
+    async with opened_index(tmp_path) as database:
+        with pytest.raises(EventInvalidError):
+            await apply_outage(database, value)
+
+
+async def test_a_window_with_more_rows_than_fit_is_read_in_exact_steps(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        starts = [T0 + n * 40 * SECOND for n in range(50)]
+        await put(database, *(segment(0, run=f"{s:032x}", start_us=s) for s in starts))
+        window = Interval(T0, T0 + HOUR)
+        async with database.reading() as connection:
+            facts, until = await reader.read_facts(connection, "cam-a", window, row_limit=7)
+            assert until == T0 + 7 * 40 * SECOND
+            assert len(facts.spans) == 7
+            seen = list(facts.spans)
+            while until < window.end_us:
+                step = Interval(until, window.end_us)
+                facts, until = await reader.read_facts(connection, "cam-a", step, row_limit=7)
+                seen += facts.spans
+        assert [s.start_us for s in seen] == starts
+
+
+async def test_overlapping_runs_are_both_indexed(tmp_path: Path) -> None:
+    async with opened_index(tmp_path) as database:
+        await put(database, segment(0, run=RUN_A), segment(0, run=RUN_B, start_us=T0 + SECOND))
+        async with database.reading() as connection:
+            found = await reader.segments_in(connection, "cam-a", Interval(T0, T0 + DAY), limit=9)
+            assert [s.run for s in found] == [RUN_A, RUN_B]
+            page = await reader.segments_in(
+                connection,
+                "cam-a",
+                Interval(T0, T0 + DAY),
+                limit=9,
+                after=(found[0].start_us, found[0].object_key),
+            )
+            assert page == found[1:]

@@ -1,5 +1,12 @@
-"""The object-store port: a bucket of immutable objects with holds and retention."""
+"""The object-store port, a bucket of immutable objects with holds, and its directory form."""
 
+from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.platform.objectstore.port import ObjectInfo, ObjectStore, PutResult
 
-__all__ = ["ObjectInfo", "ObjectStore", "PutResult"]
+__all__ = [
+    "DirectoryObjectStore",
+    "ObjectInfo",
+    "ObjectStore",
+    "PutResult",
+    "open_directory_store",
+]

@@ -28,6 +28,8 @@ class ObjectInfo:
         stored_at_us: when the store made it durable, microseconds since the Unix epoch.
         holds: identifiers of the holds on it.
         retain_until_us: earliest instant of deletion, or ``None``.
+        foreign: it stands in the store but was not put there through this port (or its record is
+            unreadable): digest and metadata are then empty. ``vigie fsck`` reports it.
     """
 
     key: str
@@ -38,6 +40,7 @@ class ObjectInfo:
     stored_at_us: int
     holds: frozenset[str]
     retain_until_us: int | None
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,11 @@ class ObjectStore(Protocol):
     def read(
         self, key: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 1 << 18
     ) -> AsyncIterator[bytes]:
-        """Stream a range of an object.
+        """Stream a range of an object, in chunks of at most ``chunk_size`` bytes.
+
+        The range must lie within the object (``offset + length <= size``; ``offset == size``
+        gives nothing): a reader that follows an index must never be handed less than it asked
+        for without noticing.
 
         Raises:
             VigieError: OBJECT_NOT_FOUND, RANGE_INVALID.
@@ -106,15 +113,23 @@ class ObjectStore(Protocol):
         ...
 
     async def place_hold(self, key: str, hold_id: str) -> None:
-        """Put a hold on an object (idempotent)."""
+        """Put a hold on an object (idempotent).
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND.
+        """
         ...
 
     async def release_hold(self, key: str, hold_id: str) -> None:
-        """Take one hold off (idempotent)."""
+        """Take one hold off (idempotent; also when the object is not there any more)."""
         ...
 
     async def set_retention(self, key: str, retain_until_us: int) -> None:
-        """Refuse deletion until then; may be extended, never shortened (RETENTION_SHORTENED)."""
+        """Refuse deletion until then; may be extended, never shortened.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND, RETENTION_SHORTENED.
+        """
         ...
 
     async def check(self) -> None:

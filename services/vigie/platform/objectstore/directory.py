@@ -1,0 +1,218 @@
+"""The object store in a directory: the same keys as file names, atomic and durable.
+
+```
+<root>/<key>                      the content
+<root>/.vigie/meta/<a.d>/<b>.json the record of the object a/b: digest, attributes, holds
+<root>/.vigie/temporary/          files being written
+<root>/.vigie/LOCK                one process at a time
+```
+
+Order of a put (crash argument in docs/design/storage.md):
+
+1. copy to a temporary file of the same file system, sync it;
+2. read it back and compare the SHA-256;
+3. write the record durably (an object without content does not exist);
+4. rename the temporary file to its key: from here on the object is visible;
+5. sync the folder: from here on it is durable, and the put returns.
+"""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+
+from vigie.platform.clock import WallClock
+from vigie.platform.database.lock import DataDirectoryLock
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.objectstore.failures import as_store_error
+from vigie.platform.objectstore.port import ObjectInfo, PutResult
+from vigie.platform.objectstore.record import check_attributes
+from vigie.platform.objectstore.tree import ObjectTree, SweepReport
+
+T = TypeVar("T")
+
+_WRITERS: Final = 4
+_READERS: Final = 8
+_LIST_BATCH: Final = 256
+
+
+class DirectoryObjectStore:
+    """See `vigie.platform.objectstore.port.ObjectStore`. Make one with `open_directory_store`.
+
+    All file access happens in worker threads, a bounded number of them; readers have threads of
+    their own, so that playback does not wait behind uploads.
+
+    Args:
+        root: an existing directory.
+        wall_clock: for ``stored_at_us`` and retention dates.
+        link_sources: `put_file` may make a hard link instead of a copy when source and store are
+            on one file system. Only for sources that are never written again (closed spool
+            files): the object would change with them.
+        faults: where tests strike; names in `vigie.platform.objectstore.tree.FAULT_POINTS`.
+        lock: held until `close`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        wall_clock: WallClock,
+        *,
+        link_sources: bool = False,
+        faults: FaultPoints = NO_FAULTS,
+        lock: DataDirectoryLock | None = None,
+    ) -> None:
+        self._tree = ObjectTree(root, wall_clock, link_sources=link_sources, faults=faults)
+        self._lock = lock
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="vigie-store-write")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="vigie-store-read")
+
+    async def put_file(
+        self,
+        key: str,
+        path: Path,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+    ) -> PutResult:
+        """See `ObjectStore.put_file`; ``path`` itself is not changed.
+
+        Raises:
+            VigieError: as the port says.
+            OSError: the source cannot be opened (its owner's trouble, not the store's).
+            ValueError: digest or attributes are malformed.
+        """
+        check_attributes(sha256, content_type, metadata)
+        put = functools.partial(
+            self._tree.put, key, path, sha256=sha256, content_type=content_type, metadata=metadata
+        )
+        return await self._in(self._writers, put)
+
+    async def put_bytes(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+    ) -> PutResult:
+        """See `ObjectStore.put_bytes`."""
+        check_attributes(sha256, content_type, metadata)
+        put = functools.partial(
+            self._tree.put,
+            key,
+            content,
+            sha256=sha256,
+            content_type=content_type,
+            metadata=metadata,
+        )
+        return await self._in(self._writers, put)
+
+    async def read(
+        self, key: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 1 << 18
+    ) -> AsyncIterator[bytes]:
+        """See `ObjectStore.read`.
+
+        An object deleted meanwhile is read to its end: the open file stays.
+        """
+        opened = functools.partial(self._tree.open_range, key, offset, length)
+        reader = await self._in(self._readers, opened)
+        try:
+            while chunk := await self._in(
+                self._readers, functools.partial(reader.read, chunk_size)
+            ):
+                yield chunk
+        finally:
+            reader.close()
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        """See `ObjectStore.stat`."""
+        return await self._in(self._readers, functools.partial(self._tree.stat, key))
+
+    async def list(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """See `ObjectStore.list`; lazily, a few hundred objects in memory at a time."""
+        objects = self._tree.list(prefix, start_after)
+        while batch := await self._in(self._readers, functools.partial(_take, objects)):
+            for info in batch:
+                yield info
+
+    async def delete(self, key: str) -> bool:
+        """See `ObjectStore.delete`."""
+        return await self._in(self._writers, functools.partial(self._tree.delete, key))
+
+    async def place_hold(self, key: str, hold_id: str) -> None:
+        """See `ObjectStore.place_hold`."""
+        await self._in(self._writers, functools.partial(self._tree.place_hold, key, hold_id))
+
+    async def release_hold(self, key: str, hold_id: str) -> None:
+        """See `ObjectStore.release_hold`."""
+        await self._in(self._writers, functools.partial(self._tree.release_hold, key, hold_id))
+
+    async def set_retention(self, key: str, retain_until_us: int) -> None:
+        """See `ObjectStore.set_retention`."""
+        await self._in(
+            self._writers, functools.partial(self._tree.set_retention, key, retain_until_us)
+        )
+
+    async def check(self) -> None:
+        """See `ObjectStore.check`: writes, syncs, reads and removes a small file."""
+        await self._in(self._writers, self._tree.probe)
+
+    async def prepare(self) -> None:
+        """Make the hidden folders and remove temporary files; only while nobody else writes."""
+        await self._in(self._writers, self._tree.prepare)
+
+    async def sweep(self) -> SweepReport:
+        """Remove what crashed puts and deletes have left; safe while the store is in use."""
+        return await self._in(self._writers, self._tree.sweep)
+
+    async def close(self) -> None:
+        """Finish what is under way, then give the lock back (idempotent)."""
+        await asyncio.to_thread(self._writers.shutdown, wait=True)
+        await asyncio.to_thread(self._readers.shutdown, wait=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _in(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+async def open_directory_store(
+    root: Path,
+    wall_clock: WallClock,
+    *,
+    link_sources: bool = False,
+    faults: FaultPoints = NO_FAULTS,
+) -> DirectoryObjectStore:
+    """Open (or make) the store at ``root``, locked for this process, temporary files removed.
+
+    Raises:
+        VigieError: DATA_DIRECTORY_IN_USE, STORE_UNAVAILABLE.
+    """
+
+    def prepare() -> DataDirectoryLock:
+        with as_store_error(f"prepare {root}"):
+            hidden = root / ".vigie"
+            hidden.mkdir(parents=True, exist_ok=True)
+        lock = DataDirectoryLock(hidden)
+        lock.acquire()
+        return lock
+
+    lock = await asyncio.to_thread(prepare)
+    store = DirectoryObjectStore(
+        root, wall_clock, link_sources=link_sources, faults=faults, lock=lock
+    )
+    try:
+        await store.prepare()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+def _take(objects: Iterator[ObjectInfo]) -> list[ObjectInfo]:
+    return list(islice(objects, _LIST_BATCH))

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -97,19 +97,25 @@ class ParameterSetCollector:
     def _key(self, nal: bytes) -> tuple[int, int] | None:
         if not nal:
             return None
+        h264_stream = self._codec is VideoCodec.H264
+        kind = (h264 if h264_stream else h265).nal_type(nal[0])
+        identify = (_H264_IDENTIFIERS if h264_stream else _H265_IDENTIFIERS).get(kind)
+        if identify is None:
+            return None
         if len(nal) > MAX_PARAMETER_SET_BYTES:
             raise MalformedMedia(f"{len(nal)} bytes", 0, "parameter_sets", MediaReason.TOO_LARGE)
-        if self._codec is VideoCodec.H264:
-            kind = h264.nal_type(nal[0])
-            if kind == h264.SPS:
-                return kind, h264.parse_sps(nal).identifier
-            return (kind, h264.pps_identifier(nal)) if kind == h264.PPS else None
-        kind = h265.nal_type(nal[0])
-        if kind == h265.VPS:
-            return kind, h265.vps_identifier(nal)
-        if kind == h265.SPS:
-            return kind, h265.parse_sps(nal).identifier
-        return (kind, h265.pps_identifier(nal)) if kind == h265.PPS else None
+        return kind, identify(nal)
+
+
+_H264_IDENTIFIERS: Final[dict[int, Callable[[bytes], int]]] = {
+    h264.SPS: lambda nal: h264.parse_sps(nal).identifier,
+    h264.PPS: h264.pps_identifier,
+}
+_H265_IDENTIFIERS: Final[dict[int, Callable[[bytes], int]]] = {
+    h265.VPS: h265.vps_identifier,
+    h265.SPS: lambda nal: h265.parse_sps(nal).identifier,
+    h265.PPS: h265.pps_identifier,
+}
 
 
 def parameter_sets_from_fmtp(

@@ -33,6 +33,8 @@ from vigie.media.timing import SampleTable
 S = TypeVar("S")
 # Rounding of wall times between segments of one run stays below; real gaps are far longer.
 _GAP_TOLERANCE_US: Final = 1_000
+# Open GOPs: the interval before the one that holds `from` may be needed, in another segment.
+_LOOK_BACK_US: Final = 60_000_000
 PRFT_SIZE: Final = 32
 
 
@@ -93,6 +95,8 @@ def _pieces(segments: Sequence[PlannedSegment[S]], from_us: int, to_us: int) -> 
             base, table = fragment.base_decode_time, fragment.table
             if wall_us(base) >= to_us:
                 break
+            if wall_us(fragment.end_decode_time) <= from_us - _LOOK_BACK_US:
+                continue
             times = list(accumulate(table.durations, initial=base))
             decode_us = [wall_us(time) for time in times]
             shown_us = [
@@ -101,10 +105,6 @@ def _pieces(segments: Sequence[PlannedSegment[S]], from_us: int, to_us: int) -> 
             ]
             end_us = decode_us.pop()
             yield _Piece(segment, fragment, decode_us, shown_us, end_us)
-
-
-# Open GOPs: the interval before the one that holds `from` may be needed, in another segment.
-_LOOK_BACK_US: Final = 60_000_000
 
 
 def _select(pieces: list[_Piece[S]], from_us: int, to_us: int) -> list[_Piece[S]]:
@@ -131,7 +131,7 @@ def _trim(piece: _Piece[S], to_us: int) -> bool:
     count = needed[-1] + 1
     if count < len(piece.shown_us):
         # The last frame shown lasts until the first of those that are dropped.
-        piece.end_us = min(min(piece.shown_us[count:]), piece.end_us)
+        piece.end_us = min(*piece.shown_us[count:], piece.end_us)
         del piece.shown_us[count:]
         del piece.decode_us[count:]
     return True

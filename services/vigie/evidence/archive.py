@@ -51,26 +51,28 @@ class PackageWriter:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
 
-    def add(self, name: str, chunks: Iterable[bytes], *, size_bytes: int) -> str:
-        """Append an entry of ``size_bytes``; returns its SHA-256 (hex).
+    def add(
+        self, name: str, chunks: Iterable[bytes], *, size_bytes_at_most: int
+    ) -> tuple[int, str]:
+        """Append an entry; returns its size in bytes and its SHA-256 (hex).
 
         Raises:
-            ValueError: the chunks are not ``size_bytes`` long.
+            ValueError: there were more than ``size_bytes_at_most``.
         """
         info = zipfile.ZipInfo(name, self._time)
         info.create_system = _CREATED_ON_UNIX
         info.external_attr = _ATTRIBUTES
-        info.file_size = size_bytes
+        info.file_size = size_bytes_at_most  # decides about the 64-bit form of the header
         digest = hashlib.sha256()
-        written = 0
+        size_bytes = 0
         with self._zip.open(info, "w") as entry:
             for chunk in chunks:
                 digest.update(chunk)
                 entry.write(chunk)
-                written += len(chunk)
-        if written != size_bytes:
-            raise ValueError(f"{name}: {written} bytes written, {size_bytes} announced")
-        return digest.hexdigest()
+                size_bytes += len(chunk)
+        if size_bytes > size_bytes_at_most:
+            raise ValueError(f"{name}: {size_bytes} bytes, at most {size_bytes_at_most} announced")
+        return size_bytes, digest.hexdigest()
 
 
 class Package(Protocol):

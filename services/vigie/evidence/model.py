@@ -30,15 +30,16 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     State.READY: frozenset({State.EXPIRED}),
     State.REFUSED: frozenset(),
     State.CANCELLED: frozenset(),
-    State.FAILED: frozenset(),
+    State.FAILED: frozenset({State.CANCELLED}),
     State.EXPIRED: frozenset(),
 }
 
 IN_PROGRESS: Final = (State.APPROVED, State.BUILDING, State.VERIFYING)
 """States in which the builder owes work."""
 
-RELEASES_HOLD: Final = frozenset({State.REFUSED, State.CANCELLED})
-"""States that give the footage back to its ordinary retention."""
+RELEASES_HOLD: Final = frozenset({State.REFUSED, State.CANCELLED, State.EXPIRED})
+"""States that give the footage back to its ordinary retention. Not FAILED: what a procedure asked
+for stays until a person withdraws the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,8 @@ def _camera(camera: Camera) -> list[str]:
         f"<h3>{_e(camera.display_name)} <code>{_e(camera.camera)}</code></h3>",
         f'<div class="bar">{bar}</div>',
         (
-            f"<p>{share:.3f} % · présent <span class=en>stored</span> {_seconds(camera.stored_us)} · "
+            f"<p>{share:.3f} % · présent <span class=en>stored</span> "
+            f"{_seconds(camera.stored_us)} · "
             f"manquant <span class=en>missing</span> {_seconds(camera.missing_us)}</p>"
         ),
     ]
@@ -175,11 +176,11 @@ def _camera(camera: Camera) -> list[str]:
 
 def _files(manifest: Manifest) -> list[str]:
     parts = [_heading("Fichiers", "Files"), "<table>"]
-    for file in manifest.files:
-        parts.append(
-            f"<tr><td><code>{_e(file.path)}</code>{_media(file)}</td>"
-            f'<td>{file.size_bytes:,}</td><td class="hash">{file.sha256}</td></tr>'
-        )
+    parts += [
+        f"<tr><td><code>{_e(file.path)}</code>{_media(file)}</td>"
+        f'<td>{file.size_bytes:,}</td><td class="hash">{file.sha256}</td></tr>'
+        for file in manifest.files
+    ]
     parts.append("</table>")
     return parts
 
@@ -201,7 +202,7 @@ def _media(file: File) -> str:
     )
     return (
         f"<br><span class=soft>{_time(media.start)} → {_time(media.end)} · {_e(media.codec)} "
-        f"{media.width}×{media.height} · {len(media.segments)} segments · {clock}</span>"
+        f"{media.width} x {media.height} · {len(media.segments)} segments · {clock}</span>"
     )
 
 
@@ -236,7 +237,7 @@ def _how_to_verify(manifest: Manifest) -> list[str]:
         f"<pre><code>{_e(commands)}</code></pre>",
         (
             "<p>Empreinte du certificat du signataire, à comparer avec celle publiée par "
-            "l'exploitant <span class=en>fingerprint of the signer's certificate, to be compared with "
-            f"the published one</span> : <code>{manifest.issuer.signer_fingerprint}</code></p>"
+            "l'exploitant <span class=en>fingerprint of the signer's certificate, to be compared "
+            f"with the published one</span> : <code>{manifest.issuer.signer_fingerprint}</code></p>"
         ),
     ]

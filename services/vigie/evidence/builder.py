@@ -1,0 +1,308 @@
+"""Builds a package.
+
+1. the timeline of every camera: nothing may be pending, every instant is stored or missing;
+2. the completeness statement, and the segments that overlap the window;
+3. for every camera and unbroken stretch of a run one media file, its samples as received; every
+   source segment is read whole and compared with the digest recorded at reception first;
+4. the certificate, a note on reading, the report for people;
+5. the manifest over all of that, and the signature over the manifest.
+
+Nothing here is kept when a step fails: a package is whole or it is not.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Final
+
+from vigie.evidence import manifest as m
+from vigie.evidence import reasons
+from vigie.evidence.archive import PackageWriter
+from vigie.evidence.model import CustodyStep, EvidenceRequest, Missing
+from vigie.evidence.model import Person as ModelPerson
+from vigie.evidence.ports import CameraDirectory, Recordings, SegmentFacts
+from vigie.evidence.report import render_report
+from vigie.evidence.signer import Signer
+from vigie.evidence.sources import SourceReader
+from vigie.evidence.statement import missing_of, state_completeness
+from vigie.evidence.texts import README, weaknesses
+from vigie.media.bmff.package import plan_package, whole_fragments
+from vigie.media.bmff.plan import PlannedSegment
+from vigie.platform.clock import WallClock, from_us
+from vigie.platform.errors import VigieError
+from vigie.platform.objectstore import ObjectStore
+
+REPORT_NAME: Final = "report.html"
+README_NAME: Final = "LISEZMOI-README.txt"
+_READ_BYTES: Final = 1 << 20
+
+Progress = Callable[[int], None]
+"""Told how much is done, in thousandths; called from the writing thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A package on local disk, not yet verified."""
+
+    path: Path
+    manifest: m.Manifest
+    missing: tuple[Missing, ...]
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one build gathers."""
+
+    request: EvidenceRequest
+    custody: Sequence[CustodyStep]
+    statements: list[m.Camera] = field(default_factory=list)
+    segments: dict[str, list[SegmentFacts]] = field(default_factory=dict)
+    files: list[m.File] = field(default_factory=list)
+
+    @property
+    def window_us(self) -> tuple[int, int]:
+        return self.request.start_us, self.request.end_us
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """Where a build writes, reads and reports from its thread."""
+
+    writer: PackageWriter
+    reader: SourceReader
+    advance: Callable[[int], None]
+
+
+class PackageBuilder:
+    """Makes packages of this installation."""
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        recordings: Recordings,
+        cameras: CameraDirectory,
+        signer: Signer,
+        wall_clock: WallClock,
+        installation: str,
+        version: str,
+    ) -> None:
+        self._store = store
+        self._recordings = recordings
+        self._cameras = cameras
+        self._signer = signer
+        self._wall_clock = wall_clock
+        self._installation = installation
+        self._version = version
+
+    async def build(
+        self,
+        request: EvidenceRequest,
+        custody: Sequence[CustodyStep],
+        path: Path,
+        progress: Progress,
+    ) -> Built:
+        """Write the package of an approved request to ``path`` (which must not exist).
+
+        Raises:
+            VigieError: EVIDENCE_PENDING_FOOTAGE, EVIDENCE_SOURCE_ALTERED, EVIDENCE_SOURCE_MISSING.
+        """
+        work = _Work(request, custody)
+        for camera in request.cameras:
+            await self._gather(work, camera)
+        reader = SourceReader(self._store, asyncio.get_running_loop())
+        document = await asyncio.to_thread(self._write, work, reader, path, progress)
+        missing = [each for statement in work.statements for each in missing_of(statement)]
+        return Built(path, document, tuple(missing))
+
+    async def _gather(self, work: _Work, camera: str) -> None:
+        start_us, end_us = work.window_us
+        pieces = await self._recordings.timeline(camera, start_us, end_us)
+        if any(piece.kind == "PENDING" for piece in pieces):
+            raise VigieError(reasons.EVIDENCE_PENDING_FOOTAGE, f"cameras/{camera}")
+        state = self._cameras.get(camera)
+        statement = state_completeness(
+            camera,
+            state.display_name if state else "",
+            state.zone if state else "",
+            work.window_us,
+            pieces,
+        )
+        work.statements.append(statement)
+        work.segments[camera] = list(await self._recordings.segments(camera, start_us, end_us))
+
+    def _write(
+        self, work: _Work, reader: SourceReader, path: Path, progress: Progress
+    ) -> m.Manifest:
+        created_us = self._wall_clock.now_us()
+        total = max(1, sum(each.size_bytes for own in work.segments.values() for each in own))
+        done = 0
+
+        def advance(size_bytes: int) -> None:
+            nonlocal done
+            done += size_bytes
+            progress(min(999, 1000 * done // total))
+
+        with PackageWriter(path, from_us(created_us)) as writer:
+            output = _Output(writer, reader, advance)
+            for camera, segments in work.segments.items():
+                for stretch in _stretches(segments):
+                    self._write_media(work, output, camera, stretch)
+            self._write_text(work, writer, m.CERTIFICATE_NAME, self._signer.certificate_pem())
+            self._write_text(work, writer, README_NAME, README.encode())
+            # The report shows the files before it: it cannot carry its own digest.
+            report = render_report(self._manifest(work, created_us))
+            self._write_text(work, writer, REPORT_NAME, report)
+            document = self._manifest(work, created_us)
+            content = document.to_bytes()
+            for name, data in (
+                (m.MANIFEST_NAME, content),
+                (m.SIGNATURE_NAME, self._signer.sign(content)),
+            ):
+                writer.add(name, [data], size_bytes_at_most=len(data))
+        return document
+
+    def _write_text(self, work: _Work, writer: PackageWriter, name: str, data: bytes) -> None:
+        size_bytes, sha256 = writer.add(name, [data], size_bytes_at_most=len(data))
+        work.files.append(m.File(path=name, size_bytes=size_bytes, sha256=sha256))
+
+    def _write_media(
+        self, work: _Work, output: _Output, camera: str, stretch: Sequence[SegmentFacts]
+    ) -> None:
+        """One file: plan it from the indexes of its segments, then copy verified content."""
+        planned = [
+            kept
+            for segment in stretch
+            for kept in [whole_fragments(output.reader.index(segment), *work.window_us)]
+            if kept is not None
+        ]
+        if not planned:
+            return
+        plan = plan_package(planned)
+        sources: list[m.SourceSegment] = []
+
+        def chunks() -> Iterator[bytes]:
+            of_segment = {each.source: each for each in planned}
+            for segment, parts in groupby(plan.parts, key=lambda part: part.source):
+                with output.reader.fetch(segment) as content:
+                    for part in parts:
+                        yield part.head
+                        yield from _range(content, part.offset, part.length)
+                    sources.append(_source(of_segment[segment], content))
+                output.advance(segment.size_bytes)
+            yield plan.tail
+
+        first = planned[0]
+        name = f"media/{camera}/{_stamp(first.start_us)}_{first.source.run}.mp4"
+        size_bytes, sha256 = output.writer.add(name, chunks(), size_bytes_at_most=plan.size_bytes)
+        media = m.Media(
+            camera=camera,
+            run=first.source.run,
+            codec=first.source.codec,
+            width=first.source.width,
+            height=first.source.height,
+            start=from_us(first.start_us),
+            end=from_us(planned[-1].end_us),
+            segments=tuple(sources),
+        )
+        work.files.append(m.File(path=name, size_bytes=size_bytes, sha256=sha256, media=media))
+
+    def _manifest(self, work: _Work, created_us: int) -> m.Manifest:
+        request = work.request
+        approver = request.decider
+        if approver is None:
+            raise ValueError(f"{request.name} was approved by nobody")
+        return m.Manifest(
+            schema=m.SCHEMA,
+            version=m.VERSION,
+            created_time=from_us(created_us),
+            request=m.Request(
+                name=request.name,
+                cameras=request.cameras,
+                window=m.Window(start=from_us(request.start_us), end=from_us(request.end_us)),
+                purpose=request.purpose,
+                case_reference=request.case_reference,
+                legal_basis=request.legal_basis,
+                requested_time=from_us(request.create_us),
+                requester=_person(request.requester),
+                approved_time=from_us(request.decision_us),
+                approver=_person(approver),
+                approval_reason=request.decision_reason,
+            ),
+            issuer=m.Issuer(
+                product="Vigie",
+                version=self._version,
+                installation=self._installation,
+                signer_fingerprint=self._signer.fingerprint,
+            ),
+            cameras=tuple(work.statements),
+            files=tuple(work.files),
+            custody=tuple(_custody(step) for step in work.custody),
+            weaknesses=tuple(weaknesses(work.statements, work.files)),
+        )
+
+
+def _stretches(segments: Sequence[SegmentFacts]) -> Iterator[list[SegmentFacts]]:
+    """Segments of one run without a hole: one valid file each."""
+    ordered = sorted(segments, key=lambda segment: (segment.run, segment.number))
+    for _, group in groupby(
+        enumerate(ordered), key=lambda pair: (pair[1].run, pair[1].number - pair[0])
+    ):
+        yield [segment for _, segment in group]
+
+
+def _source(planned: PlannedSegment[SegmentFacts], content: IO[bytes]) -> m.SourceSegment:
+    segment = planned.source
+    digest = hashlib.sha256()
+    for fragment in planned.fragments:
+        for chunk in _range(content, fragment.data_offset, fragment.data_size):
+            digest.update(chunk)
+    return m.SourceSegment(
+        object_key=segment.object_key,
+        number=segment.number,
+        start=from_us(planned.start_us),
+        end=from_us(planned.end_us),
+        size_bytes=segment.size_bytes,
+        sha256=segment.sha256,
+        fragments=len(planned.fragments),
+        samples=sum(len(fragment.table.sizes) for fragment in planned.fragments),
+        samples_sha256=digest.hexdigest(),
+        camera_clock_offset_us=segment.camera_clock_offset_us,
+    )
+
+
+def _range(content: IO[bytes], offset: int, length: int) -> Iterator[bytes]:
+    content.seek(offset)
+    while length:
+        chunk = content.read(min(_READ_BYTES, length))
+        if not chunk:
+            raise VigieError(reasons.EVIDENCE_SOURCE_ALTERED, "a segment ends early")
+        yield chunk
+        length -= len(chunk)
+
+
+def _stamp(instant_us: int) -> str:
+    return from_us(instant_us).strftime("%Y-%m-%dT%H-%M-%S.%fZ")
+
+
+def _person(person: ModelPerson) -> m.Person:
+    return m.Person(subject=person.subject, display_name=person.display_name, agency=person.agency)
+
+
+def _custody(step: CustodyStep) -> m.Custody:
+    return m.Custody(
+        time=from_us(step.time_us),
+        actor=step.actor,
+        display_name=step.display_name,
+        action=step.action,
+        detail=step.detail,
+    )
+
+
+def package_sha256(path: Path) -> str:
+    """SHA-256 of a finished file, lower-case hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,229 @@
+"""Makes packages of approved requests, one after the other, and destroys expired ones.
+
+State lives in the database alone: a worker that dies leaves a request APPROVED, BUILDING or
+VERIFYING, and the next one begins that package again from nothing.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+import structlog
+
+from vigie.evidence import reasons
+from vigie.evidence.builder import Built, PackageBuilder, package_sha256
+from vigie.evidence.model import IN_PROGRESS, EvidenceRequest, PackageInfo, State
+from vigie.evidence.ports import Recordings
+from vigie.evidence.rejection import RejectedError
+from vigie.evidence.repository import PRODUCT, EvidenceRepository, Step
+from vigie.evidence.settings import EvidenceConfig
+from vigie.evidence.signer import Signer
+from vigie.evidence.verify import verify_package
+from vigie.evidence.watch import RequestWatch
+from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.errors import VigieError
+from vigie.platform.objectstore import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+PACKAGE_PREFIX: Final = "evidence"
+CONTENT_TYPE: Final = "application/zip"
+_PASS_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 2.0
+_DAY_US: Final = 86_400_000_000
+_TRANSIENT: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDependencies:
+    """What the worker stands on."""
+
+    repository: EvidenceRepository
+    recordings: Recordings
+    builder: PackageBuilder
+    signer: Signer
+    store: ObjectStore
+    watch: RequestWatch
+    wall_clock: WallClock
+    monotonic_clock: MonotonicClock
+    config: EvidenceConfig
+    work_directory: Path
+
+
+class EvidenceWorker:
+    """The builder's loop."""
+
+    def __init__(self, dependencies: WorkerDependencies) -> None:
+        self._on = dependencies
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for work now, not at the next pass."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        shutil.rmtree(self._on.work_directory, ignore_errors=True)  # halves of a former life
+        self._on.work_directory.mkdir(parents=True)
+        while True:
+            self._wake.clear()
+            await self.run_once()
+            await self._pause(_PASS_SECONDS)
+
+    async def run_once(self) -> None:
+        """One pass: every approved request, then what has expired."""
+        for request in reversed(await self._on.repository.list(states=IN_PROGRESS, limit=1000)):
+            await self._make(request)
+        now_us = self._on.wall_clock.now_us()
+        for request in await self._on.repository.list(states=(State.READY,), limit=1000):
+            if request.package is not None and request.package.expire_us <= now_us:
+                await self._expire(request, request.package)
+
+    async def _pause(self, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._on.monotonic_clock.sleep(seconds))
+        waking = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeping, waking):
+                task.cancel()
+            await asyncio.gather(sleeping, waking, return_exceptions=True)
+
+    async def _make(self, request: EvidenceRequest) -> None:
+        """Bring one request to READY or FAILED; a request withdrawn meanwhile is left alone."""
+        folder = self._on.work_directory / request.request
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            await self._await_hold(request)
+            built = await self._build(request, folder / "package.zip")
+            await self._finish(request, built, folder)
+        except VigieError as error:
+            if error.reason is reasons.EVIDENCE_STATE_WRONG:
+                log.info("evidence_build_abandoned", request=request.request)
+                return
+            await self._fail(request, error.reason.name, error.message)
+        except RejectedError as error:
+            await self._fail(request, reasons.EVIDENCE_PACKAGE_REJECTED.name, str(error))
+        except Exception as error:
+            # The boundary of a unit of work: this request fails, the others go on.
+            log.exception("evidence_build_failed", request=request.request)
+            await self._fail(request, "INTERNAL_ERROR", type(error).__name__)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _await_hold(self, request: EvidenceRequest) -> None:
+        deadline = self._deadline(self._on.config.hold_timeout_seconds)
+        while True:
+            try:
+                if await self._on.recordings.hold_applied(request.hold):
+                    break
+            except grpc.aio.AioRpcError as error:
+                # Recording may learn of the hold a moment later than we ask.
+                if error.code() not in _TRANSIENT | {grpc.StatusCode.NOT_FOUND}:
+                    raise
+            if self._on.monotonic_clock.now_us() >= deadline:
+                raise VigieError(reasons.EVIDENCE_HOLD_TIMEOUT, f"holds/{request.hold}")
+            await self._on.monotonic_clock.sleep(_RETRY_SECONDS)
+        await self._step(request, "HELD", f"holds/{request.hold}", State.BUILDING)
+
+    async def _build(self, request: EvidenceRequest, path: Path) -> Built:
+        deadline = self._deadline(self._on.config.pending_timeout_seconds)
+        loop = asyncio.get_running_loop()
+        noted = -1
+
+        def progress(permille: int) -> None:
+            nonlocal noted
+            if permille // 50 != noted // 50:
+                noted = permille
+                asyncio.run_coroutine_threadsafe(self._note_progress(request, permille), loop)
+
+        while True:
+            custody = await self._on.repository.custody(request.request)
+            current = await self._on.repository.get(request.request)
+            try:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+                return await self._on.builder.build(current or request, custody, path, progress)
+            except VigieError as error:
+                if error.reason is not reasons.EVIDENCE_PENDING_FOOTAGE:
+                    raise
+                if self._on.monotonic_clock.now_us() >= deadline:
+                    raise
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _TRANSIENT or self._on.monotonic_clock.now_us() >= deadline:
+                    raise
+            await self._on.monotonic_clock.sleep(_RETRY_SECONDS)
+
+    async def _note_progress(self, request: EvidenceRequest, permille: int) -> None:
+        await self._on.repository.set_progress(request.request, permille)
+        self._on.watch.changed(request.request)
+
+    async def _finish(self, request: EvidenceRequest, built: Built, folder: Path) -> None:
+        """Store, read back, verify, and only then release (product.md: READY is verified)."""
+        changes = {"missing": built.missing}
+        await self._step(request, "BUILT", f"{len(built.manifest.files)} files", State.VERIFYING,
+                         changes)  # fmt: skip
+        sha256 = await asyncio.to_thread(package_sha256, built.path)
+        key = f"{PACKAGE_PREFIX}/{request.request}.zip"
+        await self._on.store.put_file(
+            key, built.path, sha256=sha256, content_type=CONTENT_TYPE, metadata={}
+        )
+        copy = folder / "read-back.zip"
+        size_bytes = await self._read_back(key, copy)
+        certificate = self._on.signer.certificate
+        await asyncio.to_thread(verify_package, copy, trusted=[certificate])
+        if await asyncio.to_thread(package_sha256, copy) != sha256:
+            raise RejectedError("FILE_ALTERED", f"{key} came back as another file")
+        now_us = self._on.wall_clock.now_us()
+        package = PackageInfo(
+            object_key=key,
+            file_name=f"vigie-evidence-{request.request}.zip",
+            size_bytes=size_bytes,
+            sha256=sha256,
+            signer_fingerprint=self._on.signer.fingerprint,
+            ready_us=now_us,
+            expire_us=now_us + self._on.config.package_days * _DAY_US,
+        )
+        changes_ready = {"package": package, "progress_permille": 1000}
+        await self._step(request, "VERIFIED", f"SHA-256 {sha256}", State.READY, changes_ready)
+
+    async def _read_back(self, key: str, path: Path) -> int:
+        size_bytes = 0
+        with path.open("wb") as stream:
+            async for chunk in self._on.store.read(key, chunk_size=1 << 20):
+                size_bytes += await asyncio.to_thread(stream.write, chunk)
+        return size_bytes
+
+    async def _expire(self, request: EvidenceRequest, package: PackageInfo) -> None:
+        await self._on.store.delete(package.object_key)
+        await self._step(request, "EXPIRED", package.object_key, State.EXPIRED)
+
+    async def _fail(self, request: EvidenceRequest, failure: str, detail: str) -> None:
+        log.error("evidence_package_failed", request=request.request, reason=failure, detail=detail)
+        try:
+            changes = {"failure": failure, "failure_detail": detail}
+            await self._step(request, "FAILED", f"{failure}: {detail}", State.FAILED, changes)
+        except VigieError as error:
+            if error.reason is not reasons.EVIDENCE_STATE_WRONG:
+                raise
+
+    async def _step(
+        self,
+        request: EvidenceRequest,
+        action: str,
+        detail: str,
+        state: State,
+        changes: Mapping[str, object] | None = None,
+    ) -> None:
+        step = Step(action, PRODUCT, detail, dict(changes or {}), state)
+        await self._on.repository.advance(request.request, step)
+        self._on.watch.changed(request.request)
+
+    def _deadline(self, seconds: int) -> int:
+        return self._on.monotonic_clock.now_us() + seconds * 1_000_000

@@ -1,0 +1,278 @@
+"""The footage of one camera: which run a group belongs to, and what ends a run."""
+
+import errno
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from vigie.ingest.engine import TIMESCALE, CodecParameters, EndCause, FrameGroup, SenderReport
+from vigie.ingest.recorder.clock import RunTimeFactory
+from vigie.ingest.recorder.media import MediaWriterFactory
+from vigie.ingest.recorder.names import key_lead
+from vigie.ingest.recorder.run import RunRecorder, RunSettings, sync_new_run
+from vigie.ingest.recorder.segment import SyncPolicy
+from vigie.ingest.spool.layout import SpoolLayout
+from vigie.ingest.spool.quota import SpoolQuota
+from vigie.ingest.spool.records import EndRecord, RunRecord, SegmentRecord
+from vigie.media.errors import MediaError
+from vigie.platform.clock import WallClock
+from vigie.platform.faultpoint import FaultPoints
+from vigie.platform.identifiers import IdentifierSource
+
+_log = structlog.get_logger(__name__)
+
+OVERLAP_TOLERANCE_US: Final = 2_000_000
+"""Runs of a camera that seem to overlap by less do so only by the error of the estimate; more is
+a clock that was set back, and times are never rewritten."""
+
+RETRY_STEP_US: Final = 5_000_000
+RETRY_STEPS: Final = 6
+"""After the second failed write in a row, wait 5 s before the next, then 10 s ... 30 s."""
+
+
+class RecorderListener(Protocol):
+    """Told from a writer thread, in order; must return at once."""
+
+    def run_began(self, run: RunRecord, start_us: int) -> None:
+        """The first fragment of a run is in the spool; ``start_us`` is an estimate."""
+        ...
+
+    def segment_closed(self, record: SegmentRecord) -> None:
+        """A segment waits for its upload."""
+        ...
+
+    def run_ended(self, record: EndRecord) -> None:
+        """A run is over, its record waits for its upload."""
+        ...
+
+    def interrupted(self, cause: str, detail: str, at_us: int) -> None:
+        """No footage from ``at_us`` on, for a cause on this side of the cable or that of it."""
+        ...
+
+    def run_damaged(self, camera: str, run: str) -> None:
+        """A run could not be closed; repair has to, once the disk works again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderSettings:
+    """How footage is recorded.
+
+    Attributes:
+        instance: this ingest process.
+        boot: identifier of the boot of the machine.
+        key_prefix: what object keys begin with, before the camera.
+        segment_seconds: length of a segment where the camera's state says nothing else.
+        sync: when media is forced to the disk.
+    """
+
+    instance: str
+    boot: str
+    key_prefix: str
+    segment_seconds: int
+    sync: SyncPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderTools:
+    """What every camera's recorder shares."""
+
+    layout: SpoolLayout
+    quota: SpoolQuota
+    media: MediaWriterFactory
+    time: RunTimeFactory
+    identifiers: IdentifierSource
+    wall_clock: WallClock
+    faults: FaultPoints
+
+
+class CameraRecorder:
+    """Turns what a session delivers into runs; used by one writer thread.
+
+    Args:
+        camera: camera identifier.
+        segment_seconds: length of a segment.
+        settings: of the installation.
+        tools: what all cameras share.
+        listener: is told what happens.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        *,
+        segment_seconds: int,
+        settings: RecorderSettings,
+        tools: RecorderTools,
+        listener: RecorderListener,
+    ) -> None:
+        self._camera = camera
+        self._settings = settings
+        self._tools = tools
+        self._listener = listener
+        self._run_settings = RunSettings(segment_seconds * TIMESCALE, settings.sync)
+        self._run: RunRecorder | None = None
+        self._report: SenderReport | None = None
+        self._end_us: int | None = None
+        self._continues = False
+        self._failures = 0
+        self._retry_us = 0
+        self._refused_as = ("", "")
+
+    def group(self, parameters: CodecParameters, group: FrameGroup) -> None:
+        """Record one key-frame interval."""
+        if self._run is not None and self._run.parameters != parameters:
+            # Nothing was lost in between, or `lost` had been called: the runs touch.
+            self._end_run("PARAMETERS_CHANGED", continues=True)
+        if self._run is not None and not self._continues:
+            self._interrupt(EndCause.PACKETS_LOST, "the frames do not follow the ones before")
+        if group.arrival_monotonic_us[-1] < self._retry_us:
+            self._interrupt(*self._refused_as)
+            return
+        if not self._tools.quota.take(len(group.data)):
+            self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
+            return
+        try:
+            self._record(parameters, group)
+        except (OSError, MediaError, ValueError) as error:
+            self._tools.quota.release(len(group.data))
+            self._give_up(error, group)
+
+    def lost(self, cause: str, detail: str, at_us: int) -> None:
+        """Continuity is broken at about ``at_us``."""
+        self._interrupt(cause, detail, at_us)
+
+    def ended(self, cause: str, detail: str, at_us: int) -> None:
+        """The session is over."""
+        self._interrupt(cause, detail, at_us)
+        self._report = None
+
+    def refused(self) -> None:
+        """Footage was refused because the writers cannot keep up."""
+        self._interrupt("STORE_REFUSED", "the disk of the spool is too slow for the footage")
+
+    def sender_report(self, report: SenderReport) -> None:
+        """The camera told its clock."""
+        self._report = report
+        if self._run is not None:
+            self._run.sender_report(report)
+
+    def _record(self, parameters: CodecParameters, group: FrameGroup) -> None:
+        if self._run is not None and not self._run.observe(group):
+            self._interrupt(EndCause.CLOCK_JUMP, "the receiver's clock was set")
+        began = self._run is None
+        if self._run is None:
+            self._run = self._open_run(parameters, group)
+        run = self._run
+        closed = run.append(group)
+        self._continues = group.next_ticks is not None
+        if began:
+            self._failures = 0
+            self._listener.run_began(run.record, run.start_estimate_us)
+        if closed is not None:
+            self._closed(closed)
+
+    def _open_run(self, parameters: CodecParameters, group: FrameGroup) -> RunRecorder:
+        tools = self._tools
+        media = tools.media(parameters)
+        record = RunRecord(
+            camera=self._camera,
+            run=tools.identifiers.hex(),
+            instance=self._settings.instance,
+            created_us=tools.wall_clock.now_us(),
+            boot=self._settings.boot,
+            codec=parameters.codec,
+            codec_string=parameters.codec_string,
+            width=parameters.width,
+            height=parameters.height,
+            parameter_sets=[nal.hex() for nal in parameters.parameter_sets],
+            key_prefix=key_lead(self._settings.key_prefix, self._camera),
+        )
+        directory = tools.layout.run(self._camera, record.run)
+        sync_new_run(directory, record, tools.faults)
+        run = RunRecorder(
+            directory,
+            record,
+            parameters,
+            media=media,
+            time=tools.time(
+                start_us=self._end_us if self._continues else None,
+                not_before_us=self._not_before(group),
+            ),
+            settings=self._run_settings,
+            quota=tools.quota,
+            faults=tools.faults,
+        )
+        run.observe(group)
+        if self._report is not None:
+            run.sender_report(self._report)
+        return run
+
+    def _not_before(self, group: FrameGroup) -> int | None:
+        if self._end_us is None:
+            return None
+        behind = self._end_us - group.arrival_us[0]
+        return self._end_us if behind < OVERLAP_TOLERANCE_US else None
+
+    def _interrupt(self, cause: str, detail: str, at_us: int | None = None) -> None:
+        if self._run is not None:
+            self._end_run(_end_reason(cause), continues=False)
+            at_us = self._end_us
+        self._continues = False
+        if at_us is None:
+            at_us = self._end_us if self._end_us is not None else self._tools.wall_clock.now_us()
+        self._listener.interrupted(cause, detail, at_us)
+
+    def _end_run(self, reason: str, *, continues: bool) -> None:
+        run, self._run = self._run, None
+        self._continues = continues
+        if run is None:
+            return
+        self._end_us = run.end_us
+        try:
+            closed = run.close_segment()
+            if closed is not None:
+                self._closed(closed)
+            self._listener.run_ended(run.end(reason))
+        except OSError as error:
+            _log.warning("run_not_closed", camera=self._camera, run=run.run, error=str(error))
+            self._damaged(run)
+
+    def _give_up(self, error: Exception, group: FrameGroup) -> None:
+        """A write failed: nothing of the group counts; what was written before does."""
+        run, self._run = self._run, None
+        self._continues = False
+        wait_us = RETRY_STEP_US * min(self._failures, RETRY_STEPS)
+        self._failures += 1
+        self._retry_us = group.arrival_monotonic_us[-1] + wait_us
+        self._refused_as = _write_failure(error)
+        _log.warning(
+            "footage_refused", camera=self._camera, cause=self._refused_as[0], error=str(error)
+        )
+        if run is not None:
+            self._end_us = run.end_us
+            self._damaged(run)
+        self._interrupt(*self._refused_as)
+
+    def _damaged(self, run: RunRecorder) -> None:
+        run.abandon()
+        self._listener.run_damaged(self._camera, run.run)
+
+    def _closed(self, record: SegmentRecord) -> None:
+        self._end_us = record.end_us
+        self._listener.segment_closed(record)
+
+
+def _end_reason(cause: str) -> str:
+    """The name of the reason with which a run ends when ``cause`` interrupts it."""
+    return cause if cause in {EndCause.STOPPED, EndCause.CLOCK_JUMP} else "OUTAGE"
+
+
+def _write_failure(error: Exception) -> tuple[str, str]:
+    """Cause and detail of footage that could not be written."""
+    if not isinstance(error, OSError):
+        return EndCause.STREAM_UNSUPPORTED, f"the stream cannot be stored: {error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "SPOOL_FULL", "the disk of the spool is full"
+    return "STORE_REFUSED", f"the disk of the spool refuses: {error.strerror or error}"

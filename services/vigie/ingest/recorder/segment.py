@@ -1,0 +1,127 @@
+"""One segment growing in the spool: one vectored write and one hash update a fragment."""
+
+import hashlib
+import os
+import struct
+from enum import StrEnum
+from typing import Final
+
+from vigie.ingest.spool import faults as points
+from vigie.ingest.spool.layout import RunDirectory
+from vigie.ingest.spool.records import sync_directory, write_all
+from vigie.platform.faultpoint import FaultPoints
+
+SUM: Final = struct.Struct(">Q32s")
+"""An entry of a ``.sums`` file: an offset in the segment, SHA-256 of everything before it."""
+
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+_MODE: Final = 0o640
+
+
+class SyncPolicy(StrEnum):
+    """When media in the spool is forced to the disk."""
+
+    FRAGMENT = "fragment"
+    """After every key-frame interval: a power cut costs at most one of them."""
+    SEGMENT = "segment"
+    """When a segment closes: a power cut costs up to a segment; for slow disks."""
+
+
+class SegmentFile:
+    """The bytes of a segment that is being written.
+
+    Data goes before its sum, so that a sum never vouches for bytes that were not written. What a
+    failed write left behind is cut off again; when even that fails, recovery does it.
+
+    Args:
+        directory: the run.
+        number: of the segment.
+        header: ``ftyp`` and ``moov``; written together with the first fragment.
+        sync: when to force bytes to the disk.
+        faults: fault points.
+
+    Raises:
+        OSError: the files cannot be made.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        number: int,
+        header: bytes,
+        *,
+        sync: SyncPolicy,
+        faults: FaultPoints,
+    ) -> None:
+        self._directory = directory
+        self._number = number
+        self._sync = sync
+        self._faults = faults
+        self._pending = [header]
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._header_size = len(header)
+        faults.reach(points.SEGMENT_CREATE)
+        self._media = os.open(directory.media(number), _CREATE, _MODE)
+        try:
+            self._sums = os.open(directory.sums(number), _CREATE, _MODE)
+        except OSError:
+            os.close(self._media)
+            raise
+        self._open = True
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes so far, the header included even before it is written."""
+        return self._size or self._header_size
+
+    def append(self, head: bytes, data: bytes | bytearray) -> None:
+        """Write one fragment: ``prft`` ``moof`` and the header of ``mdat``, then its payload.
+
+        Raises:
+            OSError: it is not in the file (or not durable).
+        """
+        buffers: list[bytes | bytearray | memoryview] = [*self._pending, head, data]
+        self._faults.reach(points.FRAGMENT_WRITE)
+        first = not self._size
+        try:
+            written = write_all(self._media, buffers)
+        except OSError:
+            os.ftruncate(self._media, self._size)
+            raise
+        for buffer in buffers:
+            self._digest.update(buffer)
+        self._pending = []
+        self._size += written
+        self._faults.reach(points.FRAGMENT_SUM)
+        os.write(self._sums, SUM.pack(self._size, self._digest.digest()))
+        if self._sync is SyncPolicy.FRAGMENT:
+            self._faults.reach(points.FRAGMENT_SYNC)
+            os.fdatasync(self._media)
+            if first:
+                sync_directory(self._directory.path)
+
+    def finish(self, index: bytes) -> tuple[int, str]:
+        """Write the index (``mfra``), make the file durable and close it.
+
+        Returns:
+            Length of the object and its SHA-256 (lower-case hexadecimal).
+
+        Raises:
+            OSError: the segment is not closed; recovery can close it.
+        """
+        self._faults.reach(points.SEGMENT_INDEX)
+        write_all(self._media, [index])
+        self._digest.update(index)
+        self._size += len(index)
+        self._faults.reach(points.SEGMENT_SYNC)
+        os.fsync(self._media)
+        self.close()
+        return self._size, self._digest.hexdigest()
+
+    def close(self) -> None:
+        """Release the files as they are (idempotent)."""
+        if self._open:
+            self._open = False
+            os.close(self._media)
+            os.close(self._sums)

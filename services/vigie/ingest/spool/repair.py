@@ -1,0 +1,216 @@
+"""Closes runs that nobody closed: after a crash, or when the disk refused in mid-write.
+
+What counts is only what lies in the directory of the run, so that it can be broken off at any
+step and begun again:
+
+1. half-written records (``*.tmp``) go;
+2. a segment without a record is cut at its last trusted fragment, indexed, synced, recorded;
+   without a single one it goes;
+3. the end of the run is recorded; a run without any footage goes, its record last.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from vigie.ingest.engine import TIMESCALE
+from vigie.ingest.recorder.metadata import SegmentFacts, segment_record
+from vigie.ingest.recorder.names import end_key
+from vigie.ingest.spool import faults as points
+from vigie.ingest.spool.layout import RunDirectory, SpoolLayout
+from vigie.ingest.spool.records import (
+    EndRecord,
+    RunRecord,
+    SegmentRecord,
+    SpoolRecordError,
+    read_record,
+    write_all,
+    write_record,
+)
+from vigie.ingest.spool.scan import ScannedSegment, scan_segment
+from vigie.media.bmff.header import content_type
+from vigie.media.bmff.randomaccess import RandomAccessTable
+from vigie.platform.faultpoint import FaultPoints
+
+_log = structlog.get_logger(__name__)
+
+MAX_SLEW_PPM: Final = 500
+_MICRO: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What lies in the directory of a run that is over.
+
+    Attributes:
+        directory: the run.
+        waiting: closed segments; the upload finds out which were acknowledged before.
+        ended: whether the run has footage at all (else its directory was removed).
+    """
+
+    directory: RunDirectory
+    waiting: list[int]
+    ended: bool
+
+
+class RunRepair:
+    """Closes runs; blocking, used from a worker thread.
+
+    Args:
+        layout: of the spool.
+        boot: identifier of the boot of the machine.
+        faults: fault points.
+    """
+
+    def __init__(self, layout: SpoolLayout, *, boot: str, faults: FaultPoints) -> None:
+        self._layout = layout
+        self._boot = boot
+        self._faults = faults
+
+    def close(self, directory: RunDirectory, reason: str) -> RunState:
+        """Bring the run to its end (idempotent).
+
+        Args:
+            directory: the run; nobody writes to it any more.
+            reason: why it ended, when that is not recorded yet.
+
+        Raises:
+            SpoolRecordError: it cannot be understood: quarantine it (`quarantine`).
+            OSError: the disk refuses; try again later.
+        """
+        for leftover in directory.path.glob("*.tmp"):
+            leftover.unlink()
+        run = read_record(directory.run_record, RunRecord)
+        if run is None:
+            return self._nothing(directory)
+        if run.run != directory.run or run.camera != directory.camera:
+            raise SpoolRecordError("the run lies under another name")
+        for number in directory.numbers("m4v"):
+            if not directory.segment_record(number).exists():
+                self._close_segment(directory, run, number)
+        recorded = directory.numbers("json")
+        end = read_record(directory.end_record, EndRecord)
+        if end is None and not recorded:
+            return self._nothing(directory)
+        if end is None:
+            self._end(directory, run, recorded[-1], reason)
+        return RunState(directory, recorded, ended=True)
+
+    def quarantine(self, path: Path, why: str) -> Path:
+        """Move what nobody understands out of the way, with the reason beside it."""
+        relative = path.relative_to(self._layout.runs)
+        target = self._layout.quarantine / "_".join(relative.parts)
+        number = 0
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{'_'.join(relative.parts)}.{number}")
+        path.replace(target)
+        target.with_name(target.name + ".why").write_text(why + "\n", encoding="utf-8")
+        _log.error("quarantined", what=str(relative), why=why)
+        return target
+
+    def _nothing(self, directory: RunDirectory) -> RunState:
+        """Remove a run without footage."""
+        if directory.numbers("m4v"):
+            raise SpoolRecordError("media without a record of its run")
+        for path in sorted(directory.path.iterdir(), key=lambda path: path == directory.run_record):
+            path.unlink()
+        directory.path.rmdir()
+        return RunState(directory, [], ended=False)
+
+    def _close_segment(self, directory: RunDirectory, run: RunRecord, number: int) -> None:
+        media, sums = directory.media(number), directory.sums(number)
+        scanned = scan_segment(media, sums, rebooted=run.boot != self._boot)
+        if scanned.altered:
+            kept = self._layout.quarantine / f"{run.camera}_{run.run}_{media.name}"
+            shutil.copyfile(media, kept)
+            _log.error("spool_file_altered", camera=run.camera, run=run.run, number=number)
+        if not scanned.fragments:
+            media.unlink()
+            sums.unlink(missing_ok=True)
+            return
+        before = read_record(directory.segment_record(number - 1), SegmentRecord)
+        facts = self._finish(media, number, scanned, before)
+        self._faults.reach(points.SEGMENT_RECORD)
+        write_record(directory.segment_record(number), segment_record(run, facts), self._faults)
+        self._faults.reach(points.SEGMENT_RECORDED)
+        sums.unlink(missing_ok=True)
+
+    def _finish(
+        self, media: Path, number: int, scanned: ScannedSegment, before: SegmentRecord | None
+    ) -> SegmentFacts:
+        table = RandomAccessTable()
+        assert scanned.header is not None
+        for fragment in scanned.fragments:
+            delay = scanned.header.presentation_delay
+            shown_after = fragment.table.composition_offsets[0] - delay
+            table.append(fragment.base_decode_time + shown_after, fragment.moof_offset)
+        index = table.mfra()
+        self._faults.reach(points.SEGMENT_INDEX)
+        descriptor = os.open(media, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, scanned.size_bytes)
+            os.lseek(descriptor, 0, os.SEEK_END)
+            write_all(descriptor, [index])
+            self._faults.reach(points.SEGMENT_SYNC)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        digest = scanned.digest.copy()
+        digest.update(index)
+        first, last = scanned.fragments[0], scanned.fragments[-1]
+        start_us, duration_us = _times(scanned, before)
+        return SegmentFacts(
+            number=number,
+            start_us=start_us,
+            duration_us=duration_us,
+            media_start_ticks=first.base_decode_time,
+            media_duration_ticks=last.end_decode_time - first.base_decode_time,
+            sample_count=sum(len(fragment.table.sizes) for fragment in scanned.fragments),
+            size_bytes=scanned.size_bytes + len(index),
+            sha256=digest.hexdigest(),
+            header_sha256=hashlib.sha256(scanned.header_bytes).hexdigest(),
+            camera_clock_offset_us=before.camera_clock_offset_us if before else None,
+            content_type=content_type(scanned.header.configuration),
+            seek_table=table.seek_table(),
+        )
+
+    def _end(self, directory: RunDirectory, run: RunRecord, last: int, reason: str) -> None:
+        newest = read_record(directory.segment_record(last), SegmentRecord)
+        assert newest is not None
+        record = EndRecord(
+            camera=run.camera,
+            run=run.run,
+            end_us=newest.end_us,
+            segment_count=last + 1,
+            reason=reason,
+            object_key=end_key(run.key_prefix, newest.end_us, last + 1),
+        )
+        self._faults.reach(points.RUN_END)
+        write_record(directory.end_record, record, self._faults)
+        self._faults.reach(points.RUN_ENDED)
+
+
+def _times(scanned: ScannedSegment, before: SegmentRecord | None) -> tuple[int, int]:
+    """Start and duration of a segment whose time model died with its process.
+
+    The start is the end of the segment before; of the first segment, the last (best) estimate
+    that a ``prft`` box carries. The duration follows the newest ``prft`` within 500 ppm.
+    """
+    first, last = scanned.fragments[0], scanned.fragments[-1]
+    media_us = _ticks_us(last.end_decode_time - first.base_decode_time)
+    last_us = _ticks_us(last.base_decode_time - first.base_decode_time)
+    known_us = last.wall_us if last.wall_us is not None else 0
+    start_us = before.end_us if before is not None else known_us - last_us
+    limit_us = media_us * MAX_SLEW_PPM // _MICRO
+    slew_us = known_us - last_us - start_us
+    return start_us, media_us + max(-limit_us, min(limit_us, slew_us))
+
+
+def _ticks_us(ticks: int) -> int:
+    return (ticks * _MICRO + TIMESCALE // 2) // TIMESCALE

@@ -1,0 +1,1 @@
+"""From the spool to the store: object verified, event acknowledged, only then the file goes."""

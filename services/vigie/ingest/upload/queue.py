@@ -1,0 +1,64 @@
+"""What waits in the spool, in order: per camera its runs, per run its segments, then its end."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vigie.ingest.spool.layout import RunDirectory
+
+
+@dataclass(slots=True)
+class RunBacklog:
+    """What of one run waits. Numbers only: the records are read from the disk when needed."""
+
+    directory: RunDirectory
+    segments: deque[int] = field(default_factory=deque)
+    ended: bool = False
+    damaged: bool = False
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something can be uploaded now."""
+        return bool(self.segments) or (self.ended and not self.damaged)
+
+
+class Backlog:
+    """Everything that waits for its upload; used from the event loop only."""
+
+    def __init__(self) -> None:
+        self._cameras: dict[str, dict[str, RunBacklog]] = {}
+
+    def run(self, directory: RunDirectory) -> RunBacklog:
+        """The entry of a run, made when it is new."""
+        runs = self._cameras.setdefault(directory.camera, {})
+        return runs.setdefault(directory.run, RunBacklog(directory))
+
+    def next(self, camera: str) -> RunBacklog | None:
+        """The oldest run of a camera that has work; damaged runs are passed over."""
+        runs = self._cameras.get(camera, {})
+        return next((runs[run] for run in sorted(runs) if runs[run].has_work), None)
+
+    def forget(self, directory: RunDirectory) -> None:
+        """The run is done with."""
+        runs = self._cameras.get(directory.camera, {})
+        runs.pop(directory.run, None)
+        if not runs:
+            self._cameras.pop(directory.camera, None)
+
+    def damaged(self) -> list[RunBacklog]:
+        """Runs that repair has to close."""
+        return [run for runs in self._cameras.values() for run in runs.values() if run.damaged]
+
+    def cameras_with_work(self) -> Iterator[str]:
+        """Cameras for which something can be uploaded."""
+        return (camera for camera in list(self._cameras) if self.next(camera) is not None)
+
+    @property
+    def waiting_segments(self) -> int:
+        """How many closed segments wait."""
+        return sum(len(run.segments) for runs in self._cameras.values() for run in runs.values())
+
+    def oldest(self) -> RunBacklog | None:
+        """The run with the oldest waiting segment (by the time in its identifier)."""
+        waiting = [run for runs in self._cameras.values() for run in runs.values() if run.segments]
+        return min(waiting, key=lambda run: run.directory.run, default=None)

@@ -1,0 +1,147 @@
+"""The uploader: bounded, in order per camera, patient, idempotent (invariants I1 and I2)."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from vigie.ingest import metrics
+from vigie.ingest.backoff import Backoff
+from vigie.ingest.spool.layout import RunDirectory
+from vigie.ingest.upload.queue import Backlog
+from vigie.ingest.upload.steps import EndUpload, SegmentUpload
+from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock
+from vigie.platform.errors import VigieError
+from vigie.platform.metrics import MetricsRegistry
+
+_log = structlog.get_logger(__name__)
+
+BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSteps:
+    """What is done for a segment, and for the end of a run."""
+
+    segment: SegmentUpload
+    end: EndUpload
+
+
+class Uploader:
+    """Empties the spool. All methods are called on the event loop.
+
+    Args:
+        steps: what one upload does.
+        concurrency: most uploads at a time.
+        monotonic_clock: for waiting and for latencies.
+        source: of jitter.
+        registry: metrics.
+    """
+
+    def __init__(
+        self,
+        steps: UploadSteps,
+        *,
+        concurrency: int,
+        monotonic_clock: MonotonicClock,
+        source: random.Random,
+        registry: MetricsRegistry,
+    ) -> None:
+        self.backlog = Backlog()
+        self._steps = steps
+        self._slots = asyncio.Semaphore(concurrency)
+        self._clock = monotonic_clock
+        self._random = source
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._seconds = registry.histogram(metrics.UPLOAD_SECONDS)
+        self._failures = registry.counter(metrics.UPLOAD_FAILURES)
+        self._stored = registry.counter(metrics.UPLOADS)
+        self.failing: str | None = None
+
+    def segment_closed(self, directory: RunDirectory, number: int) -> None:
+        """A closed segment waits."""
+        self.backlog.run(directory).segments.append(number)
+        self._wake(directory.camera)
+
+    def run_ended(self, directory: RunDirectory) -> None:
+        """A run is over; its end follows its segments."""
+        run = self.backlog.run(directory)
+        run.ended = True
+        run.damaged = False
+        self._wake(directory.camera)
+
+    def run_damaged(self, directory: RunDirectory) -> None:
+        """A run must be repaired before its end can be told."""
+        self.backlog.run(directory).damaged = True
+
+    async def drain(self, timeout_seconds: float) -> bool:
+        """Wait until nothing waits any more; false when time ran out."""
+        tasks = list(self._tasks.values())
+        if not tasks:
+            return True
+        _, pending = await asyncio.wait(tasks, timeout=timeout_seconds)
+        return not pending
+
+    async def stop(self) -> None:
+        """Give up waiting; what is left is replayed by the next start."""
+        self._stopping = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def _wake(self, camera: str) -> None:
+        if camera in self._tasks or self._stopping:
+            return
+        task = asyncio.create_task(self._empty(camera), name=f"upload-{camera}")
+        self._tasks[camera] = task
+        task.add_done_callback(lambda done: self._finished(camera, done))
+
+    def _finished(self, camera: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(camera, None)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            _log.error("uploader_failed", camera=camera, error=repr(error))
+            raise error
+        if self.backlog.next(camera) is not None:
+            self._wake(camera)
+
+    async def _empty(self, camera: str) -> None:
+        failures = 0
+        while self.backlog.next(camera) is not None:
+            try:
+                async with self._slots:
+                    await self._one(camera)
+            except (VigieError, OSError) as error:
+                failures += 1
+                self._failed(camera, error)
+                await self._clock.sleep(BACKOFF.wait_seconds(failures, self._random))
+            else:
+                failures = 0
+                self.failing = None
+
+    async def _one(self, camera: str) -> None:
+        run = self.backlog.next(camera)
+        if run is None:
+            return
+        if not run.segments:
+            await self._steps.end.perform(run.directory)
+            self.backlog.forget(run.directory)
+            return
+        began_us = self._clock.now_us()
+        number = run.segments[0]
+        if await self._steps.segment.perform(run.directory, number):
+            self._stored.inc()
+            self._seconds.observe((self._clock.now_us() - began_us) / MICROSECONDS_PER_SECOND)
+        run.segments.popleft()
+
+    def _failed(self, camera: str, error: VigieError | OSError) -> None:
+        reason = error.reason.name if isinstance(error, VigieError) else "SPOOL_UNREADABLE"
+        self._failures.labels(reason=reason).inc()
+        self.failing = reason
+        _log.warning("upload_failed", camera=camera, reason=reason, error=str(error))

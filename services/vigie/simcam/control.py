@@ -117,9 +117,11 @@ class ControlPort:
             await self._simulator.injector.clear(camera, Fault(name) if name else None)
             return {}
         if operation == "frames":
-            return {"frames": _frames(camera, int(request["first"]), int(request["last"]))}
+            return {
+                "frames": _frames(camera, _integer(request, "first"), _integer(request, "last"))
+            }
         if operation == "sample":
-            nals = camera.expected(int(request["number"])).nals
+            nals = camera.expected(_integer(request, "number")).nals
             return {"nals": [base64.b64encode(nal).decode() for nal in nals]}
         if operation == "sent":
             return _sent(camera)
@@ -152,9 +154,16 @@ def _parse(line: bytes) -> dict[str, Any]:
     return request
 
 
+def _integer(request: dict[str, Any], name: str) -> int:
+    value = request.get(name)
+    if not isinstance(value, int) or value < 0:
+        raise ControlError(f"{name} must be a number from 0 on")
+    return value
+
+
 def _frames(camera: Camera, first: int, last: int) -> list[dict[str, Any]]:
-    if first < 0 or not 0 <= last - first < _FRAMES_LIMIT:
-        raise ControlError(f"first and last must span 1 to {_FRAMES_LIMIT} frames from 0 on")
+    if not 0 <= last - first < _FRAMES_LIMIT:
+        raise ControlError(f"first and last must span 1 to {_FRAMES_LIMIT} frames")
     return [
         {
             "decode_number": number,

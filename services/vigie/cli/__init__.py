@@ -1,0 +1,1 @@
+"""The command line: every method of the product, for people and for scripts."""

@@ -14,6 +14,8 @@ class AccessUnitRules:
 
     ``leading_free_mask``: key frames after which no picture comes that precedes them in output.
     ``undecodable_mask``: pictures that the first key frame of a run cannot serve.
+    ``opening_mask``: types that begin an access unit wherever they occur in practice; after a
+    loss nothing but these proves that a frame is whole.
     """
 
     codec: VideoCodec
@@ -25,16 +27,8 @@ class AccessUnitRules:
     sync_mask: int
     leading_free_mask: int
     undecodable_mask: int
+    opening_mask: int
     recovery_sei: int | None  # NAL unit type of the SEI that may announce a recovery point
-
-    def starts_certainly(self, nal_type: int) -> bool:
-        """Whether nothing of an access unit can have come before a NAL unit of this type."""
-        return bool(1 << nal_type & (self.parameter_mask | 1 << self._delimiter()))
-
-    def _delimiter(self) -> int:
-        if self.codec is VideoCodec.H264:
-            return h264.ACCESS_UNIT_DELIMITER
-        return h265.ACCESS_UNIT_DELIMITER
 
 
 # An H.264 recovery point with recovery_frame_cnt 0 starts a GOP like libav's muxer has it: open
@@ -49,6 +43,7 @@ H264_RULES: Final = AccessUnitRules(
     sync_mask=1 << h264.IDR,
     leading_free_mask=1 << h264.IDR,
     undecodable_mask=0,
+    opening_mask=1 << h264.ACCESS_UNIT_DELIMITER | 1 << h264.SPS,
     recovery_sei=h264.SEI,
 )
 H265_RULES: Final = AccessUnitRules(
@@ -61,6 +56,7 @@ H265_RULES: Final = AccessUnitRules(
     sync_mask=h265.IRAP_MASK,
     leading_free_mask=h265.NO_LEADING_MASK,
     undecodable_mask=h265.SKIPPED_LEADING_MASK,
+    opening_mask=1 << h265.ACCESS_UNIT_DELIMITER | 1 << h265.VPS,
     recovery_sei=None,
 )
 RULES: Final = {VideoCodec.H264: H264_RULES, VideoCodec.H265: H265_RULES}

@@ -14,7 +14,7 @@ The rules for broken streams, in one place:
 2. When something is missing or unreadable, the open GOP ends at its last whole access unit and
    one `Discontinuity` follows it. Nothing is taken until the next key frame, whose beginning must
    be certain: it comes after a marker, after a change of timestamp, or opens with an access unit
-   delimiter or parameter set, and its first slice is the first of the picture.
+   delimiter, SPS (H.264) or VPS (H.265), and its first slice is the first of the picture.
 3. Leading pictures of the first key frame that refer to what was lost are dropped and counted.
 """
 

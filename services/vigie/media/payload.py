@@ -72,7 +72,7 @@ class _Common:
 
     def starts_certainly(self, view: memoryview, start: int, end: int) -> bool:
         kind, _ = self._peek(view, start, end)
-        return kind >= 0 and self._rules.starts_certainly(kind)
+        return kind >= 0 and bool(1 << kind & self._rules.opening_mask)
 
     def _peek(self, view: memoryview, start: int, end: int) -> tuple[int, int]:
         """Type of the first NAL unit (negative: the middle of one) and where its payload is."""

@@ -55,7 +55,6 @@ def encode(
 
 
 def read_access_units(path: Path) -> Iterator[AccessUnit]:
-    bsf = None
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         name = "h264_mp4toannexb" if stream.codec.name == "h264" else "hevc_mp4toannexb"
@@ -65,7 +64,20 @@ def read_access_units(path: Path) -> Iterator[AccessUnit]:
                 continue
             ticks = Fraction(packet.pts) * packet.time_base * 90_000
             for filtered in bsf.filter(packet):
-                yield AccessUnit(round(ticks), tuple(split_annexb(bytes(filtered))))
+                yield AccessUnit(round(ticks), without_copies(split_annexb(bytes(filtered)), name))
+
+
+def without_copies(nals: list[bytes], name: str) -> tuple[bytes, ...]:
+    """The filter puts the sets of the container before those of the stream: keep the latter."""
+    first = (
+        (lambda nal: nal[0] & 0x1F == 7)
+        if name.startswith("h264")
+        else (lambda nal: nal[0] >> 1 == 32)
+    )
+    at = max((index for index, nal in enumerate(nals) if first(nal)), default=0)
+    delimiter = (0x09,) if name.startswith("h264") else (0x46,)
+    head = [nal for nal in nals[:at] if nal[0] in delimiter]
+    return (*head[:1], *nals[at:])
 
 
 def split_annexb(data: bytes) -> list[bytes]:

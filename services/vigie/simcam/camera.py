@@ -79,7 +79,7 @@ class SentSpan:
 
 @dataclass(slots=True)
 class SentLog:
-    """What left the camera.
+    """What left the camera: was handed to the network, which may have lost the very last of it.
 
     Attributes:
         spans: per session, in order of time.

@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
         self.write(build_response(status, request.headers.get("cseq"), headers, body))
 
     def _answer(self, request: Request, camera: Camera) -> None:
+        if self._transport is None:
+            return  # the viewer left during a slow start
         answer = self._refusal(request, camera) or self._dispatch(request, camera)
         self._respond(request, answer)
         starting, self._starting = self._starting, None

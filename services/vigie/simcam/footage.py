@@ -25,7 +25,7 @@ from vigie.simcam.marks import Codec, split_annexb, split_sample
 from vigie.simcam.nal import is_parameter_set, parameter_sets_of_extradata
 from vigie.simcam.overlay import Scene, draw_frames
 
-_FORMAT_VERSION: Final = 2
+_FORMAT_VERSION: Final = 3
 """Part of every cache key: raise it when the pictures or the encoder's settings change."""
 
 Rate = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
@@ -117,6 +117,7 @@ class FootageCache:
         self._folder = folder
         self._loaded: dict[str, Footage] = {}
         self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
 
     def get(self, spec: FootageSpec) -> Footage:
         """The footage for ``spec``, from memory, from the folder, or made now.
@@ -129,6 +130,8 @@ class FootageCache:
         except OSError as error:
             raise FootageError(f"cannot read {spec.source}: {error.strerror}") from error
         with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:  # others make other footage meanwhile
             if key not in self._loaded:
                 self._loaded[key] = load_footage(self._file(spec, key), key, self._rate(spec))
             return self._loaded[key]

@@ -13,6 +13,7 @@ from typing import Final
 from vigie.simcam.marks import BLOCK_ROWS, cell_size, draw_blocks
 
 _GLYPH_WIDTH: Final = 5
+_GLYPH_HEIGHT: Final = 7
 _GLYPHS: Final[dict[str, tuple[int, ...]]] = {  # 7 rows of 5 pixels, bit 4 is the left one
     "0": (0x0E, 0x11, 0x11, 0x15, 0x11, 0x11, 0x0E),
     "1": (0x04, 0x0C, 0x14, 0x04, 0x04, 0x04, 0x1F),
@@ -55,11 +56,11 @@ def clock_text(index: int, frames_per_second: Fraction) -> str:
 def draw_text(luma: bytearray, width: int, text: str, *, x: int, y: int, scale: int) -> None:
     """Burn ``text`` (digits, colon, point, hash, space) into a luma plane at pixel (x, y)."""
     ink, paper = bytes([_INK]) * scale, bytes([_PAPER]) * scale
-    for row in range(7):
-        line = b"".join(
+    for row in range(_GLYPH_HEIGHT + 2):  # a row of paper above and below the glyphs
+        line = paper + b"".join(
             b"".join(
-                ink if _GLYPHS[char][row] >> (_GLYPH_WIDTH - 1 - column) & 1 else paper
-                for column in range(_GLYPH_WIDTH)
+                ink if 0 < row <= _GLYPH_HEIGHT and _GLYPHS[char][row - 1] >> shift & 1 else paper
+                for shift in range(_GLYPH_WIDTH - 1, -1, -1)
             )
             + paper
             for char in text
@@ -98,8 +99,8 @@ def draw_frames(scene: Scene, count: int) -> Iterator[bytearray]:
     width, height = scene.width, scene.height
     ground, texture = _ground(scene), _texture(scene)
     generator = random.Random(scene.seed + 1)  # noqa: S311 - a picture, no secret
-    scale = max(1, width // 320)
-    text_y = BLOCK_ROWS * cell_size(width) + 2 * scale
+    scale = max(1, width // 240)
+    text_y = BLOCK_ROWS * cell_size(width) + 8
     car_width, car_height = width // 6 & ~1, height // 8 & ~1
     car = bytes([40]) * (car_width // 3) + bytes([180]) * (car_width - car_width // 3)
     grain_rows = range(height - height // 6, height)
@@ -114,5 +115,5 @@ def draw_frames(scene: Scene, count: int) -> Iterator[bytearray]:
             frame[y * width + x : y * width + x + car_width] = car
         draw_blocks(frame, width, index)
         text = clock_text(index, scene.frames_per_second)
-        draw_text(frame, width, text, x=2 * scale, y=text_y, scale=scale)
+        draw_text(frame, width, text, x=0, y=text_y, scale=scale)
         yield frame

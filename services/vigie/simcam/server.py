@@ -68,6 +68,8 @@ class SimCamServer:
             FootageError: footage cannot be made.
             OSError: a port is taken.
         """
+        wanted = {camera.footage for camera in self.config.cameras}
+        await asyncio.gather(*(asyncio.to_thread(self._cache.get, spec) for spec in wanted))
         for camera in self.config.cameras:
             await self.add_camera(camera)
         if not self.config.port_per_camera:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from integration.simcam.conftest import QUICK, Serve, quick
-from integration.simcam.rawclient import RawClient
+from integration.simcam.rawclient import TCP, RawClient
 from unit.simcam.rtpread import RtpPacket, depacketise
 from vigie.simcam import CameraConfig, Credentials, Fault, FaultParameters, SimCamServer
 from vigie.simcam.marks import Codec, FrameMark, mark_of_nal
@@ -208,6 +208,19 @@ async def test_a_slow_start(serve: Serve) -> None:
         began = loop.time()
         assert (await client.ask("DESCRIBE")).status == 200
         assert loop.time() - began >= 0.29
+
+
+async def test_a_viewer_that_leaves_during_a_slow_start_leaves_nothing_behind(serve: Serve) -> None:
+    async with serve() as server:
+        async with RawClient(server.url("cam-01")) as client:
+            answer = await client.ask("SETUP", f"{client.url}/trackID=0", **TCP)
+            session = answer.headers["session"].partition(";")[0]
+            parameters = FaultParameters(seconds=0.1)
+            await server.inject("cam-01", Fault.SLOW_START, parameters=parameters)
+            request = f"PLAY {client.url} RTSP/1.0\r\nCSeq: 9\r\nSession: {session}\r\n\r\n"
+            await client.send(request.encode())
+        await asyncio.sleep(0.15)  # the delay of the fault itself
+        assert server.cameras["cam-01"].frames_sent == 0
 
 
 async def test_a_clock_jump_shows_in_time_stamps(serve: Serve) -> None:

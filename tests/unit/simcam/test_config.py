@@ -89,3 +89,15 @@ def test_options_out_of_range_are_refused(options: SimCamOptions) -> None:
 def test_a_server_needs_cameras() -> None:
     with pytest.raises(ValueError, match="cameras"):
         ServerConfig(cameras=())
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "simulated-cameras.md"
+
+
+def test_the_example_of_the_guide_works_and_names_every_fault(tmp_path: Path) -> None:
+    text = GUIDE.read_text("utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    config = load_config(write(tmp_path, example))
+    assert [camera.id for camera in config.cameras] == ["cam-01", "cam-02"]
+    assert config.cameras[0].footage.width == 1920
+    assert all(f"| `{fault.value}` |" in text for fault in Fault)

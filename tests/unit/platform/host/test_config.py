@@ -92,8 +92,8 @@ keepalive_ms = 5
             "password_file with the path of a file that holds it, or set the environment"
         ),
         (
-            "environment VIGIE_OUTER__TIMEOUT_SECONDS: outer.timeout_seconds: '30s' carries a unit; "
-            "the key is in seconds already: write 30"
+            "environment VIGIE_OUTER__TIMEOUT_SECONDS: outer.timeout_seconds: '30s' carries a "
+            "unit; the key is in seconds already: write 30"
         ),
         (
             "vigie.toml:3: outer.max_count: '30s' carries a unit; the key takes a plain number: "

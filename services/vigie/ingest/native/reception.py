@@ -30,6 +30,15 @@ _CAUSES: Final = {
     DiscontinuityReason.PARAMETER_SETS_MISSING: EndCause.STREAM_UNSUPPORTED,
     DiscontinuityReason.PARAMETER_SETS_MALFORMED: EndCause.STREAM_UNSUPPORTED,
 }
+# Of these a stream recovers by itself at the next key frame.
+_HARMLESS: Final = frozenset(
+    {
+        DiscontinuityReason.PACKETS_LOST,
+        DiscontinuityReason.SEQUENCE_RESTARTED,
+        DiscontinuityReason.SOURCE_CHANGED,
+        DiscontinuityReason.TIMESTAMP_JUMP,
+    }
+)
 
 
 class ArrivalClock:
@@ -124,7 +133,8 @@ class Reception:
         self._rtcp_ntp, self._rtcp_arrival_us = 0, 0
         self.payload_type: Final = track.payload_type
         self.said_goodbye = False
-        self.last_loss: EndCause | None = None
+        self.is_foreign = False
+        """Whether what came last could not be read as what was announced."""
 
     def note_time(self, wall_us: int, monotonic_us: int) -> None:
         """Both clocks at this tick, before anything is pushed."""
@@ -134,7 +144,8 @@ class Reception:
 
     def deliver(self, wall_us: int) -> int:
         """Hand over what has been finished; the number of new frames."""
-        for item in self.reader.take():
+        items = self.reader.take()
+        for item in items:
             if isinstance(item, Gop):
                 self._finish_group(item, wall_us)
             else:
@@ -144,7 +155,10 @@ class Reception:
             self._watch_open(gop, wall_us)
         elif self._live is not None and not self._sink.wants_frames:
             self._live = None
-        return self._count(wall_us)
+        frames = self._count(wall_us)
+        if frames > 0 and not items:  # frames of a tick with a loss may be from before it
+            self.is_foreign = False
+        return frames
 
     def finish(self, wall_us: int) -> None:
         """The stream is over: deliver the whole frames of the last group."""
@@ -231,7 +245,7 @@ class Reception:
     def _lose(self, loss: Discontinuity, wall_us: int) -> None:
         cause = _CAUSES.get(loss.reason, EndCause.PACKETS_LOST)
         count = f", {loss.packets} packets" if loss.packets else ""
-        self.last_loss = cause
+        self.is_foreign = loss.reason not in _HARMLESS
         self._open = self._live = None
         self._sink.lost(cause, f"{loss.reason.value}{count}: {loss.detail}", wall_us)
 
@@ -241,8 +255,6 @@ class Reception:
         if frames or size:
             self._frames, self._bytes = counters.frames, counters.payload_bytes
             self._sink.received(max(frames, 0), size, wall_us)
-        if frames > 0:
-            self.last_loss = None
         return frames
 
     @property

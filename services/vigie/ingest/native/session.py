@@ -413,7 +413,7 @@ class NativeSession:
                 EndCause.CAMERA_SILENT,
                 f"packets, but no whole frame for {settings.frame_timeout_seconds:g} s",
             )
-        elif self._reception.last_loss is EndCause.STREAM_UNSUPPORTED and self._is_after(
+        elif self._reception.is_foreign and self._is_after(
             self._last_frame_us, settings.foreign_timeout_seconds
         ):
             # A new conversation will tell what the camera sends now, e.g. after a codec change.

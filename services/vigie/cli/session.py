@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ class Session:
         with self.failing():
             return method(request, metadata=self.metadata, timeout=self.timeout_seconds)
 
-    def stream(self, method: Any, request: Message) -> Iterator[Any]:
+    def stream(self, method: Any, request: Message) -> Generator[Any, None, None]:
         """Answers as they come, without a deadline; closing the iterator cancels the call.
 
         Raises:

@@ -63,14 +63,12 @@ class RecorderSettings:
         instance: this ingest process.
         boot: identifier of the boot of the machine.
         key_prefix: what object keys begin with, before the camera.
-        segment_seconds: length of a segment where the camera's state says nothing else.
         sync: when media is forced to the disk.
     """
 
     instance: str
     boot: str
     key_prefix: str
-    segment_seconds: int
     sync: SyncPolicy
 
 
@@ -152,11 +150,9 @@ class CameraRecorder:
         """Footage was refused because the writers cannot keep up."""
         self._interrupt("STORE_REFUSED", "the disk of the spool is too slow for the footage")
 
-    def sender_report(self, report: SenderReport) -> None:
-        """The camera told its clock."""
+    def note_sender_report(self, report: SenderReport) -> None:
+        """The camera told its clock; may be called from another thread (one reference is set)."""
         self._report = report
-        if self._run is not None:
-            self._run.sender_report(report)
 
     def _record(self, parameters: CodecParameters, group: FrameGroup) -> None:
         if self._run is not None and not self._run.observe(group):
@@ -165,6 +161,7 @@ class CameraRecorder:
         if self._run is None:
             self._run = self._open_run(parameters, group)
         run = self._run
+        run.report = self._report
         closed = run.append(group)
         self._continues = group.next_ticks is not None
         if began:
@@ -205,8 +202,6 @@ class CameraRecorder:
             faults=tools.faults,
         )
         run.observe(group)
-        if self._report is not None:
-            run.sender_report(self._report)
         return run
 
     def _not_before(self, group: FrameGroup) -> int | None:

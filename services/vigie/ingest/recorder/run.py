@@ -97,7 +97,7 @@ class RunRecorder:
         self._segment_start = 0
         self._samples = 0
         self._end_us: int | None = None
-        self._report: SenderReport | None = None
+        self.report: SenderReport | None = None
 
     @property
     def run(self) -> str:
@@ -142,17 +142,13 @@ class RunRecorder:
             return self._close_segment()
         return None
 
-    def sender_report(self, report: SenderReport) -> None:
-        """Learn the camera's clock."""
-        self._report = report
-
     @property
     def camera_clock_offset_us(self) -> int | None:
         """Clock of the camera minus clock of the receiver, by the last sender report."""
         origin = self._media.origin_ticks
-        if self._report is None or origin is None:
+        if self.report is None or origin is None:
             return None
-        return self._report.camera_us - self._time.estimate_us(self._report.ticks - origin)
+        return self.report.camera_us - self._time.estimate_us(self.report.ticks - origin)
 
     def close_segment(self) -> SegmentRecord | None:
         """Close what is open, if anything is.

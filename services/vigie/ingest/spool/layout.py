@@ -93,6 +93,10 @@ class SpoolLayout:
             if run.is_dir() and _RUN.fullmatch(run.name)
         ]
 
+    def media_bytes(self) -> int:
+        """Bytes of all media in the spool."""
+        return sum(path.stat().st_size for path in self.runs.glob("*/*/*.m4v"))
+
     def strangers(self) -> list[Path]:
         """Entries below ``runs`` that are no run of a camera."""
         found: list[Path] = []

@@ -3,7 +3,7 @@
 What counts is only what lies in the directory of the run, so that it can be broken off at any
 step and begun again:
 
-1. half-written records (``*.tmp``) go;
+1. half-written records (``*.tmp``) go, altered ones go to quarantine;
 2. a segment without a record is cut at its last trusted fragment, indexed, synced, recorded;
    without a single one it goes;
 3. the end of the run is recorded; a run without any footage goes, its record last.
@@ -25,6 +25,7 @@ from vigie.ingest.spool import faults as points
 from vigie.ingest.spool.layout import RunDirectory, SpoolLayout
 from vigie.ingest.spool.records import (
     EndRecord,
+    R,
     RunRecord,
     SegmentRecord,
     SpoolRecordError,
@@ -51,11 +52,13 @@ class RunState:
         directory: the run.
         waiting: closed segments; the upload finds out which were acknowledged before.
         ended: whether the run has footage at all (else its directory was removed).
+        damaged: whether the disk did not let it be closed; to be tried again.
     """
 
     directory: RunDirectory
     waiting: list[int]
     ended: bool
+    damaged: bool = False
 
 
 class RunRepair:
@@ -83,6 +86,8 @@ class RunRepair:
             SpoolRecordError: it cannot be understood: quarantine it (`quarantine`).
             OSError: the disk refuses; try again later.
         """
+        if not directory.path.exists():
+            return RunState(directory, [], ended=False)
         for leftover in directory.path.glob("*.tmp"):
             leftover.unlink()
         run = read_record(directory.run_record, RunRecord)
@@ -90,16 +95,29 @@ class RunRepair:
             return self._nothing(directory)
         if run.run != directory.run or run.camera != directory.camera:
             raise SpoolRecordError("the run lies under another name")
+        for number in directory.numbers("json"):
+            self._read(directory.segment_record(number), SegmentRecord)
         for number in directory.numbers("m4v"):
             if not directory.segment_record(number).exists():
                 self._close_segment(directory, run, number)
         recorded = directory.numbers("json")
-        end = read_record(directory.end_record, EndRecord)
+        end = self._read(directory.end_record, EndRecord)
         if end is None and not recorded:
             return self._nothing(directory)
         if end is None:
             self._end(directory, run, recorded[-1], reason)
         return RunState(directory, recorded, ended=True)
+
+    def close_segment(self, directory: RunDirectory, number: int) -> None:
+        """Make the record of one segment anew, because it was altered.
+
+        Raises:
+            SpoolRecordError, OSError: as `close`.
+        """
+        run = read_record(directory.run_record, RunRecord)
+        if run is None:
+            raise SpoolRecordError("media without a record of its run")
+        self._close_segment(directory, run, number)
 
     def quarantine(self, path: Path, why: str) -> Path:
         """Move what nobody understands out of the way, with the reason beside it."""
@@ -113,6 +131,14 @@ class RunRepair:
         target.with_name(target.name + ".why").write_text(why + "\n", encoding="utf-8")
         _log.error("quarantined", what=str(relative), why=why)
         return target
+
+    def _read(self, path: Path, kind: type[R]) -> R | None:
+        """A record that can be made anew: an altered one goes aside and counts as missing."""
+        try:
+            return read_record(path, kind)
+        except SpoolRecordError as error:
+            self.quarantine(path, str(error))
+            return None
 
     def _nothing(self, directory: RunDirectory) -> RunState:
         """Remove a run without footage."""

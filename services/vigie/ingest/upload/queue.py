@@ -13,6 +13,7 @@ class RunBacklog:
 
     directory: RunDirectory
     segments: deque[int] = field(default_factory=deque)
+    highest: int = -1
     ended: bool = False
     damaged: bool = False
 
@@ -37,6 +38,15 @@ class Backlog:
         """The oldest run of a camera that has work; damaged runs are passed over."""
         runs = self._cameras.get(camera, {})
         return next((runs[run] for run in sorted(runs) if runs[run].has_work), None)
+
+    def add_segment(self, directory: RunDirectory, number: int) -> bool:
+        """Queue a closed segment; false when it was queued before."""
+        run = self.run(directory)
+        if number <= run.highest:
+            return False
+        run.highest = number
+        run.segments.append(number)
+        return True
 
     def forget(self, directory: RunDirectory) -> None:
         """The run is done with."""

@@ -101,7 +101,7 @@ class SegmentUpload:
             # The media is whole perhaps: without its record, repair closes it anew.
             self._quarantined.labels(reason="RECORD_ALTERED").inc()
             await asyncio.to_thread(self._tools.repair.quarantine, path, str(error))
-            await asyncio.to_thread(self._tools.repair.close, directory, "RECOVERED")
+            await asyncio.to_thread(self._tools.repair.close_segment, directory, number)
             return await asyncio.to_thread(read_record, path, SegmentRecord)
 
     async def _store(self, record: SegmentRecord, directory: RunDirectory) -> None:

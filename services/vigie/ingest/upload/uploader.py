@@ -35,6 +35,7 @@ class Uploader:
     Args:
         steps: what one upload does.
         concurrency: most uploads at a time.
+        backoff: between attempts.
         monotonic_clock: for waiting and for latencies.
         source: of jitter.
         registry: metrics.
@@ -45,6 +46,7 @@ class Uploader:
         steps: UploadSteps,
         *,
         concurrency: int,
+        backoff: Backoff = BACKOFF,
         monotonic_clock: MonotonicClock,
         source: random.Random,
         registry: MetricsRegistry,
@@ -52,6 +54,7 @@ class Uploader:
         self.backlog = Backlog()
         self._steps = steps
         self._slots = asyncio.Semaphore(concurrency)
+        self._backoff = backoff
         self._clock = monotonic_clock
         self._random = source
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -63,7 +66,7 @@ class Uploader:
 
     def segment_closed(self, directory: RunDirectory, number: int) -> None:
         """A closed segment waits."""
-        self.backlog.run(directory).segments.append(number)
+        self.backlog.add_segment(directory, number)
         self._wake(directory.camera)
 
     def run_ended(self, directory: RunDirectory) -> None:
@@ -103,12 +106,7 @@ class Uploader:
 
     def _finished(self, camera: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(camera, None)
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            _log.error("uploader_failed", camera=camera, error=repr(error))
-            raise error
-        if self.backlog.next(camera) is not None:
+        if not task.cancelled() and self.backlog.next(camera) is not None:
             self._wake(camera)
 
     async def _empty(self, camera: str) -> None:
@@ -117,10 +115,10 @@ class Uploader:
             try:
                 async with self._slots:
                     await self._one(camera)
-            except (VigieError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
                 failures += 1
                 self._failed(camera, error)
-                await self._clock.sleep(BACKOFF.wait_seconds(failures, self._random))
+                await self._clock.sleep(self._backoff.wait_seconds(failures, self._random))
             else:
                 failures = 0
                 self.failing = None
@@ -140,8 +138,12 @@ class Uploader:
             self._seconds.observe((self._clock.now_us() - began_us) / MICROSECONDS_PER_SECOND)
         run.segments.popleft()
 
-    def _failed(self, camera: str, error: VigieError | OSError) -> None:
-        reason = error.reason.name if isinstance(error, VigieError) else "SPOOL_UNREADABLE"
+    def _failed(self, camera: str, error: Exception) -> None:
+        reason = "SPOOL_UNREADABLE" if isinstance(error, OSError) else "INTERNAL"
+        if isinstance(error, VigieError):
+            reason = error.reason.name
+        elif reason == "INTERNAL":
+            _log.exception("upload_error", camera=camera, exc_info=error)
         self._failures.labels(reason=reason).inc()
         self.failing = reason
         _log.warning("upload_failed", camera=camera, reason=reason, error=str(error))

@@ -1,0 +1,155 @@
+"""Invariants I1 and I2: what is told is stored, what is removed was acknowledged."""
+
+from pathlib import Path
+
+import pytest
+from ingest_support import Installation, footage, frames_of
+
+from vigie.ingest.v1 import events_pb2
+from vigie.platform.errors import VigieError
+from vigie.platform.objectstore import ObjectStore, PutResult
+from vigie.platform.reasons import STORE_UNAVAILABLE
+
+
+def deliver(installation: Installation, groups: int, *, first: int = 0) -> None:
+    film, intake = footage(), installation.intake()
+    for index in range(first, groups):
+        intake.group(film.parameters, film.group(index, last=index == groups - 1))
+    intake.ended("CLOSED_BY_CAMERA", "", 0)
+
+
+async def test_footage_goes_from_the_engine_to_store_and_log(tmp_path: Path) -> None:
+    installation = await Installation(tmp_path).open()
+    deliver(installation, 8)
+    await installation.path.drain_writers(10)
+    assert await installation.path.uploader.drain(10)
+
+    stored = await installation.stored()
+    assert [s.number for s in stored] == [0, 1, 2]
+    frames: list[bytes] = []
+    for segment in stored:
+        info = await installation.store.stat(segment.object_key)
+        assert info is not None
+        assert info.sha256 == segment.sha256
+        assert info.size_bytes == segment.size_bytes
+        assert info.content_type.startswith("video/mp4; codecs=")
+        assert info.metadata["Vigie-StartUs"] == str(segment.start_us)
+        frames += frames_of(await installation.content(segment.object_key))
+    assert frames == footage().frames(range(8))
+    last = (await installation.events())[-1].run_ended
+    assert last.segment_count == 3
+    assert last.reason == events_pb2.RUN_END_REASON_OUTAGE
+    end = await installation.store.stat(last.object_key)
+    assert end is not None
+    assert end.size_bytes == 0
+    assert installation.spool_files() == []
+    assert installation.tools.quota.used_bytes == 0
+    await installation.close()
+
+
+class UnreliableStore:
+    """The directory store behind a line that is down for the first ``failures`` puts."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.inner: ObjectStore | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    async def put_file(self, key: str, path: Path, **rest: object) -> PutResult:
+        if self.failures:
+            self.failures -= 1
+            raise VigieError(STORE_UNAVAILABLE, "the line is down")
+        assert self.inner is not None
+        return await self.inner.put_file(key, path, **rest)  # type: ignore[arg-type]  # passed on
+
+
+async def test_recording_goes_on_while_the_store_is_away(tmp_path: Path) -> None:
+    store = UnreliableStore(failures=1_000_000)
+    installation = await Installation(tmp_path).open(store=store)  # type: ignore[arg-type]  # __getattr__
+    store.inner = installation.directory_store
+    deliver(installation, 20)
+    await installation.path.drain_writers(10)
+
+    assert await installation.events() == []
+    assert len([name for name in installation.spool_files() if name.endswith(".m4v")]) == 7
+    store.failures = 2
+    assert await installation.path.uploader.drain(10)
+    assert [s.number for s in await installation.stored()] == list(range(7))
+    assert (
+        installation.registry.value(
+            "vigie_ingest_upload_failures_total", reason="STORE_UNAVAILABLE"
+        )
+        > 2
+    )
+    assert installation.spool_files() == []
+    await installation.close()
+
+
+async def test_what_is_left_at_a_stop_is_replayed_by_the_next_start(tmp_path: Path) -> None:
+    store = UnreliableStore(failures=1_000_000)
+    first = await Installation(tmp_path).open(store=store)  # type: ignore[arg-type]  # __getattr__
+    store.inner = first.directory_store
+    deliver(first, 8)
+    await first.path.drain_writers(10)
+    await first.close(timeout_seconds=0.1)
+
+    second = await Installation(tmp_path).open()
+    assert await second.path.uploader.drain(10)
+    assert [s.number for s in await second.stored()] == [0, 1, 2]
+    assert len(await second.events()) == 4
+    await second.close()
+
+
+async def test_an_altered_spool_file_is_never_stored_and_its_loss_is_told(tmp_path: Path) -> None:
+    store = UnreliableStore(failures=1_000_000)
+    first = await Installation(tmp_path).open(store=store)  # type: ignore[arg-type]  # __getattr__
+    store.inner = first.directory_store
+    deliver(first, 8)
+    await first.path.drain_writers(10)
+    await first.close(timeout_seconds=0.1)
+    victim = sorted((tmp_path / "spool" / "runs").rglob("000001.m4v"))[0]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+
+    second = await Installation(tmp_path).open()
+    assert await second.path.uploader.drain(10)
+
+    assert [s.number for s in await second.stored()] == [0, 2]
+    assert [(record.number, record.camera) for record, _ in second.losses.lost] == [
+        (1, "cam-test-01")
+    ]
+    assert (
+        second.registry.value(
+            "vigie_ingest_spool_quarantined_total", reason="STORE_CHECKSUM_MISMATCH"
+        )
+        == 1
+    )
+    assert any((tmp_path / "spool" / "quarantine").iterdir())
+    await second.close()
+
+
+@pytest.mark.parametrize("damage", ["flip", "empty", "garbage"])
+async def test_an_altered_record_is_made_anew_from_the_media(tmp_path: Path, damage: str) -> None:
+    store = UnreliableStore(failures=1_000_000)
+    first = await Installation(tmp_path).open(store=store)  # type: ignore[arg-type]  # __getattr__
+    store.inner = first.directory_store
+    deliver(first, 8)
+    await first.path.drain_writers(10)
+    sums = [segment.sha256 for segment in first.told.segments]
+    times = [(segment.start_us, segment.duration_us) for segment in first.told.segments]
+    await first.close(timeout_seconds=0.1)
+    victim = sorted((tmp_path / "spool" / "runs").rglob("000001.json"))[0]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes({"flip": bytes(content), "empty": b"", "garbage": b"\0\xff{}"}[damage])
+
+    second = await Installation(tmp_path).open()
+    assert await second.path.uploader.drain(10)
+
+    stored = await second.stored()
+    assert [s.sha256 for s in stored] == sums
+    assert [(s.start_us, s.duration_us) for s in stored] == times
+    await second.close()

@@ -96,7 +96,7 @@ class AuthorisationServiceServicer:
         brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
         a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
         AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
-        ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,7 @@ class AuthorisationServiceStub:
     brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
     a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
     AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
-    ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     RevokeAuthorisation: _grpc.UnaryUnaryMultiCallable[_authorisations_pb2.RevokeAuthorisationRequest, _authorisations_pb2.Authorisation]
     """Ends an authorisation for good, now. The cameras stop recording unless another one covers
@@ -83,7 +83,7 @@ class AuthorisationServiceAsyncStub(AuthorisationServiceStub):
     brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
     a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
     AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
-    ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     RevokeAuthorisation: _aio.UnaryUnaryMultiCallable[_authorisations_pb2.RevokeAuthorisationRequest, _authorisations_pb2.Authorisation]  # type: ignore[assignment]
     """Ends an authorisation for good, now. The cameras stop recording unless another one covers
@@ -134,7 +134,7 @@ class AuthorisationServiceServicer(metaclass=_abc_1.ABCMeta):
         brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
         a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
         AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
-        ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -179,7 +179,8 @@ class Camera(_message.Message):
     @_builtins.property
     def credentials(self) -> Global___StreamCredentials:
         """User name and password for the stream. Input only: never returned. In an update with
-        `credentials` in the mask and nothing here, what is kept is removed.
+        `credentials` in the mask and nothing here, what is kept is removed. They must be given anew
+        when `stream_uri` gets another scheme, host or port: they were not meant for that one.
         """
 
     @_builtins.property

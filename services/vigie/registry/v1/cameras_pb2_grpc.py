@@ -138,8 +138,8 @@ class CameraServiceServicer:
 
     def UpdateCamera(self, request, context):
         """Changes what is said of a camera. State and place change by the methods below.
-        Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, UPDATE_MASK_INVALID,
-        STREAM_URI_INVALID, CREDENTIALS_INVALID, REQUEST_ID_REUSED.
+        Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, FIELD_MASK_INVALID,
+        STREAM_URI_INVALID, CREDENTIALS_INVALID, CREDENTIALS_REQUIRED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,8 +47,8 @@ class CameraServiceStub:
     """
     UpdateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.Camera]
     """Changes what is said of a camera. State and place change by the methods below.
-    Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, UPDATE_MASK_INVALID,
-    STREAM_URI_INVALID, CREDENTIALS_INVALID, REQUEST_ID_REUSED.
+    Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, FIELD_MASK_INVALID,
+    STREAM_URI_INVALID, CREDENTIALS_INVALID, CREDENTIALS_REQUIRED, REQUEST_ID_REUSED.
     """
     CommissionCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CommissionCameraRequest, _cameras_pb2.Camera]
     """Puts a planned camera in service: from now on it records whenever an authorisation covers it.
@@ -114,8 +114,8 @@ class CameraServiceAsyncStub(CameraServiceStub):
     """
     UpdateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.Camera]  # type: ignore[assignment]
     """Changes what is said of a camera. State and place change by the methods below.
-    Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, UPDATE_MASK_INVALID,
-    STREAM_URI_INVALID, CREDENTIALS_INVALID, REQUEST_ID_REUSED.
+    Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, FIELD_MASK_INVALID,
+    STREAM_URI_INVALID, CREDENTIALS_INVALID, CREDENTIALS_REQUIRED, REQUEST_ID_REUSED.
     """
     CommissionCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CommissionCameraRequest, _cameras_pb2.Camera]  # type: ignore[assignment]
     """Puts a planned camera in service: from now on it records whenever an authorisation covers it.
@@ -202,8 +202,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.Camera, _abc.Awaitable[_cameras_pb2.Camera]]:
         """Changes what is said of a camera. State and place change by the methods below.
-        Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, UPDATE_MASK_INVALID,
-        STREAM_URI_INVALID, CREDENTIALS_INVALID, REQUEST_ID_REUSED.
+        Errors: CAMERA_NOT_FOUND, CAMERA_RETIRED, ETAG_MISMATCH, FIELD_MASK_INVALID,
+        STREAM_URI_INVALID, CREDENTIALS_INVALID, CREDENTIALS_REQUIRED, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

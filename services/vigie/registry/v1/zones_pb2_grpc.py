@@ -141,7 +141,7 @@ class ZoneServiceServicer:
 
     def UpdateCommune(self, request, context):
         """Changes the name of a commune; asks for the permission in each of its zones.
-        Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +179,7 @@ class ZoneServiceServicer:
 
     def UpdateZone(self, request, context):
         """Changes the name or description of a zone; its commune never changes.
-        Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,7 +218,7 @@ class ZoneServiceServicer:
 
     def UpdateSite(self, request, context):
         """Changes what is said of a site; its zone never changes.
-        Errors: SITE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        Errors: SITE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

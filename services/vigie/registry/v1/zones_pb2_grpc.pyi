@@ -44,7 +44,7 @@ class ZoneServiceStub:
     """Lists the communes in the order of their INSEE codes. Errors: PAGE_TOKEN_INVALID."""
     UpdateCommune: _grpc.UnaryUnaryMultiCallable[_zones_pb2.UpdateCommuneRequest, _zones_pb2.Commune]
     """Changes the name of a commune; asks for the permission in each of its zones.
-    Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     DeleteCommune: _grpc.UnaryUnaryMultiCallable[_zones_pb2.DeleteCommuneRequest, _empty_pb2.Empty]
     """Removes a commune that has no zone. Errors: COMMUNE_NOT_FOUND, COMMUNE_NOT_EMPTY,
@@ -60,7 +60,7 @@ class ZoneServiceStub:
     """
     UpdateZone: _grpc.UnaryUnaryMultiCallable[_zones_pb2.UpdateZoneRequest, _zones_pb2.Zone]
     """Changes the name or description of a zone; its commune never changes.
-    Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     DeleteZone: _grpc.UnaryUnaryMultiCallable[_zones_pb2.DeleteZoneRequest, _empty_pb2.Empty]
     """Removes a zone in which no site and no camera stands or ever stood (footage of a camera
@@ -78,7 +78,7 @@ class ZoneServiceStub:
     """
     UpdateSite: _grpc.UnaryUnaryMultiCallable[_zones_pb2.UpdateSiteRequest, _zones_pb2.Site]
     """Changes what is said of a site; its zone never changes.
-    Errors: SITE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    Errors: SITE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     DeleteSite: _grpc.UnaryUnaryMultiCallable[_zones_pb2.DeleteSiteRequest, _empty_pb2.Empty]
     """Removes a site at which no camera stands. Errors: SITE_NOT_FOUND, SITE_NOT_EMPTY,
@@ -100,7 +100,7 @@ class ZoneServiceAsyncStub(ZoneServiceStub):
     """Lists the communes in the order of their INSEE codes. Errors: PAGE_TOKEN_INVALID."""
     UpdateCommune: _aio.UnaryUnaryMultiCallable[_zones_pb2.UpdateCommuneRequest, _zones_pb2.Commune]  # type: ignore[assignment]
     """Changes the name of a commune; asks for the permission in each of its zones.
-    Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     DeleteCommune: _aio.UnaryUnaryMultiCallable[_zones_pb2.DeleteCommuneRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a commune that has no zone. Errors: COMMUNE_NOT_FOUND, COMMUNE_NOT_EMPTY,
@@ -116,7 +116,7 @@ class ZoneServiceAsyncStub(ZoneServiceStub):
     """
     UpdateZone: _aio.UnaryUnaryMultiCallable[_zones_pb2.UpdateZoneRequest, _zones_pb2.Zone]  # type: ignore[assignment]
     """Changes the name or description of a zone; its commune never changes.
-    Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     DeleteZone: _aio.UnaryUnaryMultiCallable[_zones_pb2.DeleteZoneRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a zone in which no site and no camera stands or ever stood (footage of a camera
@@ -134,7 +134,7 @@ class ZoneServiceAsyncStub(ZoneServiceStub):
     """
     UpdateSite: _aio.UnaryUnaryMultiCallable[_zones_pb2.UpdateSiteRequest, _zones_pb2.Site]  # type: ignore[assignment]
     """Changes what is said of a site; its zone never changes.
-    Errors: SITE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+    Errors: SITE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
     DeleteSite: _aio.UnaryUnaryMultiCallable[_zones_pb2.DeleteSiteRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a site at which no camera stands. Errors: SITE_NOT_FOUND, SITE_NOT_EMPTY,
@@ -177,7 +177,7 @@ class ZoneServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_zones_pb2.Commune, _abc.Awaitable[_zones_pb2.Commune]]:
         """Changes the name of a commune; asks for the permission in each of its zones.
-        Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        Errors: COMMUNE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -223,7 +223,7 @@ class ZoneServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_zones_pb2.Zone, _abc.Awaitable[_zones_pb2.Zone]]:
         """Changes the name or description of a zone; its commune never changes.
-        Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        Errors: ZONE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -271,7 +271,7 @@ class ZoneServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_zones_pb2.Site, _abc.Awaitable[_zones_pb2.Site]]:
         """Changes what is said of a site; its zone never changes.
-        Errors: SITE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
+        Errors: SITE_NOT_FOUND, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,1 @@
+"""The registry: communes, zones, sites, cameras and their life, prefectoral authorisations."""

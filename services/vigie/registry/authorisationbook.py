@@ -1,0 +1,308 @@
+"""What can be done with authorisations: the rules, inside a transaction the caller opened."""
+
+import re
+import unicodedata
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.clock import WallClock
+from vigie.platform.database.statements import in_chunks
+from vigie.platform.errors import VigieError
+from vigie.registry import authorisationstore, authority, camerastore, convert, coverage, names
+from vigie.registry.journal import CameraJournal
+from vigie.registry.lifecycle import RETIRED
+from vigie.registry.masks import check_etag, paths_of
+from vigie.registry.model import AuthorisationRecord, CameraRecord, Change, Scope
+from vigie.registry.reasons import (
+    AUTHORISATION_EXISTS,
+    AUTHORISATION_NOT_FOUND,
+    AUTHORISATION_SCOPE_INVALID,
+    CAMERA_NOT_FOUND,
+    FIELD_REQUIRED,
+    ZONE_NOT_FOUND,
+)
+from vigie.registry.tables import cameras, zones
+from vigie.registry.v1.authorisations_pb2 import (
+    Authorisation,
+    AuthorisationPurpose,
+    CreateAuthorisationRequest,
+    RevokeAuthorisationRequest,
+    UpdateAuthorisationRequest,
+)
+
+CHANGEABLE: Final = (
+    "number",
+    "prefecture",
+    "sign_time",
+    "valid_from",
+    "valid_until",
+    "purposes",
+    "cameras",
+    "zones",
+    "retention_days",
+    "recipients",
+)
+_MAX_IDENTIFIER: Final = 63
+
+
+class AuthorisationBook:
+    """Authorisations and their rules; a change tells every camera it touches.
+
+    Args:
+        journal: writes the cameras anew.
+        wall_clock: tells when a change happens.
+    """
+
+    def __init__(self, journal: CameraJournal, wall_clock: WallClock) -> None:
+        self._journal = journal
+        self._wall_clock = wall_clock
+
+    async def create(
+        self, connection: AsyncConnection, request: CreateAuthorisationRequest, actor: str
+    ) -> Authorisation:
+        """Enter an authorisation.
+
+        Raises:
+            VigieError: AUTHORISATION_EXISTS, FIELD_REQUIRED, AUTHORISATION_DATES_INVALID,
+                AUTHORISATION_TOO_LONG, AUTHORISATION_SCOPE_INVALID, CAMERA_NOT_FOUND,
+                ZONE_NOT_FOUND.
+        """
+        message, now_us = request.authorisation, self._wall_clock.now_us()
+        for name in ("valid_from", "valid_until"):
+            if not message.HasField(name):
+                raise VigieError(
+                    FIELD_REQUIRED, f"an authorisation has a {name}", field=f"authorisation.{name}"
+                )
+        identifier = identifier_for(request)
+        record = AuthorisationRecord(
+            identifier, "", "", 0, 0, (), version=1, created_us=now_us, updated_us=now_us
+        )
+        record = replace(record, **_values(message, CHANGEABLE))
+        authority.check(record)
+        if await authorisationstore.get(connection, identifier) is not None:
+            raise VigieError(
+                AUTHORISATION_EXISTS,
+                f"there is an authorisation {identifier} already",
+                field="authorisation_id",
+            )
+        await self._check_number(connection, record)
+        scope = await self._scope(connection, message, Scope(), CHANGEABLE)
+        await authorisationstore.save(connection, record, scope)
+        await self._tell(connection, [scope], "authorisation_changed", record, actor)
+        return await self.read(connection, record)
+
+    async def update(
+        self,
+        connection: AsyncConnection,
+        before: AuthorisationRecord,
+        request: UpdateAuthorisationRequest,
+        actor: str,
+    ) -> Authorisation:
+        """Correct or amend an authorisation that has not ended.
+
+        Raises:
+            VigieError: as `create`, and AUTHORISATION_EXPIRED, ETAG_MISMATCH, FIELD_MASK_INVALID.
+        """
+        message, now_us = request.authorisation, self._wall_clock.now_us()
+        record = await self._load(connection, before.authorisation)
+        check_etag(message.etag, record.version, field="authorisation.etag")
+        authority.check_alive(record, now_us)
+        paths = paths_of(request.update_mask, CHANGEABLE)
+        after = replace(record, **_values(message, paths))
+        authority.check_amendment(record, after, now_us)
+        await self._check_number(connection, after)
+        held = (await authorisationstore.scopes(connection, [record.authorisation]))[
+            record.authorisation
+        ]
+        scope = await self._scope(connection, message, held, paths)
+        if after == record and scope == held:
+            return await self.read(connection, record)
+        after = replace(after, version=record.version + 1, updated_us=now_us)
+        await authorisationstore.save(connection, after, scope)
+        await self._tell(connection, [held, scope], "authorisation_changed", after, actor)
+        return await self.read(connection, after)
+
+    async def revoke(
+        self,
+        connection: AsyncConnection,
+        before: AuthorisationRecord,
+        request: RevokeAuthorisationRequest,
+        actor: str,
+    ) -> Authorisation:
+        """End an authorisation for good, now.
+
+        Raises:
+            VigieError: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED, ETAG_MISMATCH.
+        """
+        now_us = self._wall_clock.now_us()
+        record = await self._load(connection, before.authorisation)
+        check_etag(request.etag, record.version, field="etag")
+        authority.check_alive(record, now_us)
+        after = replace(
+            record,
+            revoked_us=now_us,
+            revoke_reason=request.reason,
+            version=record.version + 1,
+            updated_us=now_us,
+        )
+        held = (await authorisationstore.scopes(connection, [record.authorisation]))[
+            record.authorisation
+        ]
+        await authorisationstore.save(connection, after, held)
+        await self._tell(connection, [held], "authorisation_revoked", after, actor)
+        return await self.read(connection, after)
+
+    async def read(self, connection: AsyncConnection, record: AuthorisationRecord) -> Authorisation:
+        """An authorisation as callers see it."""
+        name = record.authorisation
+        scope = (await authorisationstore.scopes(connection, [name]))[name]
+        now_us = self._wall_clock.now_us()
+        listed = await camerastore.get_many(connection, list(scope.cameras))
+        lapsed = sorted(c for c, item in listed.items() if not scope.covers(c, item.zone))
+        return Authorisation(
+            name=names.authorisation_name(name),
+            number=record.number,
+            prefecture=record.prefecture,
+            sign_time=convert.timestamp(record.signed_us),
+            valid_from=convert.timestamp(record.valid_from_us),
+            valid_until=convert.timestamp(record.valid_until_us),
+            purposes=[AuthorisationPurpose.ValueType(number) for number in record.purposes],
+            cameras=[names.camera_name(camera) for camera in sorted(scope.cameras)],
+            zones=[names.zone_name(zone) for zone in sorted(scope.zones)],
+            retention_days=record.retention_days,
+            recipients=record.recipients,
+            state=authority.state_of(record, now_us),
+            renewal_due_time=convert.timestamp(authority.renewal_due_us(record)),
+            revoke_time=convert.timestamp(record.revoked_us),
+            revoke_reason=record.revoke_reason,
+            covered_cameras=[
+                names.camera_name(camera)
+                for camera in await coverage.cameras_in_scope(connection, name)
+            ],
+            lapsed_cameras=[names.camera_name(camera) for camera in lapsed],
+            create_time=convert.timestamp(record.created_us),
+            update_time=convert.timestamp(record.updated_us),
+            etag=convert.etag_of(record.version),
+        )
+
+    async def _load(self, connection: AsyncConnection, name: str) -> AuthorisationRecord:
+        record = await authorisationstore.get(connection, name)
+        if record is None:
+            raise not_found(name)
+        return record
+
+    async def _check_number(self, connection: AsyncConnection, record: AuthorisationRecord) -> None:
+        other = await authorisationstore.with_number(connection, record.prefecture, record.number)
+        if other is not None and other.authorisation != record.authorisation:
+            raise VigieError(
+                AUTHORISATION_EXISTS,
+                f"number {record.number} of {record.prefecture} is registered already",
+                field="authorisation.number",
+            )
+
+    async def _scope(
+        self, connection: AsyncConnection, message: Authorisation, held: Scope, paths: Any
+    ) -> Scope:
+        """The scope a message asks for; cameras named before keep the zone of their naming."""
+        named, perimeter = dict(held.cameras), held.zones
+        if "cameras" in paths:
+            wanted = [names.identifier(name) for name in message.cameras]
+            found = await camerastore.get_many(connection, wanted)
+            for index, camera in enumerate(wanted):
+                _check_camera(camera, found.get(camera), index, known=camera in held.cameras)
+            named = {name: held.cameras.get(name, found[name].zone) for name in wanted}
+        if "zones" in paths:
+            perimeter = frozenset(names.identifier(name) for name in message.zones)
+            await _check_zones(connection, message)
+        if not named and not perimeter:
+            raise VigieError(
+                AUTHORISATION_SCOPE_INVALID,
+                "an authorisation names cameras or zones",
+                field="authorisation.zones",
+            )
+        return Scope(named, perimeter)
+
+    async def _tell(
+        self,
+        connection: AsyncConnection,
+        scopes: list[Scope],
+        action: str,
+        record: AuthorisationRecord,
+        actor: str,
+    ) -> None:
+        """Write every camera that one of ``scopes`` covers anew."""
+        named = {camera for scope in scopes for camera in scope.cameras}
+        found = await camerastore.get_many(connection, sorted(named))
+        perimeter = sorted({zone for scope in scopes for zone in scope.zones})
+        for chunk in in_chunks(perimeter):
+            for item in await camerastore.find(connection, cameras.c.zone.in_(chunk)):
+                found[item.camera] = item
+        affected: list[CameraRecord] = [
+            item
+            for _, item in sorted(found.items())
+            if item.lifecycle != RETIRED
+            and any(scope.covers(item.camera, item.zone) for scope in scopes)
+        ]
+        change = Change(action, actor, self._wall_clock.now_us(), record.authorisation)
+        await self._journal.write_all(connection, affected, change)
+
+
+def identifier_for(request: CreateAuthorisationRequest) -> str:
+    """The identifier asked for, or one made from the number: ``2024/0815 A`` → ``2024-0815-a``."""
+    if request.authorisation_id:
+        return request.authorisation_id
+    plain = unicodedata.normalize("NFKD", request.authorisation.number)
+    words = re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode().lower())
+    made = "-".join(words)[:_MAX_IDENTIFIER].strip("-")
+    return made if len(made) > 1 else f"authorisation-{made}".rstrip("-")
+
+
+def not_found(name: str) -> VigieError:
+    """The error for an authorisation that is not there."""
+    return VigieError(AUTHORISATION_NOT_FOUND, f"there is no authorisation {name}", field="name")
+
+
+def _values(message: Authorisation, paths: Any) -> dict[str, Any]:
+    """The values of a message in the fields ``paths``, as those of a record."""
+    values: dict[str, Any] = {
+        name: getattr(message, name)
+        for name in ("number", "prefecture", "retention_days")
+        if name in paths
+    }
+    if "purposes" in paths:
+        values["purposes"] = tuple(sorted(message.purposes))
+    if "recipients" in paths:
+        values["recipients"] = tuple(message.recipients)
+    if "sign_time" in paths:
+        signed = message.HasField("sign_time")
+        values["signed_us"] = convert.instant_us(message.sign_time) if signed else None
+    # A date that is not given does not change: an authorisation always has both.
+    if "valid_from" in paths and message.HasField("valid_from"):
+        values["valid_from_us"] = convert.instant_us(message.valid_from)
+    if "valid_until" in paths and message.HasField("valid_until"):
+        values["valid_until_us"] = convert.instant_us(message.valid_until)
+    return values
+
+
+def _check_camera(camera: str, record: CameraRecord | None, index: int, *, known: bool) -> None:
+    field = f"authorisation.cameras[{index}]"
+    if record is None:
+        raise VigieError(CAMERA_NOT_FOUND, f"there is no camera {camera}", field=field)
+    if record.lifecycle == RETIRED and not known:
+        raise VigieError(AUTHORISATION_SCOPE_INVALID, f"camera {camera} is retired", field=field)
+
+
+async def _check_zones(connection: AsyncConnection, message: Authorisation) -> None:
+    wanted = [names.identifier(name) for name in message.zones]
+    known: set[str] = set()
+    for chunk in in_chunks(wanted):
+        rows = await connection.execute(select(zones.c.zone).where(zones.c.zone.in_(chunk)))
+        known.update(rows.scalars())
+    for index, zone in enumerate(wanted):
+        if zone not in known:
+            raise VigieError(
+                ZONE_NOT_FOUND, f"there is no zone {zone}", field=f"authorisation.zones[{index}]"
+            )

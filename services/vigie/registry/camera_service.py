@@ -1,0 +1,232 @@
+"""``vigie.registry.v1.CameraService``."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.grpc.call import current_call
+from vigie.registry import camerastore, convert, names
+from vigie.registry.admission import admit_to_camera
+from vigie.registry.camerabook import Target
+from vigie.registry.csvservice import CsvDesk, chunks
+from vigie.registry.desk import Desk
+from vigie.registry.lifecycle import Step
+from vigie.registry.probedesk import ProbeDesk
+from vigie.registry.selection import Selection, parse_order
+from vigie.registry.tokens import DEFAULT_PAGE_SIZE
+from vigie.registry.v1.cameras_pb2 import (
+    Camera,
+    CameraRevision,
+    CommissionCameraRequest,
+    CreateCameraRequest,
+    ExportCamerasRequest,
+    ExportCamerasResponse,
+    GetCameraRequest,
+    ImportCamerasRequest,
+    ImportCamerasResponse,
+    ListCameraRevisionsRequest,
+    ListCameraRevisionsResponse,
+    ListCamerasRequest,
+    ListCamerasResponse,
+    MoveCameraRequest,
+    ProbeCameraRequest,
+    ProbeCameraResponse,
+    ResumeCameraRequest,
+    RetireCameraRequest,
+    SuspendCameraRequest,
+    UpdateCameraRequest,
+    WatchCamerasRequest,
+    WatchCamerasResponse,
+)
+from vigie.registry.v1.cameras_pb2_grpc import CameraServiceServicer
+from vigie.registry.watch import CameraWatch
+
+
+class _StepRequest(Protocol):
+    """What the requests of all steps have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def etag(self) -> str: ...
+
+
+class CameraServicer(CameraServiceServicer):
+    """Serves cameras: admits the caller, then leaves the work to the rules.
+
+    Args:
+        desk: what the services share.
+        csv: import and export.
+        probes: trying cameras.
+        watch: the stream of changes.
+    """
+
+    def __init__(self, desk: Desk, csv: CsvDesk, probes: ProbeDesk, watch: CameraWatch) -> None:
+        self._desk = desk
+        self._csv = csv
+        self._probes = probes
+        self._watch = watch
+
+    async def CreateCamera(self, request: CreateCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        call = current_call()
+        zone = names.identifier(request.camera.zone)
+        await call.admit(
+            objects=[names.camera_name(request.camera_id)], zones=[zone] if zone else ()
+        )
+
+        async def work(connection: AsyncConnection) -> Camera:
+            return await self._desk.book.create(
+                connection, request.camera_id, request.camera, call.caller.subject
+            )
+
+        return await self._desk.repeats.once(call, request, Camera, work)
+
+    async def GetCamera(self, request: GetCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        record = await admit_to_camera(current_call(), self._desk.database, request.name)
+        async with self._desk.database.reading() as connection:
+            fresh = await camerastore.get(connection, record.camera)
+            return await self._desk.book.read(connection, fresh or record)
+
+    async def ListCameras(self, request: ListCamerasRequest, context: Any) -> ListCamerasResponse:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=["cameras/-"])
+        query = ("cameras", request.filter, request.order_by)
+        after = self._desk.mint.page_key(query, request.page_token)
+        order = parse_order(request.order_by)
+        selection = Selection(request.filter, call.zones_allowed())
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        now_us = self._desk.wall_clock.now_us()
+        async with self._desk.database.reading() as connection:
+            records, more = await selection.page(
+                connection, order, after=after, size=size, now_us=now_us
+            )
+            return ListCamerasResponse(
+                cameras=await self._desk.book.read_all(connection, records),
+                next_page_token=self._desk.mint.page(query, order.key_of(records[-1]))
+                if more
+                else "",
+                total_size=await selection.count(connection, now_us),
+            )
+
+    async def UpdateCamera(self, request: UpdateCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        call = current_call()
+        record = await admit_to_camera(call, self._desk.database, request.camera.name)
+        target = Target(record.camera, record.zone, request.camera.etag, "camera.etag")
+
+        async def work(connection: AsyncConnection) -> Camera:
+            return await self._desk.book.update(connection, target, request, call.caller.subject)
+
+        return await self._desk.repeats.once(call, request, Camera, work)
+
+    async def CommissionCamera(self, request: CommissionCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        return await self._step(request, request, Step.COMMISSION)
+
+    async def SuspendCamera(self, request: SuspendCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        return await self._step(request, request, Step.SUSPEND)
+
+    async def ResumeCamera(self, request: ResumeCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        return await self._step(request, request, Step.RESUME)
+
+    async def RetireCamera(self, request: RetireCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        return await self._step(request, request, Step.RETIRE)
+
+    async def MoveCamera(self, request: MoveCameraRequest, context: Any) -> Camera:
+        """See the contract."""
+        call = current_call()
+        record = await admit_to_camera(
+            call,
+            self._desk.database,
+            request.name,
+            further_zones=[names.identifier(request.zone)],
+        )
+        target = Target(record.camera, record.zone, request.etag)
+
+        async def work(connection: AsyncConnection) -> Camera:
+            return await self._desk.book.move(connection, target, request, call.caller.subject)
+
+        return await self._desk.repeats.once(call, request, Camera, work)
+
+    async def ListCameraRevisions(
+        self, request: ListCameraRevisionsRequest, context: Any
+    ) -> ListCameraRevisionsResponse:
+        """See the contract; states in zones the caller may not read are left out."""
+        call = current_call()
+        record = await admit_to_camera(call, self._desk.database, request.name)
+        query = ("revisions", record.camera)
+        key = self._desk.mint.page_key(query, request.page_token)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        async with self._desk.database.reading() as connection:
+            rows = await camerastore.revisions_before(
+                connection, record.camera, None if key is None else int(key[0]), size + 1
+            )
+        zones = call.zones_allowed()
+        answer = ListCameraRevisionsResponse(
+            revisions=[
+                CameraRevision(
+                    camera=Camera.FromString(row["snapshot"]),
+                    action=row["action"],
+                    reason=row["reason"],
+                    actor=row["actor"],
+                    record_time=convert.timestamp(row["recorded_us"]),
+                )
+                for row in rows[:size]
+                if row["zone"] in zones
+            ]
+        )
+        if len(rows) > size:
+            answer.next_page_token = self._desk.mint.page(query, [rows[size - 1]["revision"]])
+        return answer
+
+    async def ImportCameras(
+        self, request: ImportCamerasRequest, context: Any
+    ) -> ImportCamerasResponse:
+        """See the contract."""
+        return await self._csv.import_cameras(current_call(), request)
+
+    async def ExportCameras(
+        self, request: ExportCamerasRequest, context: Any
+    ) -> AsyncIterator[ExportCamerasResponse]:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=["cameras/-"])
+        cameras = await self._csv.export(request.filter, call.zones_allowed())
+        for chunk in chunks(cameras):
+            yield ExportCamerasResponse(csv=chunk)
+
+    async def ProbeCamera(self, request: ProbeCameraRequest, context: Any) -> ProbeCameraResponse:
+        """See the contract."""
+        return await self._probes.probe(current_call(), request)
+
+    async def WatchCameras(
+        self, request: WatchCamerasRequest, context: Any
+    ) -> AsyncIterator[WatchCamerasResponse]:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=["cameras/-"])
+        after = self._watch.position_of(request.resume_token)
+        async for message in self._watch.follow(after, call.zones_allowed()):
+            yield message
+
+    async def _step(self, request: Message, named: _StepRequest, step: Step) -> Camera:
+        call = current_call()
+        record = await admit_to_camera(call, self._desk.database, named.name)
+        target = Target(record.camera, record.zone, named.etag)
+
+        async def work(connection: AsyncConnection) -> Camera:
+            return await self._desk.book.take_step(
+                connection, target, step, named.reason, call.caller.subject
+            )
+
+        return await self._desk.repeats.once(call, request, Camera, work)

@@ -1,0 +1,140 @@
+"""Which authorisation covers which camera, and since when.
+
+A coverage row is opened when a camera comes into the scope of an authorisation and closed when it
+leaves it; it is never deleted, because footage of its time must stay explained. What the camera
+may do follows from the rows and the dates of the authorisations: its *terms*.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.database.statements import in_chunks, upsert
+from vigie.registry.lifecycle import RETIRED
+from vigie.registry.model import CameraRecord, Term
+from vigie.registry.tables import (
+    authorisation_cameras,
+    authorisation_zones,
+    authorisations,
+    coverages,
+)
+
+REMEMBERED_US: Final = 62 * 86_400_000_000
+"""How long a term stays in a camera's state after its end: twice the longest retention."""
+
+Pair = tuple[str, str]
+
+
+async def refresh(connection: AsyncConnection, records: Sequence[CameraRecord], at_us: int) -> None:
+    """Open and close coverage of ``records`` as they stand from ``at_us`` on."""
+    wanted = await _wanted(connection, [item for item in records if item.lifecycle != RETIRED])
+    opened = await _open(connection, [record.camera for record in records])
+    leaving = [(*pair, since) for pair, since in opened.items() if pair not in wanted]
+    entering = sorted(wanted - set(opened))
+    await _close(connection, leaving, at_us)
+    rows = [
+        {"authorisation": authorisation, "camera": camera, "from_us": at_us, "until_us": None}
+        for authorisation, camera in entering
+    ]
+    await upsert(
+        connection, coverages, rows, key=("authorisation", "camera", "from_us"), update=["until_us"]
+    )
+
+
+async def cameras_in_scope(connection: AsyncConnection, authorisation: str) -> list[str]:
+    """Cameras an authorisation covers as they stand now, sorted."""
+    statement = select(coverages.c.camera).where(
+        coverages.c.authorisation == authorisation, coverages.c.until_us.is_(None)
+    )
+    return sorted((await connection.execute(statement)).scalars())
+
+
+async def terms(
+    connection: AsyncConnection, cameras: Sequence[str], now_us: int
+) -> dict[str, list[Term]]:
+    """The terms of cameras, by camera, in the order of their starts; old ones are left out."""
+    found: dict[str, list[Term]] = {camera: [] for camera in cameras}
+    source = coverages.join(
+        authorisations, coverages.c.authorisation == authorisations.c.authorisation
+    )
+    columns = (
+        coverages.c.camera,
+        coverages.c.from_us,
+        coverages.c.until_us,
+        authorisations.c.authorisation,
+        authorisations.c.number,
+        authorisations.c.valid_from_us,
+        authorisations.c.valid_until_us,
+        authorisations.c.revoked_us,
+        authorisations.c.retention_days,
+    )
+    for chunk in in_chunks(sorted(found)):
+        statement = select(*columns).select_from(source).where(coverages.c.camera.in_(chunk))
+        for row in (await connection.execute(statement)).mappings():
+            ends = [row["valid_until_us"], row["revoked_us"], row["until_us"]]
+            term = Term(
+                authorisation=row["authorisation"],
+                number=row["number"],
+                from_us=max(row["valid_from_us"], row["from_us"]),
+                until_us=min(end for end in ends if end is not None),
+                retention_days=row["retention_days"],
+            )
+            if term.from_us < term.until_us and term.until_us > now_us - REMEMBERED_US:
+                found[row["camera"]].append(term)
+    for listed in found.values():
+        listed.sort(key=lambda term: (term.from_us, term.authorisation))
+    return found
+
+
+async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) -> set[Pair]:
+    """Pairs of authorisation and camera that belong together as the cameras stand."""
+    wanted: set[Pair] = set()
+    in_zone: dict[str, list[str]] = {}
+    for record in records:
+        in_zone.setdefault(record.zone, []).append(record.camera)
+    for zones in in_chunks(sorted(in_zone)):
+        perimeter = select(authorisation_zones).where(authorisation_zones.c.zone.in_(zones))
+        for row in (await connection.execute(perimeter)).mappings():
+            wanted.update((row["authorisation"], camera) for camera in in_zone[row["zone"]])
+    zone_of = {record.camera: record.zone for record in records}
+    for cameras in in_chunks(sorted(zone_of)):
+        named = select(authorisation_cameras).where(authorisation_cameras.c.camera.in_(cameras))
+        for row in (await connection.execute(named)).mappings():
+            if row["zone"] == zone_of[row["camera"]]:
+                wanted.add((row["authorisation"], row["camera"]))
+    return wanted
+
+
+async def _open(connection: AsyncConnection, cameras: Sequence[str]) -> dict[Pair, int]:
+    """Open coverage of cameras: pair to start."""
+    opened: dict[Pair, int] = {}
+    for chunk in in_chunks(sorted(cameras)):
+        statement = select(coverages).where(
+            coverages.c.camera.in_(chunk), coverages.c.until_us.is_(None)
+        )
+        for row in (await connection.execute(statement)).mappings():
+            opened[row["authorisation"], row["camera"]] = row["from_us"]
+    return opened
+
+
+async def _close(
+    connection: AsyncConnection, leaving: Sequence[tuple[str, str, int]], at_us: int
+) -> None:
+    this_row = and_(
+        coverages.c.authorisation == bindparam("of_authorisation"),
+        coverages.c.camera == bindparam("of_camera"),
+        coverages.c.from_us == bindparam("of_from_us"),
+    )
+    keys = [
+        {"of_authorisation": authorisation, "of_camera": camera, "of_from_us": since}
+        for authorisation, camera, since in leaving
+    ]
+    # Coverage that would be empty never was.
+    empty = [key for key in keys if int(str(key["of_from_us"])) >= at_us]
+    if empty:
+        await connection.execute(delete(coverages).where(this_row), empty)
+    ended = [key for key in keys if key not in empty]
+    if ended:
+        await connection.execute(update(coverages).where(this_row).values(until_us=at_us), ended)

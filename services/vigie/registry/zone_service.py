@@ -1,0 +1,244 @@
+"""``vigie.registry.v1.ZoneService``: communes, zones, sites."""
+
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.grpc.call import ZoneSet, current_call
+from vigie.registry import names, places
+from vigie.registry.desk import Desk
+from vigie.registry.placebook import COMMUNE, SITE, ZONE, PlaceBook, zones_of_commune
+from vigie.registry.tables import sites, zones
+from vigie.registry.tokens import DEFAULT_PAGE_SIZE
+from vigie.registry.v1.zones_pb2 import (
+    Commune,
+    CreateCommuneRequest,
+    CreateSiteRequest,
+    CreateZoneRequest,
+    DeleteCommuneRequest,
+    DeleteSiteRequest,
+    DeleteZoneRequest,
+    GetCommuneRequest,
+    GetSiteRequest,
+    GetZoneRequest,
+    ListCommunesRequest,
+    ListCommunesResponse,
+    ListSitesRequest,
+    ListSitesResponse,
+    ListZonesRequest,
+    ListZonesResponse,
+    Site,
+    UpdateCommuneRequest,
+    UpdateSiteRequest,
+    UpdateZoneRequest,
+    Zone,
+)
+from vigie.registry.v1.zones_pb2_grpc import ZoneServiceServicer
+
+
+class ZoneServicer(ZoneServiceServicer):
+    """Serves the ground: admits the caller, then leaves the work to the rules."""
+
+    def __init__(self, desk: Desk, book: PlaceBook) -> None:
+        self._desk = desk
+        self._book = book
+
+    # --- communes ------------------------------------------------------------------------------
+
+    async def CreateCommune(self, request: CreateCommuneRequest, context: Any) -> Commune:
+        """See the contract; a commune is in no zone, so the permission is needed everywhere."""
+        call = current_call()
+        await call.admit(objects=[names.commune_name(request.insee_code)], zones=None)
+
+        async def work(connection: AsyncConnection) -> Commune:
+            return await self._book.create_commune(connection, request)
+
+        return await self._desk.repeats.once(call, request, Commune, work)
+
+    async def GetCommune(self, request: GetCommuneRequest, context: Any) -> Commune:
+        """See the contract."""
+        await current_call().admit(objects=[request.name])
+        async with self._desk.database.reading() as connection:
+            row = await self._book.load(connection, COMMUNE, names.identifier(request.name))
+        return self._book.commune(row)
+
+    async def ListCommunes(
+        self, request: ListCommunesRequest, context: Any
+    ) -> ListCommunesResponse:
+        """See the contract."""
+        await current_call().admit(objects=["communes/-"])
+        query = ("communes",)
+        rows, token = await self._page(COMMUNE.table, true(), query, request)
+        return ListCommunesResponse(
+            communes=[self._book.commune(row) for row in rows], next_page_token=token
+        )
+
+    async def UpdateCommune(self, request: UpdateCommuneRequest, context: Any) -> Commune:
+        """See the contract."""
+        call = current_call()
+        await self._admit_to_commune(request.commune.name)
+
+        async def work(connection: AsyncConnection) -> Commune:
+            return await self._book.update_commune(connection, request)
+
+        return await self._desk.repeats.once(call, request, Commune, work)
+
+    async def DeleteCommune(self, request: DeleteCommuneRequest, context: Any) -> Empty:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=[request.name], zones=None)
+
+        async def work(connection: AsyncConnection) -> Empty:
+            await self._book.delete(connection, COMMUNE, request.name, request.etag)
+            return Empty()
+
+        return await self._desk.repeats.once(call, request, Empty, work)
+
+    # --- zones ---------------------------------------------------------------------------------
+
+    async def CreateZone(self, request: CreateZoneRequest, context: Any) -> Zone:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=[names.zone_name(request.zone_id)], zones=[request.zone_id])
+
+        async def work(connection: AsyncConnection) -> Zone:
+            return await self._book.create_zone(connection, request)
+
+        return await self._desk.repeats.once(call, request, Zone, work)
+
+    async def GetZone(self, request: GetZoneRequest, context: Any) -> Zone:
+        """See the contract."""
+        zone = names.identifier(request.name)
+        await current_call().admit(objects=[request.name], zones=[zone])
+        async with self._desk.database.reading() as connection:
+            return self._book.zone(await self._book.load(connection, ZONE, zone))
+
+    async def ListZones(self, request: ListZonesRequest, context: Any) -> ListZonesResponse:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=["zones/-"])
+        allowed = call.zones_allowed()
+        condition = _standing_in(allowed, zones.c.zone)
+        if request.commune:
+            condition = and_(condition, zones.c.commune == names.identifier(request.commune))
+        query = ("zones", request.commune)
+        rows, token = await self._page(ZONE.table, condition, query, request)
+        return ListZonesResponse(
+            zones=[self._book.zone(row) for row in rows], next_page_token=token
+        )
+
+    async def UpdateZone(self, request: UpdateZoneRequest, context: Any) -> Zone:
+        """See the contract."""
+        call = current_call()
+        zone = names.identifier(request.zone.name)
+        await call.admit(objects=[request.zone.name], zones=[zone])
+
+        async def work(connection: AsyncConnection) -> Zone:
+            return await self._book.update_zone(connection, request)
+
+        return await self._desk.repeats.once(call, request, Zone, work)
+
+    async def DeleteZone(self, request: DeleteZoneRequest, context: Any) -> Empty:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=[request.name], zones=[names.identifier(request.name)])
+
+        async def work(connection: AsyncConnection) -> Empty:
+            await self._book.delete(connection, ZONE, request.name, request.etag)
+            return Empty()
+
+        return await self._desk.repeats.once(call, request, Empty, work)
+
+    # --- sites ---------------------------------------------------------------------------------
+
+    async def CreateSite(self, request: CreateSiteRequest, context: Any) -> Site:
+        """See the contract."""
+        call = current_call()
+        zone = names.identifier(request.site.zone)
+        await call.admit(objects=[names.site_name(request.site_id)], zones=[zone] if zone else ())
+
+        async def work(connection: AsyncConnection) -> Site:
+            return await self._book.create_site(connection, request)
+
+        return await self._desk.repeats.once(call, request, Site, work)
+
+    async def GetSite(self, request: GetSiteRequest, context: Any) -> Site:
+        """See the contract."""
+        await self._admit_to_site(request.name)
+        async with self._desk.database.reading() as connection:
+            row = await self._book.load(connection, SITE, names.identifier(request.name))
+        return self._book.site(row)
+
+    async def ListSites(self, request: ListSitesRequest, context: Any) -> ListSitesResponse:
+        """See the contract."""
+        call = current_call()
+        await call.admit(objects=["sites/-"])
+        allowed = call.zones_allowed()
+        condition = _standing_in(allowed, sites.c.zone)
+        if request.zone:
+            condition = and_(condition, sites.c.zone == names.identifier(request.zone))
+        query = ("sites", request.zone)
+        rows, token = await self._page(SITE.table, condition, query, request)
+        return ListSitesResponse(
+            sites=[self._book.site(row) for row in rows], next_page_token=token
+        )
+
+    async def UpdateSite(self, request: UpdateSiteRequest, context: Any) -> Site:
+        """See the contract."""
+        call = current_call()
+        await self._admit_to_site(request.site.name)
+
+        async def work(connection: AsyncConnection) -> Site:
+            return await self._book.update_site(connection, request)
+
+        return await self._desk.repeats.once(call, request, Site, work)
+
+    async def DeleteSite(self, request: DeleteSiteRequest, context: Any) -> Empty:
+        """See the contract."""
+        call = current_call()
+        await self._admit_to_site(request.name)
+
+        async def work(connection: AsyncConnection) -> Empty:
+            await self._book.delete(connection, SITE, request.name, request.etag)
+            return Empty()
+
+        return await self._desk.repeats.once(call, request, Empty, work)
+
+    # --- private -------------------------------------------------------------------------------
+
+    async def _admit_to_commune(self, name: str) -> None:
+        """Admit the caller to every zone of a commune (everywhere, when it has none)."""
+        async with self._desk.database.reading() as connection:
+            inside = await zones_of_commune(connection, names.identifier(name))
+        await current_call().admit(objects=[name], zones=inside or None)
+
+    async def _admit_to_site(self, name: str) -> None:
+        """Admit the caller to the zone of a site (everywhere, when there is no such site)."""
+        async with self._desk.database.reading() as connection:
+            row = await places.fetch(connection, sites, names.identifier(name))
+        await current_call().admit(objects=[name], zones=[row["zone"]] if row else None)
+
+    async def _page(
+        self, table: Any, condition: Any, query: tuple[str, ...], request: Any
+    ) -> tuple[list[Any], str]:
+        """The rows of one page and the token of the next."""
+        key = self._desk.mint.page_key(query, request.page_token)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        async with self._desk.database.reading() as connection:
+            rows = await places.page(
+                connection,
+                table,
+                condition,
+                after=None if key is None else str(key[0]),
+                limit=size + 1,
+            )
+        if len(rows) <= size:
+            return rows, ""
+        first_column = next(iter(table.primary_key.columns)).name
+        return rows[:size], self._desk.mint.page(query, [rows[size - 1][first_column]])
+
+
+def _standing_in(allowed: ZoneSet, zone: ColumnElement[str]) -> ColumnElement[bool]:
+    return true() if allowed.everywhere else zone.in_(sorted(allowed.names))

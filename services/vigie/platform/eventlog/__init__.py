@@ -1,6 +1,9 @@
-"""The event-log port, durable keyed topics with consumer groups, and its embedded form."""
+"""The event-log port (durable keyed topics, consumer groups), its embedded form, and consumers."""
 
+from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions
 from vigie.platform.eventlog.embedded import EmbeddedEventLog, open_event_log
+from vigie.platform.eventlog.events import EventFactory, Unprocessable, make_event, parse_event
+from vigie.platform.eventlog.observer import ConsumerObserver, PrometheusObserver
 from vigie.platform.eventlog.port import (
     Event,
     EventLog,
@@ -9,14 +12,27 @@ from vigie.platform.eventlog.port import (
     Subscription,
     TopicSpec,
 )
+from vigie.platform.eventlog.quarantine import Quarantine, QuarantinedEvent
+from vigie.platform.eventlog.table import CompactedTable
 
 __all__ = [
+    "CompactedTable",
+    "Consumer",
+    "ConsumerObserver",
+    "ConsumerOptions",
     "EmbeddedEventLog",
     "Event",
+    "EventFactory",
     "EventLog",
     "Position",
+    "PrometheusObserver",
+    "Quarantine",
+    "QuarantinedEvent",
     "StoredEvent",
     "Subscription",
     "TopicSpec",
+    "Unprocessable",
+    "make_event",
     "open_event_log",
+    "parse_event",
 ]

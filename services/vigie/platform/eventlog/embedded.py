@@ -136,7 +136,11 @@ class EmbeddedEventLog:
         return EmbeddedSubscription(self, self._database, topic, group, members)
 
     async def read(
-        self, topic: str, *, after: Position | None = None, follow: bool = False
+        self,
+        topic: str,
+        *,
+        after: Position | Sequence[Position] | None = None,
+        follow: bool = False,
     ) -> AsyncIterator[StoredEvent]:
         """See `EventLog.read`.
 
@@ -144,7 +148,8 @@ class EmbeddedEventLog:
             VigieError: TOPIC_UNKNOWN; STOPPING when the log is closed while following.
         """
         found = await self.topic(topic)
-        offset = -1 if after is None else after.offset
+        positions = [after] if isinstance(after, Position) else after or []
+        offset = max((position.offset for position in positions), default=-1)
         while True:
             self.raise_if_closed()
             ticket = found.grown.ticket()

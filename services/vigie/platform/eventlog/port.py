@@ -81,7 +81,11 @@ class Subscription(Protocol):
     """One member of a consumer group reading one topic."""
 
     async def fetch(self, *, max_events: int, timeout_seconds: float) -> Sequence[StoredEvent]:
-        """The next events after what this member fetched last; empty after the time-out."""
+        """The next events after what this member fetched last; empty after the time-out.
+
+        Raises:
+            VigieError: STOPPING when the log is closed.
+        """
         ...
 
     async def commit(
@@ -133,12 +137,22 @@ class EventLog(Protocol):
         ...
 
     def read(
-        self, topic: str, *, after: Position | None = None, follow: bool = False
+        self,
+        topic: str,
+        *,
+        after: Position | Sequence[Position] | None = None,
+        follow: bool = False,
     ) -> AsyncIterator[StoredEvent]:
         """Read without a group, from the beginning or after ``after``; ``follow`` waits for more.
 
+        ``after`` holds one position for each partition read so far (the embedded log has only
+        one); partitions it does not name are read from their beginning.
+
         For compacted topics: every key's newest event at least once. Used to build a table from a
         compacted topic and by resumable watches.
+
+        Raises:
+            VigieError: TOPIC_UNKNOWN; STOPPING when the log is closed meanwhile.
         """
         ...
 

@@ -1,0 +1,88 @@
+"""Counting what consumers do: the interface, a silent one, and Prometheus."""
+
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class ConsumerObserver(Protocol):
+    """Who counts what consumers do."""
+
+    def processed(self, topic: str, group: str, count: int) -> None:
+        """So many events took effect."""
+        ...
+
+    def quarantined(self, topic: str, group: str, reason: str) -> None:
+        """An event went to quarantine."""
+        ...
+
+    def failed(self, topic: str, group: str) -> None:
+        """A unit of work failed and will be tried again."""
+        ...
+
+    def lag(self, topic: str, group: str, count: int) -> None:
+        """So many events wait."""
+        ...
+
+
+class SilentObserver:
+    """Counts nothing."""
+
+    def processed(self, topic: str, group: str, count: int) -> None:
+        """See `ConsumerObserver.processed`."""
+
+    def quarantined(self, topic: str, group: str, reason: str) -> None:
+        """See `ConsumerObserver.quarantined`."""
+
+    def failed(self, topic: str, group: str) -> None:
+        """See `ConsumerObserver.failed`."""
+
+    def lag(self, topic: str, group: str, count: int) -> None:
+        """See `ConsumerObserver.lag`."""
+
+
+class PrometheusObserver:
+    """Metrics of all consumers of a process; labels are topics, groups and constant reasons."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        names = ("topic", "group")
+        self._processed = Counter(
+            "vigie_consumer_processed_events_total",
+            "Events whose effect is committed.",
+            names,
+            registry=registry,
+        )
+        self._quarantined = Counter(
+            "vigie_consumer_quarantined_events_total",
+            "Events that could not be processed and were put into quarantine.",
+            (*names, "reason"),
+            registry=registry,
+        )
+        self._failed = Counter(
+            "vigie_consumer_failures_total",
+            "Units of work that failed and were tried again.",
+            names,
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "vigie_consumer_lag_events",
+            "Events stored behind the committed position.",
+            names,
+            registry=registry,
+        )
+
+    def processed(self, topic: str, group: str, count: int) -> None:
+        """See `ConsumerObserver.processed`."""
+        self._processed.labels(topic, group).inc(count)
+
+    def quarantined(self, topic: str, group: str, reason: str) -> None:
+        """See `ConsumerObserver.quarantined`."""
+        self._quarantined.labels(topic, group, reason).inc()
+
+    def failed(self, topic: str, group: str) -> None:
+        """See `ConsumerObserver.failed`."""
+        self._failed.labels(topic, group).inc()
+
+    def lag(self, topic: str, group: str, count: int) -> None:
+        """See `ConsumerObserver.lag`."""
+        self._lag.labels(topic, group).set(count)

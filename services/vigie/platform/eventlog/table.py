@@ -1,0 +1,144 @@
+"""An in-memory table kept from a compacted topic."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar
+
+import structlog
+
+from vigie.platform.clock import MonotonicClock
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog.events import Unprocessable
+from vigie.platform.eventlog.port import EventLog, Position, StoredEvent
+from vigie.platform.reasons import STOPPING
+
+T = TypeVar("T")
+Listener = Callable[[str, T | None, T | None], None]
+"""``(key, before, now)``; ``now`` is ``None`` when the key was removed. Must not raise or wait."""
+
+log = structlog.get_logger(__name__)
+_LONGEST_BACK_OFF_SECONDS: Final = 10.0
+
+
+class CompactedTable(Generic[T]):
+    """Key -> newest value of a compacted topic: read to its end at start, then followed.
+
+    An event that cannot be parsed changes nothing: the value before it stays (what was true last
+    is safer than nothing), the key is in `unparsable`, and `not_ready` says so until a readable
+    event of that key comes.
+
+    Args:
+        event_log: where the topic is.
+        topic: its name.
+        parse: the value of an event (which has one); raises `Unprocessable`.
+        clock: for back-off while the log is away.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        topic: str,
+        parse: Callable[[StoredEvent], T],
+        clock: MonotonicClock,
+    ) -> None:
+        self._log = event_log
+        self._topic = topic
+        self._parse = parse
+        self._clock = clock
+        self._items: dict[str, T] = {}
+        self._listeners: list[Listener[T]] = []
+        self._after: dict[int, Position] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
+        self.ready = asyncio.Event()
+        """Set once the table has been read to the end of the topic."""
+        self.unparsable: dict[str, str] = {}
+        """Key -> why its newest event could not be read."""
+
+    @property
+    def items(self) -> Mapping[str, T]:
+        """The table, read-only and live."""
+        return MappingProxyType(self._items)
+
+    def get(self, key: str) -> T | None:
+        """The newest value of ``key``."""
+        return self._items.get(key)
+
+    def on_change(self, listener: Listener[T]) -> Callable[[], None]:
+        """Call ``listener`` at every change from now on, also during the first reading.
+
+        Returns:
+            A function that takes the listener off again.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def not_ready(self) -> str | None:
+        """Why the table may not be trusted now, in one line."""
+        if self._trouble is not None:
+            return self._trouble
+        if not self.ready.is_set():
+            return f"topic {self._topic} is still being read"
+        if self.unparsable:
+            return f"topic {self._topic}: {len(self.unparsable)} keys have unreadable events"
+        return None
+
+    async def start(self) -> None:
+        """Read the topic to its end, then follow it in a task.
+
+        Raises:
+            VigieError: TOPIC_UNKNOWN, EVENT_LOG_UNAVAILABLE.
+        """
+        async for stored in self._log.read(self._topic):
+            self._apply(stored)
+        self.ready.set()
+        self._task = asyncio.create_task(self._follow(), name=f"table-{self._topic}")
+
+    async def stop(self) -> None:
+        """Stop following (idempotent); the table stays as it is."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        failures = 0
+        while True:
+            after = tuple(self._after.values())
+            try:
+                async for stored in self._log.read(self._topic, after=after, follow=True):
+                    self._apply(stored)
+                    self._trouble, failures = None, 0
+            except VigieError as error:
+                self._trouble = f"topic {self._topic} cannot be followed: {error.message}"
+                if error.reason is STOPPING:
+                    return
+                failures += 1
+                log.warning("table_failed", topic=self._topic, error=str(error))
+                await self._clock.sleep(
+                    min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 2 ** min(failures, 10))
+                )
+
+    def _apply(self, stored: StoredEvent) -> None:
+        key, before = stored.event.key, self._items.get(stored.event.key)
+        self._after[stored.position.partition] = stored.position
+        if stored.event.value is None:
+            self.unparsable.pop(key, None)
+            self._items.pop(key, None)
+            if before is not None:
+                self._tell(key, before, None)
+            return
+        try:
+            now = self._parse(stored)
+        except Unprocessable as why:
+            self.unparsable[key] = str(why)
+            log.warning("table_event_unparsable", topic=self._topic, key=key, reason=why.reason)
+            return
+        self.unparsable.pop(key, None)
+        self._items[key] = now
+        self._tell(key, before, now)
+
+    def _tell(self, key: str, before: T | None, now: T | None) -> None:
+        for listener in tuple(self._listeners):
+            listener(key, before, now)

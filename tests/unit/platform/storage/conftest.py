@@ -1,0 +1,45 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from vigie.platform.clock import ManualWallClock
+from vigie.platform.database import EmbeddedDatabase, open_database
+from vigie.platform.eventlog import EmbeddedEventLog, Event, TopicSpec, open_event_log
+
+SEGMENTS = TopicSpec(name="segments", compacted=False, partitions=1, why="a test")
+CAMERAS = TopicSpec(name="cameras", compacted=True, partitions=1, why="a test")
+
+
+def event(number: int, key: str = "cam-a", value: bytes | None = b"") -> Event:
+    content = f"value-{number}".encode() if value == b"" else value
+    return Event(
+        key=key,
+        type="vigie.sample.v1.Sample",
+        value=content,
+        id=f"id-{number:05}",
+        time_us=1_700_000_000_000_000 + number,
+        source="vigie/test",
+    )
+
+
+@pytest.fixture
+def wall_clock() -> ManualWallClock:
+    return ManualWallClock(1_700_000_000_000_000)
+
+
+@pytest.fixture
+async def log_database(tmp_path: Path) -> AsyncIterator[EmbeddedDatabase]:
+    database = await open_database(tmp_path / "data" / "vigie.sqlite3")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def event_log(
+    log_database: EmbeddedDatabase, wall_clock: ManualWallClock
+) -> AsyncIterator[EmbeddedEventLog]:
+    log = await open_event_log(log_database, wall_clock)
+    await log.declare([SEGMENTS, CAMERAS])
+    yield log
+    await log.close()

@@ -1,0 +1,296 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
+from vigie.platform.database import EmbeddedDatabase
+from vigie.platform.errors import ReasonSpec, VigieError
+from vigie.platform.eventlog import (
+    Consumer,
+    ConsumerOptions,
+    EmbeddedEventLog,
+    Event,
+    PrometheusObserver,
+    Quarantine,
+    StoredEvent,
+    Unprocessable,
+)
+from vigie.platform.eventlog.consumer import FAULT_POINTS
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints, StrikingFaults, raise_errno
+
+EFFECT = sa.Table(
+    "effect",
+    sa.MetaData(),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String),
+)
+
+
+def event(number: int) -> Event:
+    return Event(
+        key=f"cam-{number % 3}",
+        type="vigie.sample.v1.Sample",
+        value=f"value-{number}".encode(),
+        id=f"id-{number:05}",
+        time_us=number,
+        source="vigie/test",
+    )
+
+
+class Bench:
+    """A consumer under test, whose handler fails as it is told."""
+
+    def __init__(
+        self, log: EmbeddedEventLog, database: EmbeddedDatabase, wall_clock: ManualWallClock
+    ) -> None:
+        self.log = log
+        self.database = database
+        self.clock = ManualMonotonicClock()
+        self.quarantine = Quarantine(database, wall_clock)
+        self.registry = CollectorRegistry()
+        self.observer = PrometheusObserver(self.registry)
+        self.trouble: dict[str, list[Exception]] = {}
+
+    async def handle(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
+        for stored in events:
+            await connection.execute(sa.insert(EFFECT), {"id": stored.event.id})
+            if waiting := self.trouble.get(stored.event.id):
+                raise waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def consumer(self, faults: FaultPoints = NO_FAULTS, **options: float) -> Consumer:
+        return Consumer(
+            self.log,
+            self.database,
+            self.quarantine,
+            self.clock,
+            topic="segments",
+            group="index",
+            handler=self.handle,
+            options=ConsumerOptions(idle_seconds=0.02, **options),  # type: ignore[arg-type] # ints
+            observer=self.observer,
+            faults=faults,
+        )
+
+    @asynccontextmanager
+    async def running(self, faults: FaultPoints = NO_FAULTS) -> AsyncIterator[Consumer]:
+        consumer = self.consumer(faults)
+        consumer.start()
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def effects(self) -> list[str]:
+        async with self.database.reading() as connection:
+            rows = await connection.scalars(sa.select(EFFECT.c.id).order_by(EFFECT.c.number))
+            return [one for one in rows if one is not None]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let things happen, moving the back-off clock along, until ``condition`` holds."""
+        async with asyncio.timeout(20):
+            while True:
+                outcome = condition()
+                if asyncio.iscoroutine(outcome):
+                    outcome = await outcome
+                if outcome:
+                    return
+                await self.clock.advance(1)
+                await asyncio.sleep(0.002)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+async def bench(
+    event_log: EmbeddedEventLog, log_database: EmbeddedDatabase, wall_clock: ManualWallClock
+) -> Bench:
+    async with log_database.transaction() as connection:
+        await connection.run_sync(EFFECT.create)
+    return Bench(event_log, log_database, wall_clock)
+
+
+def numbers(*values: int) -> list[str]:
+    return [f"id-{value:05}" for value in values]
+
+
+async def processed(bench: Bench, count: int) -> None:
+    async def there() -> bool:
+        return len(await bench.effects()) >= count
+
+    await bench.until(there)
+
+
+async def test_every_event_takes_effect_once_in_order(bench: Bench) -> None:
+    await bench.log.append("segments", [event(n) for n in range(500)])
+    async with bench.running() as consumer:
+        await processed(bench, 500)
+        await bench.log.append("segments", [event(500)])
+        await processed(bench, 501)
+        assert consumer.not_ready() is None
+    assert await bench.effects() == numbers(*range(501))
+
+
+async def test_a_consumer_started_again_goes_on_where_it_was(bench: Bench) -> None:
+    await bench.log.append("segments", [event(1)])
+    async with bench.running():
+        await processed(bench, 1)
+    await bench.log.append("segments", [event(2)])
+    async with bench.running():
+        await processed(bench, 2)
+    assert await bench.effects() == numbers(1, 2)
+
+
+@pytest.mark.parametrize("point", FAULT_POINTS)
+async def test_a_failure_at_any_step_neither_loses_nor_doubles(bench: Bench, point: str) -> None:
+    await bench.log.append("segments", [event(n) for n in range(5)])
+    faults = StrikingFaults(point, raise_errno(5), times=3, known=FAULT_POINTS)
+    async with bench.running(faults):
+        await bench.until(lambda: faults.strikes >= 1)
+        await bench.log.append("segments", [event(n) for n in range(5, 8)])
+        await processed(bench, 8)
+    assert await bench.effects() == numbers(*range(8))
+    assert await bench.quarantine.count() == 0
+
+
+async def test_an_unprocessable_event_goes_to_quarantine_and_the_others_do_not_wait(
+    bench: Bench,
+) -> None:
+    bench.trouble["id-00002"] = [Unprocessable("EVENT_UNPARSABLE", "bad bytes")]
+    await bench.log.append("segments", [event(n) for n in range(5)])
+    async with bench.running():
+        await processed(bench, 4)
+    assert await bench.effects() == numbers(0, 1, 3, 4)
+    [item] = await bench.quarantine.list()
+    assert item.stored.event == event(2)
+    assert (item.group, item.reason, item.detail) == ("index", "EVENT_UNPARSABLE", "bad bytes")
+    assert item.quarantined_us == 1_700_000_000_000_000
+    labels = {"topic": "segments", "group": "index"}
+    assert (
+        bench.metric("vigie_consumer_quarantined_events_total", reason="EVENT_UNPARSABLE", **labels)
+        == 1
+    )
+    assert bench.metric("vigie_consumer_processed_events_total", **labels) == 4
+
+
+async def test_a_failing_machine_is_waited_for_and_quarantines_nothing(bench: Bench) -> None:
+    away = VigieError(
+        ReasonSpec("AWAY", grpc.StatusCode.UNAVAILABLE, "", "", ""), "the store is away"
+    )
+    bench.trouble["id-00001"] = [away, OSError(5, "I/O error"), TimeoutError()]
+    await bench.log.append("segments", [event(n) for n in range(3)])
+    async with bench.running() as consumer:
+        await bench.until(consumer.not_ready)
+        assert "consumer index on segments" in (consumer.not_ready() or "")
+        await bench.until(lambda: len(bench.trouble["id-00001"]) == 1)
+        bench.trouble.clear()
+        await processed(bench, 3)
+        await bench.until(lambda: consumer.not_ready() is None)
+    assert await bench.effects() == numbers(0, 1, 2)
+    assert await bench.quarantine.count() == 0
+    assert bench.metric("vigie_consumer_failures_total", topic="segments", group="index") >= 2
+
+
+async def test_a_defect_of_the_handler_is_tried_again_then_quarantined(bench: Bench) -> None:
+    bench.trouble["id-00001"] = [KeyError("boom")]
+    await bench.log.append("segments", [event(n) for n in range(3)])
+    async with bench.running():
+        await processed(bench, 2)
+    assert await bench.effects() == numbers(0, 2)
+    [item] = await bench.quarantine.list(group="index")
+    assert item.reason == "HANDLER_FAILED"
+    assert "KeyError" in item.detail
+
+
+async def test_a_defect_that_passes_leaves_no_trace(bench: Bench) -> None:
+    bench.trouble["id-00001"] = [KeyError("1"), KeyError("2"), KeyError("3"), Unprocessable("NO")]
+
+    def let_it_pass() -> bool:
+        if len(bench.trouble["id-00001"]) <= 2:
+            bench.trouble["id-00001"].clear()
+            return True
+        return False
+
+    await bench.log.append("segments", [event(n) for n in range(3)])
+    async with bench.running():
+        await bench.until(let_it_pass)
+        await processed(bench, 3)
+    assert await bench.effects() == numbers(0, 1, 2)
+    assert await bench.quarantine.count() == 0
+
+
+async def test_a_replay_takes_effect_once_and_leaves_quarantine(bench: Bench) -> None:
+    bench.trouble["id-00001"] = [Unprocessable("EVENT_UNPARSABLE")]
+    await bench.log.append("segments", [event(n) for n in range(3)])
+    async with bench.running() as consumer:
+        await processed(bench, 2)
+        [item] = await bench.quarantine.list()
+        assert await consumer.replay(item.number) is False
+        bench.trouble["id-00001"] = [Unprocessable("ANOTHER_REASON", "still")]
+        await bench.quarantine.request_replay(item.number)
+
+        async def refused() -> bool:
+            return (await bench.quarantine.get(item.number)).reason == "ANOTHER_REASON"
+
+        await bench.until(refused)
+        assert not (await bench.quarantine.get(item.number)).replay_requested
+        bench.trouble.clear()
+        await bench.quarantine.request_replay(item.number)
+        await processed(bench, 3)
+    assert await bench.effects() == numbers(0, 2, 1)
+    assert await bench.quarantine.count() == 0
+
+
+async def test_discarding_says_what_was_dropped(bench: Bench) -> None:
+    bench.trouble["id-00001"] = [Unprocessable("EVENT_UNPARSABLE")]
+    await bench.log.append("segments", [event(1), event(2)])
+    async with bench.running():
+        await processed(bench, 1)
+    [item] = await bench.quarantine.list(topic="segments")
+    dropped = await bench.quarantine.discard(item.number)
+    assert dropped.stored.event == event(1)
+    for work in (bench.quarantine.get, bench.quarantine.discard, bench.quarantine.request_replay):
+        with pytest.raises(VigieError, match="QUARANTINED_EVENT_NOT_FOUND"):
+            await work(item.number)
+
+
+async def test_stopping_does_not_wait_for_an_idle_fetch_nor_for_back_off(bench: Bench) -> None:
+    bench.trouble["id-00001"] = [OSError(5, "I/O error")]
+    consumer = bench.consumer()
+    consumer.start()
+    await bench.until(lambda: bench.clock.sleeper_count == 0)
+    await bench.log.append("segments", [event(1)])
+    while bench.clock.sleeper_count == 0:  # noqa: ASYNC110 - the clock has no event for it
+        await asyncio.sleep(0.002)
+    async with asyncio.timeout(10):
+        await consumer.stop(timeout_seconds=5)
+    assert consumer.not_ready() == "stopped"
+    assert await bench.effects() == []
+
+
+async def test_a_closed_log_ends_the_consumer_and_it_says_so(bench: Bench) -> None:
+    consumer = bench.consumer()
+    running = asyncio.create_task(consumer.run())
+    await asyncio.sleep(0)
+    await bench.log.close()
+    async with asyncio.timeout(10):
+        await running
+    assert consumer.not_ready() == "the event log is closed"
+
+
+async def test_lag_is_reported(bench: Bench) -> None:
+    labels = {"topic": "segments", "group": "index"}
+    bench.trouble["id-00000"] = [OSError(5, "I/O error")]
+    await bench.log.append("segments", [event(0)])
+    async with bench.running():
+        bench.trouble.clear()
+        await processed(bench, 1)
+        await bench.until(
+            lambda: bench.registry.get_sample_value("vigie_consumer_lag_events", labels) == 0
+        )

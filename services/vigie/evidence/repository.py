@@ -25,13 +25,29 @@ from vigie.evidence.v1 import events_pb2
 from vigie.platform.clock import WallClock, from_us
 from vigie.platform.database import Database
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import Event, EventLog
+from vigie.platform.eventlog import EventLog, TopicSpec
+from vigie.platform.eventlog.events import make_event
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.reasons import ETAG_MISMATCH
 
 SOURCE = "vigie/evidence"
 REQUESTS_TOPIC = "evidence-requests"
 HOLDS_TOPIC = "holds"
+TOPICS = (
+    TopicSpec(
+        REQUESTS_TOPIC,
+        compacted=False,
+        partitions=16,
+        retention_days=365,
+        why="Every step of every evidence request, for custody and for other systems.",
+    ),
+    TopicSpec(
+        HOLDS_TOPIC,
+        compacted=True,
+        partitions=16,
+        why="Footage that must not be destroyed; recording applies it to the store.",
+    ),
+)
 PRODUCT = Person(SOURCE, "Vigie", "")
 """The product itself, as an actor."""
 
@@ -126,6 +142,15 @@ class EvidenceRepository:
             query = query.where(REQUEST.c.request < before)
         async with self._database.reading() as connection:
             return [_load(row[0]) for row in (await connection.execute(query)).all()]
+
+    async def counts(self) -> dict[State, int]:
+        """How many requests stand in each state, zeros included."""
+        query = sa.select(REQUEST.c.state, sa.func.count()).group_by(REQUEST.c.state)
+        counts = dict.fromkeys(State, 0)
+        async with self._database.reading() as connection:
+            for state, count in (await connection.execute(query)).all():
+                counts[State(state)] = count
+        return counts
 
     async def advance(self, request: str, step: Step, *, etag: str = "") -> EvidenceRequest:
         """Change a request by one step.
@@ -251,13 +276,12 @@ class EvidenceRepository:
         key: str,
         message: events_pb2.HoldState | events_pb2.EvidenceRequestEvent,
     ) -> None:
-        event = Event(
+        event = make_event(
+            message,
             key=key,
-            type=message.DESCRIPTOR.full_name,
-            value=message.SerializeToString(),
-            id=self._identifiers.text(),
-            time_us=self._wall_clock.now_us(),
             source=SOURCE,
+            wall_clock=self._wall_clock,
+            event_id=self._identifiers.text(),
         )
         await self._event_log.append(topic, [event], connection=connection)
 

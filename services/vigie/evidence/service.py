@@ -10,6 +10,7 @@ import grpc.aio
 from vigie.evidence import reasons
 from vigie.evidence.convert import states_from_proto, to_proto
 from vigie.evidence.downloads import stream_package
+from vigie.evidence.metrics import DOWNLOADED_BYTES
 from vigie.evidence.model import EvidenceRequest, Person, State
 from vigie.evidence.ports import CameraDirectory
 from vigie.evidence.repository import EvidenceRepository, Step
@@ -21,11 +22,13 @@ from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.identifiers import IdentifierSource
+from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore
-from vigie.platform.paging import PageTokens
+from vigie.platform.paging import Tokens, page_size_of, query_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 DEFAULT_PAGE_SIZE = 50
+MOST_PAGE_SIZE = 200
 SHORTEST_PURPOSE = 3
 
 
@@ -39,8 +42,9 @@ class Dependencies:
     watch: RequestWatch
     wall_clock: WallClock
     identifiers: IdentifierSource
-    page_tokens: PageTokens
+    tokens: Tokens
     config: EvidenceConfig
+    metrics: MetricsRegistry
 
 
 class EvidenceService(pb_grpc.EvidenceServiceServicer):
@@ -48,6 +52,7 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._on = dependencies
+        self._downloaded = dependencies.metrics.counter(DOWNLOADED_BYTES)
 
     async def CreateEvidenceRequest(
         self, request: pb.CreateEvidenceRequestRequest, context: Context
@@ -106,9 +111,10 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
         """List the requests all of whose cameras stand in zones the caller may read."""
         call = current_call()
         await call.admit(objects=["evidenceRequests"], case_reference=request.case_reference)
-        query = f"evidence|{sorted(request.states)}|{request.case_reference}"
-        before = self._on.page_tokens.read(request.page_token, query=query)
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        query = query_of(request)
+        cursor = self._on.tokens.open_page(request.page_token, query, subject=call.caller.subject)
+        before = str(cursor["before"]) if cursor else ""
+        size = page_size_of(request.page_size, default=DEFAULT_PAGE_SIZE, most=MOST_PAGE_SIZE)
         allowed = call.zones_allowed()
         found: list[EvidenceRequest] = []
         while len(found) <= size:
@@ -124,7 +130,8 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
             before = page[-1].request
         token = ""
         if len(found) > size:
-            token = self._on.page_tokens.make(found[size - 1].request, query=query)
+            last = {"before": found[size - 1].request}
+            token = self._on.tokens.seal(last, query, subject=call.caller.subject)
         answers = [await self._answer(each) for each in found[:size]]
         return pb.ListEvidenceRequestsResponse(evidence_requests=answers, next_page_token=token)
 
@@ -202,6 +209,7 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
         package = found.package
         async for message in stream_package(self._on.store, package, request.offset_bytes):
             call.delivered(size_bytes=len(message.data))
+            self._downloaded.inc(len(message.data))
             yield message
 
     async def _decide(self, name: str, state: State, reason: str, etag: str) -> pb.EvidenceRequest:

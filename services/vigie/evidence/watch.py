@@ -6,7 +6,7 @@ be told twice, which does no harm, as messages carry whole requests.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from vigie.evidence.model import EvidenceRequest
@@ -32,6 +32,11 @@ class RequestWatch:
     def __init__(self, repository: EvidenceRepository) -> None:
         self._repository = repository
         self._followers: set[asyncio.Queue[str]] = set()
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever a request has changed; it must not wait."""
+        self._listeners.append(listener)
 
     def changed(self, request: str) -> None:
         """Tell followers; to be called after the change is committed."""
@@ -40,6 +45,8 @@ class RequestWatch:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(request)
+        for listener in self._listeners:
+            listener()
 
     async def follow(self, *, only: str, resume_token: str) -> AsyncIterator[Change]:
         """Changes of all requests, or of ``only`` one.

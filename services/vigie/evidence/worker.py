@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from vigie.evidence import reasons
+from vigie.evidence import metrics, reasons
 from vigie.evidence.builder import Built, PackageBuilder, package_sha256
 from vigie.evidence.model import IN_PROGRESS, EvidenceRequest, PackageInfo, State
 from vigie.evidence.ports import Recordings
@@ -27,6 +27,7 @@ from vigie.evidence.verify import verify_package
 from vigie.evidence.watch import RequestWatch
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
+from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class WorkerDependencies:
     monotonic_clock: MonotonicClock
     config: EvidenceConfig
     work_directory: Path
+    metrics: MetricsRegistry
 
 
 class EvidenceWorker:
@@ -63,6 +65,9 @@ class EvidenceWorker:
     def __init__(self, dependencies: WorkerDependencies) -> None:
         self._on = dependencies
         self._wake = asyncio.Event()
+        self._requests = dependencies.metrics.gauge(metrics.REQUESTS)
+        self._finished = dependencies.metrics.counter(metrics.FINISHED)
+        self._seconds = dependencies.metrics.histogram(metrics.BUILD_SECONDS)
 
     def wake(self) -> None:
         """Look for work now, not at the next pass."""
@@ -81,6 +86,8 @@ class EvidenceWorker:
         """One pass: every approved request, then what has expired."""
         for request in reversed(await self._on.repository.list(states=IN_PROGRESS, limit=1000)):
             await self._make(request)
+        for state, count in (await self._on.repository.counts()).items():
+            self._requests.labels(str(state)).set(count)
         now_us = self._on.wall_clock.now_us()
         for request in await self._on.repository.list(states=(State.READY,), limit=1000):
             if request.package is not None and request.package.expire_us <= now_us:
@@ -98,12 +105,15 @@ class EvidenceWorker:
 
     async def _make(self, request: EvidenceRequest) -> None:
         """Bring one request to READY or FAILED; a request withdrawn meanwhile is left alone."""
+        begun_us = self._on.monotonic_clock.now_us()
         folder = self._on.work_directory / request.request
         folder.mkdir(parents=True, exist_ok=True)
         try:
             await self._await_hold(request)
             built = await self._build(request, folder / "package.zip")
             await self._finish(request, built, folder)
+            self._seconds.observe((self._on.monotonic_clock.now_us() - begun_us) / 1e6)
+            self._finished.labels(str(State.READY)).inc()
         except VigieError as error:
             if error.reason is reasons.EVIDENCE_STATE_WRONG:
                 log.info("evidence_build_abandoned", request=request.request)
@@ -205,6 +215,7 @@ class EvidenceWorker:
         await self._step(request, "EXPIRED", package.object_key, State.EXPIRED)
 
     async def _fail(self, request: EvidenceRequest, failure: str, detail: str) -> None:
+        self._finished.labels(failure).inc()
         log.error("evidence_package_failed", request=request.request, reason=failure, detail=detail)
         try:
             changes = {"failure": failure, "failure_detail": detail}

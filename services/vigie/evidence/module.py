@@ -1,0 +1,162 @@
+"""The evidence context as the wiring sees it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from vigie.evidence import repository as repo
+from vigie.evidence.builder import PackageBuilder
+from vigie.evidence.recordings import RecordingClient
+from vigie.evidence.service import Dependencies, EvidenceService
+from vigie.evidence.settings import EvidenceConfig
+from vigie.evidence.signer import Signer, load_signer
+from vigie.evidence.tables import MIGRATIONS
+from vigie.evidence.v1 import evidence_service_pb2_grpc as pb_grpc
+from vigie.evidence.watch import RequestWatch
+from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
+from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.database import Database, migrate
+from vigie.platform.eventlog import EventLog, StoredEvent
+from vigie.platform.eventlog.events import Unprocessable
+from vigie.platform.eventlog.table import CompactedTable
+from vigie.platform.grpc.client import ServiceClients
+from vigie.platform.identifiers import IdentifierSource
+from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.module import ServiceBinding
+from vigie.platform.objectstore import ObjectStore
+from vigie.platform.paging import Tokens
+from vigie.platform.supervisor import Supervisor
+from vigie.recording.v1 import recording_pb2_grpc, retention_pb2_grpc
+from vigie.registry.v1.events_pb2 import CameraState
+
+CAMERAS_TOPIC = "cameras"
+SERVICE = "vigie.evidence.v1.EvidenceService"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What this context stands on."""
+
+    database: Database
+    event_log: EventLog
+    store: ObjectStore
+    clients: ServiceClients
+    supervisor: Supervisor
+    metrics: MetricsRegistry
+    wall_clock: WallClock
+    monotonic_clock: MonotonicClock
+    identifiers: IdentifierSource
+    tokens: Tokens
+    data_directory: Path
+    version: str
+
+
+class EvidenceModule:
+    """Requests, packages, downloads."""
+
+    name = "evidence"
+
+    def __init__(self, config: EvidenceConfig, platform: Platform) -> None:
+        self._platform = platform
+        self._config = config
+        self._cameras: CompactedTable[CameraState] = CompactedTable(
+            platform.event_log, CAMERAS_TOPIC, _parse_camera, platform.monotonic_clock
+        )
+        self._repository = repo.EvidenceRepository(
+            platform.database, platform.event_log, platform.wall_clock, platform.identifiers
+        )
+        self._watch = RequestWatch(self._repository)
+        self._worker: EvidenceWorker | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._service = EvidenceService(
+            Dependencies(
+                repository=self._repository,
+                cameras=self._cameras,
+                store=platform.store,
+                watch=self._watch,
+                wall_clock=platform.wall_clock,
+                identifiers=platform.identifiers,
+                tokens=platform.tokens,
+                config=config,
+                metrics=platform.metrics,
+            )
+        )
+
+    def services(self) -> Sequence[ServiceBinding]:
+        """EvidenceService."""
+        register = pb_grpc.add_EvidenceServiceServicer_to_server
+        return (ServiceBinding(SERVICE, self._service, register),)
+
+    async def start(self) -> None:
+        """Bring the tables up to date, know the cameras, begin to build what is approved.
+
+        Raises:
+            VigieError: DATA_NEWER_THAN_PROGRAM, CONFIG_INVALID (the signing key), TOPIC_UNKNOWN.
+        """
+        platform = self._platform
+        await migrate(platform.database, MIGRATIONS)
+        await self._cameras.start()
+        signer = await asyncio.to_thread(
+            load_signer, self._config, platform.data_directory, platform.wall_clock
+        )
+        self._worker = self._make_worker(signer)
+        self._watch.on_change(self._worker.wake)
+        self._task = platform.supervisor.spawn("evidence-worker", self._worker.run())
+
+    def _make_worker(self, signer: Signer) -> EvidenceWorker:
+        platform = self._platform
+        recordings = RecordingClient(
+            platform.clients.stub(
+                recording_pb2_grpc.RecordingServiceStub, "vigie.recording.v1.RecordingService"
+            ),
+            platform.clients.stub(
+                retention_pb2_grpc.HoldServiceStub, "vigie.recording.v1.HoldService"
+            ),
+        )
+        builder = PackageBuilder(
+            store=platform.store,
+            recordings=recordings,
+            cameras=self._cameras,
+            signer=signer,
+            wall_clock=platform.wall_clock,
+            installation=self._config.installation,
+            version=platform.version,
+        )
+        return EvidenceWorker(
+            WorkerDependencies(
+                repository=self._repository,
+                recordings=recordings,
+                builder=builder,
+                signer=signer,
+                store=platform.store,
+                watch=self._watch,
+                wall_clock=platform.wall_clock,
+                monotonic_clock=platform.monotonic_clock,
+                config=self._config,
+                work_directory=platform.data_directory / "evidence-work",
+                metrics=platform.metrics,
+            )
+        )
+
+    def not_ready(self) -> str | None:
+        """See `Module.not_ready`."""
+        if self._task is None or self._task.done():
+            return "the builder of packages is not running"
+        return self._cameras.not_ready()
+
+    async def stop(self, *, timeout_seconds: float) -> None:
+        """Stop building (a package begun is begun again at the next start)."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=timeout_seconds)
+        await self._cameras.stop()
+
+
+def _parse_camera(stored: StoredEvent) -> CameraState:
+    try:
+        return CameraState.FromString(stored.event.value or b"")
+    except DecodeError as error:
+        raise Unprocessable("NOT_PARSABLE", str(error)) from error

@@ -12,6 +12,7 @@ from vigie.simcam.marks import (
     mark_of_nal,
     mark_of_sample,
 )
+from vigie.simcam.quirks import Quirk
 from vigie.simcam.server import SimCamServer
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "FootageError",
     "FootageSpec",
     "FrameMark",
+    "Quirk",
     "ScheduledFault",
     "ServerConfig",
     "SimCamServer",

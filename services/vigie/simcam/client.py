@@ -57,6 +57,10 @@ class ControlClient:
             raise ControlRefusedError(answer["error"])
         return answer
 
+    async def worst_lateness_us(self) -> int:
+        """How late the simulator itself was at worst since the last call."""
+        return int((await self.call("status"))["worst_lateness_us"])
+
     async def cameras(self) -> dict[str, dict[str, Any]]:
         """State and counters of all cameras by id."""
         return {c["id"]: c for c in (await self.call("cameras"))["cameras"]}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from vigie.simcam.auth import Credentials
 from vigie.simcam.faults import ScheduledFault
 from vigie.simcam.footage import FootageSpec
+from vigie.simcam.quirks import Quirk
 
 
 class ConfigError(Exception):
@@ -27,7 +28,7 @@ class CameraConfig(BaseModel):
         has_audio: the description also offers a sound track.
         in_band_parameter_sets: sent before each key frame; False: only in the description.
         session_timeout_seconds: a session without requests or RTCP for longer is dropped.
-        answers_get_parameter: False: GET_PARAMETER is not implemented (501), as in some cameras.
+        quirks: peculiarities (see `Quirk`).
         starts_at_key_frame: False: a new viewer gets whatever frame comes next.
         clock_offset_seconds: how wrong the camera's clock is from the start.
         clock_drift_ppm: how fast it runs away.
@@ -42,10 +43,16 @@ class CameraConfig(BaseModel):
     has_audio: bool = False
     in_band_parameter_sets: bool = True
     session_timeout_seconds: int = Field(default=60, ge=1)
-    answers_get_parameter: bool = True
+    quirks: frozenset[Quirk] = frozenset()
     starts_at_key_frame: bool = True
     clock_offset_seconds: float = 0.0
     clock_drift_ppm: float = 0.0
+
+    @model_validator(mode="after")
+    def _parameter_sets_are_somewhere(self) -> "CameraConfig":
+        if Quirk.NO_SPROP in self.quirks and not self.in_band_parameter_sets:
+            raise ValueError("parameter sets neither in-band nor in the description")
+        return self
 
 
 class TlsFiles(BaseModel):

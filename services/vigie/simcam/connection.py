@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from vigie.simcam.camera import Camera
 from vigie.simcam.faults import Fault
 from vigie.simcam.pacer import Pacer
+from vigie.simcam.quirks import Quirk
 from vigie.simcam.rtspmessage import (
     Interleaved,
     MessageReader,
@@ -160,7 +161,12 @@ class Connection(asyncio.Protocol):
 
     def _respond(self, request: Request, answer: Answer) -> None:
         status, headers, body = answer
+        if self._has(Quirk.LOWER_CASE_HEADERS):
+            headers = [(name.lower(), value) for name, value in headers]
         self.write(build_response(status, request.headers.get("cseq"), headers, body))
+
+    def _has(self, quirk: Quirk) -> bool:
+        return self.camera is not None and quirk in self.camera.config.quirks
 
     def _answer(self, request: Request, camera: Camera) -> None:
         if self._transport is None:
@@ -208,21 +214,24 @@ class Connection(asyncio.Protocol):
 
     def _public(self) -> Headers:
         methods = ["OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN"]
-        if self.camera is None or self.camera.config.answers_get_parameter:
+        if not self._has(Quirk.NO_GET_PARAMETER):
             methods += ["GET_PARAMETER", "SET_PARAMETER"]
         return [("Public", ", ".join(methods))]
 
     def _session_header(self, camera: Camera) -> Headers:
+        if self._has(Quirk.NO_SESSION_TIMEOUT):
+            return [("Session", f"{self.session}")]
         return [("Session", f"{self.session};timeout={camera.config.session_timeout_seconds}")]
 
     def _describe(self, request: Request, camera: Camera) -> Answer:
         base = self._host.base_url(camera)
         if request.path.endswith("/" + MOVED_PATH):
             base += "/" + MOVED_PATH
-        body = describe(
-            camera.prepared.footage, camera.id, self._address, with_audio=camera.config.has_audio
-        )
-        return 200, [("Content-Base", base + "/"), ("Content-Type", "application/sdp")], body
+        body = describe(camera.prepared.footage, camera.config, self._address, base)
+        headers = [("Content-Type", "application/sdp")]
+        if not self._has(Quirk.NO_CONTENT_BASE):
+            headers.insert(0, ("Content-Base", base + "/"))
+        return 200, headers, body
 
     def _setup(self, request: Request, camera: Camera) -> Answer:
         transport = request.headers.get("transport", "")
@@ -233,6 +242,8 @@ class Connection(asyncio.Protocol):
             return 454, [], b""
         match = _INTERLEAVED.search(transport)
         channels = (int(match[1]), int(match[2])) if match else (0, 1)
+        if self._has(Quirk.OTHER_CHANNELS):
+            channels = (channels[0] + 10, channels[1] + 10)
         if max(channels) > 255:  # noqa: PLR2004 - one byte, RFC 2326, 10.12
             return 461, [], b""
         if camera.config.has_audio and request.path.endswith(AUDIO_TRACK):
@@ -267,7 +278,10 @@ class Connection(asyncio.Protocol):
             f"url={host.base_url(camera)}/{VIDEO_TRACK};seq={self.stream.sequence}"
             f";rtptime={self.stream.first_timestamp}"
         )
-        return 200, [*self._session_header(camera), ("Range", "npt=now-"), ("RTP-Info", info)], b""
+        headers = [*self._session_header(camera), ("Range", "npt=now-")]
+        if not self._has(Quirk.NO_RTP_INFO):
+            headers.append(("RTP-Info", info))
+        return 200, headers, b""
 
     def _pause(self, request: Request, camera: Camera) -> Answer:
         answer = self._in_session(request, camera)
@@ -277,7 +291,7 @@ class Connection(asyncio.Protocol):
         return answer
 
     def _keep_alive(self, request: Request, camera: Camera) -> Answer:
-        if not camera.config.answers_get_parameter:
+        if self._has(Quirk.NO_GET_PARAMETER):
             return 501, [], b""
         return self._in_session(request, camera)
 

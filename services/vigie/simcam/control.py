@@ -5,6 +5,7 @@ Requests have ``op`` and mostly ``camera``; answers have ``ok`` and, if false, `
 ======== ======================================== ===========================================
 op       further fields                           answer
 ======== ======================================== ===========================================
+status                                            ``worst_lateness_us`` since the last one
 cameras                                           ``cameras``: id, url, state, counters
 inject   fault, parameters, duration_seconds      see `Injector.inject`
 clear    fault (or none for all)
@@ -25,6 +26,7 @@ from vigie.simcam.camera import Camera
 from vigie.simcam.faults import Fault, FaultRequest
 from vigie.simcam.footage import FootageError
 from vigie.simcam.injection import Injector
+from vigie.simcam.pacer import Pacer
 
 _LINE_BYTES: Final = 1 << 20
 _FRAMES_LIMIT: Final = 10_000
@@ -35,6 +37,7 @@ class Simulator(Protocol):
 
     cameras: dict[str, Camera]
     injector: Injector
+    pacer: Pacer
 
     def url(self, camera_id: str, *, with_credentials: bool = False) -> str:
         """The RTSP URL of a camera."""
@@ -104,11 +107,18 @@ class ControlPort:
 
     async def _do(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request.pop("op", None)
+        if operation == "status":
+            return {"worst_lateness_us": self._simulator.pacer.take_worst_lateness_us()}
         if operation == "cameras":
             return {"cameras": [self._describe(c) for c in self._simulator.cameras.values()]}
         camera = self._simulator.cameras.get(str(request.pop("camera", "")))
         if camera is None:
             raise ControlError("no such camera")
+        return await self._do_for(camera, operation, request)
+
+    async def _do_for(
+        self, camera: Camera, operation: Any, request: dict[str, Any]
+    ) -> dict[str, Any]:
         if operation == "inject":
             fault = FaultRequest.model_validate(request)
             return dict(await self._simulator.injector.inject(camera, fault))

@@ -78,7 +78,8 @@ class FaultSpec:
 
     Attributes:
         gap: whether footage must be missing.
-        causes: causes a gap may carry (GapCause names).
+        causes: causes a gap may carry (GapCause names); the first is that of the lasting state,
+            others may stand for the moment before it is recognised.
         is_momentary: it happens once; otherwise it lasts until its duration is over or cleared.
         new_run: the recorder must start a new run although nothing is missing.
     """

@@ -8,6 +8,7 @@ from typing import Any, Final
 from vigie.simcam.auth import Authenticator, Credentials
 from vigie.simcam.camera import Camera
 from vigie.simcam.clock import Clock
+from vigie.simcam.config import CameraConfig
 from vigie.simcam.connection import Connection
 from vigie.simcam.faults import (
     ENDS_SESSIONS,
@@ -22,7 +23,7 @@ from vigie.simcam.packetize import PreparedFootage
 _MICROSECONDS: Final = 1_000_000
 _OTHER_LEVEL: Final = {"h264": 51, "h265": 153}  # 5.1; level_idc of H.265 is 30 times the level
 
-Prepare = Callable[[FootageSpec, bool], Coroutine[Any, Any, PreparedFootage]]
+Prepare = Callable[[FootageSpec, CameraConfig], Coroutine[Any, Any, PreparedFootage]]
 
 
 class Injector:
@@ -159,7 +160,7 @@ class Injector:
                 connection.abort()
 
     async def _change_footage(self, camera: Camera, spec: FootageSpec) -> int:
-        prepared = await self._prepare(spec, camera.config.in_band_parameter_sets)
+        prepared = await self._prepare(spec, camera.config)
         streams = [c.stream for c in self._connections(camera) if c.stream is not None]
         not_before = max([camera.next_due(), *(stream.next_decode for stream in streams)])
         return camera.change_footage(prepared, not_before)

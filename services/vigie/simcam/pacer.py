@@ -20,7 +20,11 @@ class Paced(Protocol):
 
 
 class Pacer:
-    """Calls streams when they are due, on a monotonic clock."""
+    """Calls streams when they are due, on a monotonic clock.
+
+    ``worst_lateness_us`` tells a test whether frames came late by the simulator's own fault (a
+    machine with other work), and not by that of what it tests.
+    """
 
     def __init__(self, clock: Clock, tick_us: int) -> None:
         self._clock = clock
@@ -29,6 +33,7 @@ class Pacer:
         self._serial = 0
         self._handle: asyncio.TimerHandle | None = None
         self._wake_us = 0
+        self.worst_lateness_us = 0
 
     def add(self, paced: Paced, due_us: int) -> None:
         """Step ``paced`` at ``due_us`` for the first time."""
@@ -42,6 +47,8 @@ class Pacer:
     def pump(self, now_us: int) -> None:
         """Step everything that is due; what is due again at once is stepped again."""
         heap = self._heap
+        if heap:
+            self.worst_lateness_us = max(self.worst_lateness_us, now_us - heap[0][0])
         while heap and heap[0][0] <= now_us:
             _, _, paced = heap[0]
             due_us = paced.step(now_us)
@@ -50,6 +57,11 @@ class Pacer:
                 heapq.heappop(heap)
             else:
                 heapq.heapreplace(heap, (due_us, self._serial, paced))
+
+    def take_worst_lateness_us(self) -> int:
+        """The worst since the last call."""
+        worst_us, self.worst_lateness_us = self.worst_lateness_us, 0
+        return worst_us
 
     def _arm(self) -> None:
         if not self._heap:

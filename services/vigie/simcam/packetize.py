@@ -14,6 +14,9 @@ from typing import Final
 from vigie.simcam.footage import Footage, Sample
 from vigie.simcam.marks import SEI_TEXT_BYTES, Codec, FrameMark, build_sei
 from vigie.simcam.nal import is_delimiter
+from vigie.simcam.quirks import Quirk
+
+Quirks = frozenset[Quirk]
 
 MTU_BYTES: Final = 1400
 """Largest RTP packet, header included."""
@@ -21,6 +24,10 @@ MTU_BYTES: Final = 1400
 PAYLOAD_TYPE: Final = 96
 _HEADER_BYTES: Final = 4 + 12  # interleaved frame, RTP fixed header
 _RTP_VERSION: Final = 0x80
+_DRESS: Final = struct.pack(">IHHII", 0x5EED5EED, 0xABAC, 2, 0x01020304, 0x05060708)
+"""One CSRC, then an extension of two words (RFC 3550, 5.1 and 5.3.1)."""
+_PADDING: Final = b"\x00\x00\x00\x04"
+_DRESSED_FLAGS: Final = 0x80 | 0x20 | 0x10 | 1  # version 2, padding, extension, one CSRC
 _MARKER: Final = 0x80
 _STAP_A: Final = 24
 _FU_A: Final = 28
@@ -90,13 +97,16 @@ def access_unit(
     return [*first, *sets, build_sei(codec, mark), *rest]
 
 
-def packetise(codec: Codec, nals: list[bytes], *, aggregate: int = 0) -> list[bytes]:
+def packetise(
+    codec: Codec, nals: list[bytes], *, aggregate: int = 0, room: int = MTU_BYTES - 12
+) -> list[bytes]:
     """RTP payloads of one access unit.
 
     Args:
         codec: which payload format.
         nals: NAL units in sending order.
         aggregate: so many units at the start (after a delimiter) go into one STAP-A or AP.
+        room: largest payload in bytes.
     """
     payloads: list[bytes] = []
     start = next((i for i, nal in enumerate(nals) if not is_delimiter(codec, nal)), 0)
@@ -105,7 +115,7 @@ def packetise(codec: Codec, nals: list[bytes], *, aggregate: int = 0) -> list[by
         payloads.append(_aggregate(codec, nals[start : start + aggregate]))
         start += aggregate
     for nal in nals[start:]:
-        payloads += _fragments(codec, nal, MTU_BYTES - 12)
+        payloads += _fragments(codec, nal, room)
     return payloads
 
 
@@ -136,25 +146,36 @@ def _fragments(codec: Codec, nal: bytes, limit: int) -> Iterator[bytes]:
         first = False
 
 
-def frame_packets(payloads: list[bytes]) -> tuple[bytes, tuple[int, ...]]:
-    """Interleaved packets around ``payloads`` and where their sequence numbers are."""
+def frame_packets(payloads: list[bytes], *, dressed: bool = False) -> tuple[bytes, tuple[int, ...]]:
+    """Interleaved packets around ``payloads`` and where their sequence numbers are.
+
+    ``dressed`` ones have everything an RTP header may have, and padding.
+    """
+    flags, before, after = (
+        (_DRESSED_FLAGS, _DRESS, _PADDING) if dressed else (_RTP_VERSION, b"", b"")
+    )
     data = bytearray()
     positions: list[int] = []
     for index, payload in enumerate(payloads):
         positions.append(len(data) + 6)
         marker = _MARKER if index == len(payloads) - 1 else 0
-        size = 12 + len(payload)
-        data += _HEADER.pack(0x24, 0, size, _RTP_VERSION, marker | PAYLOAD_TYPE, 0, 0, 0)
-        data += payload
+        size = 12 + len(before) + len(payload) + len(after)
+        data += _HEADER.pack(0x24, 0, size, flags, marker | PAYLOAD_TYPE, 0, 0, 0)
+        data += before + payload + after
     return bytes(data), tuple(positions)
 
 
-def build_template(codec: Codec, sample: Sample, sets: tuple[bytes, ...]) -> FrameTemplate:
+def build_template(
+    codec: Codec, sample: Sample, sets: tuple[bytes, ...], quirks: Quirks = frozenset()
+) -> FrameTemplate:
     """Packetise one access unit with an empty mark."""
     mark = FrameMark(0, 0, 0)
     nals = access_unit(codec, sample, sets, mark)
-    payloads = packetise(codec, nals, aggregate=len(sets) if sample.is_key else 0)
-    data, positions = frame_packets(payloads)
+    is_separate = Quirk.SEPARATE_PARAMETER_SETS in quirks or not sample.is_key
+    dressed = Quirk.DRESSED_PACKETS in quirks
+    room = MTU_BYTES - 12 - (len(_DRESS) + len(_PADDING) if dressed else 0)
+    payloads = packetise(codec, nals, aggregate=0 if is_separate else len(sets), room=room)
+    data, positions = frame_packets(payloads, dressed=dressed)
     sei = build_sei(codec, mark)
     mark_at = data.index(sei) + len(sei) - 1 - SEI_TEXT_BYTES
     return FrameTemplate(data, positions, mark_at, sum(map(len, payloads)))
@@ -166,13 +187,17 @@ class PreparedFootage:
     Args:
         footage: what to send.
         in_band: whether parameter sets are sent in front of each key frame (else only in the SDP).
+        quirks: those of packets are heeded.
     """
 
-    def __init__(self, footage: Footage, *, in_band: bool = True) -> None:
+    def __init__(
+        self, footage: Footage, *, in_band: bool = True, quirks: Quirks = frozenset()
+    ) -> None:
         self.footage = footage
         self.sent_sets = footage.parameter_sets if in_band else ()
         self.templates = tuple(
-            build_template(footage.codec, sample, self.sent_sets) for sample in footage.samples
+            build_template(footage.codec, sample, self.sent_sets, quirks)
+            for sample in footage.samples
         )
         self.frame_count = len(footage.samples)
 

@@ -2,47 +2,56 @@
 
 import base64
 
+from vigie.simcam.config import CameraConfig
 from vigie.simcam.footage import Footage
 from vigie.simcam.packetize import PAYLOAD_TYPE
+from vigie.simcam.quirks import Quirk
 
 VIDEO_TRACK = "trackID=0"
 AUDIO_TRACK = "trackID=1"
 
 
-def describe(footage: Footage, camera: str, host: str, *, with_audio: bool) -> bytes:
+def describe(footage: Footage, config: CameraConfig, host: str, base: str) -> bytes:
     """The SDP of a camera.
 
     Args:
         footage: what it shows now.
-        camera: its name.
+        config: its name and peculiarities; with ``has_audio`` a sound track (G.711) is offered.
         host: numeric address it is reached at.
-        with_audio: also offer a sound track (G.711), which a recorder must not set up.
+        base: URL that tracks hang on.
     """
+    quirks = config.quirks
+    prefix = base + "/" if Quirk.ABSOLUTE_CONTROL in quirks else ""
+    with_sprop = Quirk.NO_SPROP not in quirks
     family = "IP6" if ":" in host else "IP4"
     lines = [
         "v=0",
         f"o=- 1 1 IN {family} {host}",
-        f"s={camera}",
+        f"s={config.id}",
         f"c=IN {family} {'::' if family == 'IP6' else '0.0.0.0'}",  # noqa: S104 - SDP's "any", nothing is bound
         "t=0 0",
         "a=control:*",
         "a=range:npt=now-",
         f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
         f"a=rtpmap:{PAYLOAD_TYPE} {'H264' if footage.codec == 'h264' else 'H265'}/90000",
-        f"a=fmtp:{PAYLOAD_TYPE} {_format_parameters(footage)}",
+        f"a=fmtp:{PAYLOAD_TYPE} {_format_parameters(footage, with_sprop=with_sprop)}",
         f"a=framerate:{float(footage.frames_per_second):g}",
-        f"a=control:{VIDEO_TRACK}",
+        f"a=control:{prefix}{VIDEO_TRACK}",
     ]
-    if with_audio:
-        lines += ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", f"a=control:{AUDIO_TRACK}"]
-    return ("\r\n".join(lines) + "\r\n").encode()
+    if config.has_audio:
+        lines += ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", f"a=control:{prefix}{AUDIO_TRACK}"]
+    end = "\n" if Quirk.LINE_FEEDS in quirks else "\r\n"
+    return (end.join(lines) + end).encode()
 
 
-def _format_parameters(footage: Footage) -> str:
+def _format_parameters(footage: Footage, *, with_sprop: bool) -> str:
     encoded = [base64.b64encode(nal).decode() for nal in footage.parameter_sets]
     if footage.codec == "h264":
         profile = footage.parameter_sets[0][1:4].hex().upper()
         sets = ",".join(encoded)
-        return f"packetization-mode=1; profile-level-id={profile}; sprop-parameter-sets={sets}"
+        text = f"packetization-mode=1; profile-level-id={profile}"
+        return text + (f"; sprop-parameter-sets={sets}" if with_sprop else "")
+    if not with_sprop:
+        return "tx-mode=SRST"
     names = ("sprop-vps", "sprop-sps", "sprop-pps")
     return "; ".join(f"{name}={value}" for name, value in zip(names, encoded, strict=True))

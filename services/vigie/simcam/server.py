@@ -15,6 +15,7 @@ from vigie.simcam.footage import FootageCache, FootageSpec
 from vigie.simcam.injection import Injector
 from vigie.simcam.pacer import Pacer
 from vigie.simcam.packetize import PreparedFootage
+from vigie.simcam.quirks import PACKET_QUIRKS, Quirk
 
 _TIMEOUT_CHECK_SECONDS: Final = 1.0
 _BACKLOG: Final = 512
@@ -47,7 +48,7 @@ class SimCamServer:
         self.report_us = round(config.sender_report_seconds * 1_000_000)
         self.backlog_limit = config.backlog_bytes
         self.cameras: dict[str, Camera] = {}
-        self._prepared: dict[tuple[str, bool], PreparedFootage] = {}
+        self._prepared: dict[tuple[str, bool, frozenset[Quirk]], PreparedFootage] = {}
         self._connections: set[Connection] = set()
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -117,7 +118,7 @@ class SimCamServer:
         """
         if config.id in self.cameras:
             raise ValueError(f"camera {config.id} exists")
-        prepared = await self._prepare(config.footage, config.in_band_parameter_sets)
+        prepared = await self._prepare(config.footage, config)
         camera = Camera(config, prepared, self._wall, self._monotonic)
         self.cameras[config.id] = camera
         if self.config.port_per_camera:
@@ -207,11 +208,14 @@ class SimCamServer:
 
     # --- inside ---
 
-    async def _prepare(self, spec: FootageSpec, in_band: bool) -> PreparedFootage:  # noqa: FBT001 - the shape of a port
+    async def _prepare(self, spec: FootageSpec, config: CameraConfig) -> PreparedFootage:
         footage = await asyncio.to_thread(self._cache.get, spec)
-        key = (footage.key, in_band)
+        in_band, quirks = config.in_band_parameter_sets, config.quirks & PACKET_QUIRKS
+        key = (footage.key, in_band, quirks)
         if key not in self._prepared:
-            self._prepared[key] = await asyncio.to_thread(PreparedFootage, footage, in_band=in_band)
+            self._prepared[key] = await asyncio.to_thread(
+                PreparedFootage, footage, in_band=in_band, quirks=quirks
+            )
         return self._prepared[key]
 
     async def _listen(self, key: str, port: int) -> None:

@@ -14,6 +14,7 @@ from vigie.simcam.faults import PACKET_FAULTS, Fault, FaultRequest
 from vigie.simcam.marks import mark_text
 from vigie.simcam.mutate import garbage_bytes, garbage_packets, mutate_packets
 from vigie.simcam.packetize import split_packets
+from vigie.simcam.quirks import Quirk
 from vigie.simcam.rtcp import interleave, sender_report
 
 _MASK_32: Final = 0xFFFFFFFF
@@ -76,7 +77,8 @@ class Stream:
         self.timestamp_base = secrets.randbits(32)
         self._packets = 0
         self._octets = 0
-        self._next_report_us = 0
+        # Far beyond any run, for a camera that sends none.
+        self._next_report_us = 1 << 62 if Quirk.NO_REPORTS in camera.config.quirks else 0
         self._pending: list[FaultRequest] = []
         self._delayed: deque[tuple[int, bytes]] = deque()
         self._is_silent = False

@@ -48,6 +48,7 @@ async def test_a_process_tells_what_it_sent(
             sent = await control.sent("cam-01")
             assert sent["spans"][0]["first"] == got[0]
             assert len(sent["damaged"]) == 1
+        assert 0 < await control.worst_lateness_us() < 5_000_000
         state = (await control.cameras())["cam-01"]
         assert state["frames_sent"] >= 50
         assert state["codec"] == "h264"

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from integration.simcam.conftest import QUICK, Serve, quick
 from integration.simcam.rawclient import TCP, RawClient
 from unit.simcam.rtpread import depacketise
-from vigie.simcam import CameraConfig, Credentials
+from vigie.simcam import CameraConfig, Credentials, Quirk
 from vigie.simcam.marks import mark_of_nal
 
 
@@ -107,7 +107,7 @@ async def test_a_chosen_channel_is_used(serve: Serve) -> None:
 
 
 async def test_a_camera_without_get_parameter(serve: Serve) -> None:
-    camera = CameraConfig(id="cam-01", footage=QUICK, answers_get_parameter=False)
+    camera = CameraConfig(id="cam-01", footage=QUICK, quirks=frozenset({Quirk.NO_GET_PARAMETER}))
     async with serve(camera) as server, RawClient(server.url("cam-01")) as client:
         await client.play()
         assert (await client.ask("GET_PARAMETER")).status == 501

@@ -14,6 +14,7 @@ from vigie.simcam import (
     CameraConfig,
     Credentials,
     FrameMark,
+    Quirk,
     decode_blocks,
     mark_of_annexb,
 )
@@ -66,6 +67,24 @@ async def test_libav_sees_every_frame_unaltered(
         start = min(mark.frame_number for mark in marks)
         numbers = range(start, start + len(seen.blocks))
         assert seen.blocks == [number % 100 for number in numbers]
+
+
+@pytest.mark.parametrize("quirk", list(Quirk))
+async def test_no_quirk_costs_a_frame(
+    serve: Serve, caplog: pytest.LogCaptureFixture, quirk: Quirk
+) -> None:
+    av.logging.set_level(av.logging.WARNING)
+    codec = "h265" if quirk is Quirk.SEPARATE_PARAMETER_SETS else "h264"
+    camera = CameraConfig(id="cam-01", footage=quick(codec=codec), quirks=frozenset({quirk}))
+    async with serve(camera) as server:
+        with caplog.at_level(logging.WARNING):
+            seen = await asyncio.to_thread(view, server.url("cam-01"), 60)
+        assert not caplog.records
+        marks = [mark for mark in seen.marks if mark is not None]
+        first = marks[0].decode_number
+        assert [mark.decode_number for mark in marks] == list(range(first, first + 60))
+        for mark, nals in zip(marks, seen.nals, strict=True):
+            assert nals == list(server.expected("cam-01", mark.decode_number).nals)
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])

@@ -25,9 +25,14 @@ def parse_interleaved(data: bytes) -> RtpPacket:
     )
     assert magic == 0x24
     assert size == len(data) - 4
-    assert first == 0x80  # version 2, no padding, no extension, no CSRC
+    assert first >> 6 == 2
+    start = 16 + 4 * (first & 0x0F)
+    if first & 0x10:
+        start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
+    end = len(data) - (data[-1] if first & 0x20 else 0)
+    payload = data[start:end]
     return RtpPacket(
-        channel, bool(second & 0x80), second & 0x7F, sequence, timestamp, ssrc, data[16:]
+        channel, bool(second & 0x80), second & 0x7F, sequence, timestamp, ssrc, payload
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from vigie.simcam.command import SimCamOptions, camera_ids, config_of
 from vigie.simcam.config import ConfigError, ServerConfig, load_config
 from vigie.simcam.faults import Fault
+from vigie.simcam.quirks import Quirk
 
 GOOD = """
 port = 9554
@@ -45,6 +46,13 @@ def test_a_file_says_everything(tmp_path: Path) -> None:
         (GOOD.replace('camera = "cam-01"', 'camera = "cam-09"'), "cam-09"),
         (GOOD + '[[cameras]]\nid = "cam-01"\n', "same id"),
         (GOOD.replace('"h265"', '"vp9"'), "cameras.0.footage.codec"),
+        (
+            GOOD.replace(
+                "[[schedule]]",
+                'quirks = ["no-sprop"]\nin_band_parameter_sets = false\n[[schedule]]',
+            ),
+            "neither",
+        ),
         ("cameras = []", "cameras"),
         ("not toml", "cameras.toml"),
     ],
@@ -100,4 +108,4 @@ def test_the_example_of_the_guide_works_and_names_every_fault(tmp_path: Path) ->
     config = load_config(write(tmp_path, example))
     assert [camera.id for camera in config.cameras] == ["cam-01", "cam-02"]
     assert config.cameras[0].footage.width == 1920
-    assert all(f"| `{fault.value}` |" in text for fault in Fault)
+    assert all(f"| `{name.value}` |" in text for name in (*Fault, *Quirk))

@@ -27,6 +27,8 @@ async def test_everything_due_is_stepped_in_order_and_the_finished_is_forgotten(
     pacer.add(slow, 0)
     pacer.add(fast, 0)
     pacer.pump(200)
+    assert pacer.take_worst_lateness_us() == 200
+    assert pacer.take_worst_lateness_us() == 0
     assert fast.played == list(range(0, 210, 10))
     assert slow.played == [0, 30, 60]
     pacer.pump(199)

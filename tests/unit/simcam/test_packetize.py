@@ -5,6 +5,7 @@ from unit.simcam.rtpread import depacketise, parse_interleaved
 from vigie.simcam.marks import Codec, FrameMark, mark_of_nal, mark_text
 from vigie.simcam.nal import nal_type
 from vigie.simcam.packetize import MTU_BYTES, PreparedFootage, packetise, split_packets
+from vigie.simcam.quirks import Quirk
 
 MARK = FrameMark(1_000_003, 1_000_001, 1_800_000_000_123_456)
 
@@ -26,6 +27,21 @@ def test_stamped_packets_carry_exactly_the_expected_nals(
         assert {(p.timestamp, p.ssrc, p.channel) for p in packets} == {(2**32 - 1, 0xABCDEF01, 0)}
         assert template.payload_bytes == sum(len(p.payload) for p in packets)
         assert all(len(packet) - 4 <= MTU_BYTES for packet in split_packets(data))
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_dressed_packets_carry_the_same(codec: Codec, make_footage: MakeFootage) -> None:
+    quirks = frozenset({Quirk.DRESSED_PACKETS, Quirk.SEPARATE_PARAMETER_SETS})
+    prepared = PreparedFootage(make_footage(codec), quirks=quirks)
+    text = mark_text(MARK.frame_number, MARK.decode_number, MARK.capture_us)
+    data = prepared.templates[0].stamp(1, 2, 3, text)
+    packets = split_packets(data)
+    assert all(packet[4] == 0xB1 for packet in packets)  # padding, extension, one CSRC
+    assert all(len(packet) - 4 <= MTU_BYTES for packet in packets)
+    payloads = [parse_interleaved(packet).payload for packet in packets]
+    sets = prepared.footage.parameter_sets
+    assert tuple(payloads[: len(sets)]) == sets
+    assert depacketise(codec, payloads) == prepared.expected_nals(0, MARK)
 
 
 def test_another_channel_is_written_into_every_packet(make_footage: MakeFootage) -> None:

@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from grpc import StatusCode
 
+from vigie.platform.config.secret import Secret
 from vigie.platform.errors import ReasonSpec, VigieError
 
 SEALING_KEY_INVALID: Final = ReasonSpec(
@@ -63,10 +64,10 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class StreamLogin:
-    """User name and password for a camera; the password shows in no representation."""
+    """User name and password for a camera."""
 
     username: str
-    password: str = field(repr=False)
+    password: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Sealer:
 
     def seal_login(self, login: StreamLogin, *, camera: str) -> Sealed:
         """Seal the credentials of ``camera`` (its identifier, no resource name)."""
-        content = {"username": login.username, "password": login.password}
+        content = {"username": login.username, "password": login.password.reveal()}
         return self.seal(json.dumps(content, ensure_ascii=False).encode(), bound_to=camera)
 
     def open_login(self, sealed: Sealed, *, camera: str) -> StreamLogin:
@@ -146,10 +147,14 @@ class Sealer:
         """
         try:
             content = json.loads(self.open(sealed, bound_to=camera))
-            return StreamLogin(str(content["username"]), str(content["password"]))
+            return StreamLogin(str(content["username"]), Secret(str(content["password"])))
         except (ValueError, KeyError, TypeError):
             # The cause is cut off: its text could hold a part of the secret.
             raise _unreadable(camera, "it does not hold a user name and a password") from None
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose; it tells nothing of the sealing key."""
+        return hmac.digest(self._current.material, f"vigie {purpose}".encode(), "sha256")
 
     def fingerprint(self, content: bytes) -> str:
         """A keyed digest, 64 hexadecimal digits.
@@ -157,8 +162,7 @@ class Sealer:
         Tells equal requests from different ones without leaving in the database a digest from
         which a password in them could be guessed.
         """
-        subkey = hmac.digest(self._current.material, b"vigie fingerprint", "sha256")
-        return hmac.digest(subkey, content, "sha256").hex()
+        return hmac.digest(self.derived_key("fingerprint"), content, "sha256").hex()
 
 
 def load_or_create_sealer(

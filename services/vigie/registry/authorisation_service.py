@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.grpc.call import current_call
+from vigie.platform.paging import query_of
 from vigie.registry import authorisationstore, authority, camerastore, coverage, names
 from vigie.registry.authorisationbook import AuthorisationBook, identifier_for, not_found
-from vigie.registry.desk import Desk
+from vigie.registry.desk import Desk, page_size
 from vigie.registry.model import AuthorisationRecord, Scope
-from vigie.registry.tokens import DEFAULT_PAGE_SIZE
 from vigie.registry.v1.authorisations_pb2 import (
     Authorisation,
     CreateAuthorisationRequest,
@@ -65,16 +65,15 @@ class AuthorisationServicer(AuthorisationServiceServicer):
         """See the contract."""
         call = current_call()
         await call.admit(objects=["authorisations/-"])
-        states = [str(int(state)) for state in request.states]
-        query = ("authorisations", request.camera, *states)
-        key = self._desk.mint.page_key(query, request.page_token)
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        query = query_of(request)
+        cursor = self._desk.tokens.open_page(request.page_token, query)
+        size = page_size(request.page_size)
         now_us = self._desk.wall_clock.now_us()
         allowed = call.zones_allowed()
         answer = ListAuthorisationsResponse()
         async with self._desk.database.reading() as connection:
             found = await authorisationstore.find_all(
-                connection, after=None if key is None else str(key[0])
+                connection, after=cursor["after"] if cursor else None
             )
             scopes = await authorisationstore.scopes(connection, [r.authorisation for r in found])
             for record in found:
@@ -89,7 +88,7 @@ class AuthorisationServicer(AuthorisationServiceServicer):
                     continue
                 if len(answer.authorisations) == size:
                     last = names.identifier(answer.authorisations[-1].name)
-                    answer.next_page_token = self._desk.mint.page(query, [last])
+                    answer.next_page_token = self._desk.tokens.seal({"after": last}, query)
                     break
                 answer.authorisations.append(await self._book.read(connection, record))
         return answer

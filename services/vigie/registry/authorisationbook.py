@@ -8,13 +8,13 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.aip import check_etag, etag_of, mask_paths
 from vigie.platform.clock import WallClock
 from vigie.platform.database.statements import in_chunks
 from vigie.platform.errors import VigieError
 from vigie.registry import authorisationstore, authority, camerastore, convert, coverage, names
 from vigie.registry.journal import CameraJournal
 from vigie.registry.lifecycle import RETIRED
-from vigie.registry.masks import check_etag, paths_of
 from vigie.registry.model import AuthorisationRecord, CameraRecord, Change, Scope
 from vigie.registry.reasons import (
     AUTHORISATION_EXISTS,
@@ -108,9 +108,9 @@ class AuthorisationBook:
         """
         message, now_us = request.authorisation, self._wall_clock.now_us()
         record = await self._load(connection, before.authorisation)
-        check_etag(message.etag, record.version, field="authorisation.etag")
+        check_etag(message.etag, _etag(record), field="authorisation.etag")
         authority.check_alive(record, now_us)
-        paths = paths_of(request.update_mask, CHANGEABLE)
+        paths = mask_paths(request.update_mask, message, CHANGEABLE)
         after = replace(record, **_values(message, paths))
         authority.check_amendment(record, after, now_us)
         await self._check_number(connection, after)
@@ -139,7 +139,7 @@ class AuthorisationBook:
         """
         now_us = self._wall_clock.now_us()
         record = await self._load(connection, before.authorisation)
-        check_etag(request.etag, record.version, field="etag")
+        check_etag(request.etag, _etag(record))
         authority.check_alive(record, now_us)
         after = replace(
             record,
@@ -185,7 +185,7 @@ class AuthorisationBook:
             lapsed_cameras=[names.camera_name(camera) for camera in lapsed],
             create_time=convert.timestamp(record.created_us),
             update_time=convert.timestamp(record.updated_us),
-            etag=convert.etag_of(record.version),
+            etag=_etag(record),
         )
 
     async def _load(self, connection: AsyncConnection, name: str) -> AuthorisationRecord:
@@ -263,6 +263,10 @@ def identifier_for(request: CreateAuthorisationRequest) -> str:
 def not_found(name: str) -> VigieError:
     """The error for an authorisation that is not there."""
     return VigieError(AUTHORISATION_NOT_FOUND, f"there is no authorisation {name}", field="name")
+
+
+def _etag(record: AuthorisationRecord) -> str:
+    return etag_of(record.authorisation, record.version)
 
 
 def _values(message: Authorisation, paths: Any) -> dict[str, Any]:

@@ -7,15 +7,15 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.grpc.call import current_call
+from vigie.platform.paging import query_of
 from vigie.registry import camerastore, convert, names
 from vigie.registry.admission import admit_to_camera
 from vigie.registry.camerabook import Target
 from vigie.registry.csvservice import CsvDesk, chunks
-from vigie.registry.desk import Desk
+from vigie.registry.desk import Desk, page_size
 from vigie.registry.lifecycle import Step
 from vigie.registry.probedesk import ProbeDesk
 from vigie.registry.selection import Selection, parse_order
-from vigie.registry.tokens import DEFAULT_PAGE_SIZE
 from vigie.registry.v1.cameras_pb2 import (
     Camera,
     CameraRevision,
@@ -97,23 +97,28 @@ class CameraServicer(CameraServiceServicer):
         """See the contract."""
         call = current_call()
         await call.admit(objects=["cameras/-"])
-        query = ("cameras", request.filter, request.order_by)
-        after = self._desk.mint.page_key(query, request.page_token)
+        query = query_of(request)
+        cursor = self._desk.tokens.open_page(request.page_token, query)
         order = parse_order(request.order_by)
         selection = Selection(request.filter, call.zones_allowed())
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        size = page_size(request.page_size)
         now_us = self._desk.wall_clock.now_us()
         async with self._desk.database.reading() as connection:
             records, more = await selection.page(
-                connection, order, after=after, size=size, now_us=now_us
+                connection,
+                order,
+                after=cursor["after"] if cursor else None,
+                size=size,
+                now_us=now_us,
             )
-            return ListCamerasResponse(
+            answer = ListCamerasResponse(
                 cameras=await self._desk.book.read_all(connection, records),
-                next_page_token=self._desk.mint.page(query, order.key_of(records[-1]))
-                if more
-                else "",
                 total_size=await selection.count(connection, now_us),
             )
+        if more:
+            cursor = {"after": order.key_of(records[-1])}
+            answer.next_page_token = self._desk.tokens.seal(cursor, query)
+        return answer
 
     async def UpdateCamera(self, request: UpdateCameraRequest, context: Any) -> Camera:
         """See the contract."""
@@ -164,12 +169,12 @@ class CameraServicer(CameraServiceServicer):
         """See the contract; states in zones the caller may not read are left out."""
         call = current_call()
         record = await admit_to_camera(call, self._desk.database, request.name)
-        query = ("revisions", record.camera)
-        key = self._desk.mint.page_key(query, request.page_token)
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        query = query_of(request)
+        cursor = self._desk.tokens.open_page(request.page_token, query)
+        size = page_size(request.page_size)
         async with self._desk.database.reading() as connection:
             rows = await camerastore.revisions_before(
-                connection, record.camera, None if key is None else int(key[0]), size + 1
+                connection, record.camera, cursor["before"] if cursor else None, size + 1
             )
         zones = call.zones_allowed()
         answer = ListCameraRevisionsResponse(
@@ -186,7 +191,8 @@ class CameraServicer(CameraServiceServicer):
             ]
         )
         if len(rows) > size:
-            answer.next_page_token = self._desk.mint.page(query, [rows[size - 1]["revision"]])
+            cursor = {"before": rows[size - 1]["revision"]}
+            answer.next_page_token = self._desk.tokens.seal(cursor, query)
         return answer
 
     async def ImportCameras(

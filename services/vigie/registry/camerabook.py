@@ -7,14 +7,15 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.aip import check_etag, mask_paths
 from vigie.platform.clock import WallClock
+from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import ETAG_MISMATCH
 from vigie.platform.sealing import Sealed, Sealer, StreamLogin
 from vigie.registry import camerastore, convert, coverage, lifecycle, names, places
 from vigie.registry.journal import CameraJournal
 from vigie.registry.lifecycle import Step
-from vigie.registry.masks import check_etag, is_whole, paths_of
 from vigie.registry.model import CameraRecord, Change
 from vigie.registry.reasons import (
     CAMERA_EXISTS,
@@ -128,8 +129,9 @@ class CameraBook:
         """
         before = await self._load(connection, target)
         _refuse_retired(before)
-        paths = paths_of(request.update_mask, CHANGEABLE)
-        after = self.apply(before, request.camera, paths, whole=is_whole(request.update_mask))
+        paths = mask_paths(request.update_mask, request.camera, CHANGEABLE)
+        named = "credentials" in request.update_mask.paths
+        after = self.apply(before, request.camera, paths, whole=not named)
         if after == before:
             return await self.read(connection, before)
         return await self._journal.write(connection, after, self.change("updated", actor))
@@ -198,7 +200,7 @@ class CameraBook:
             before: the record to start from.
             message: the new values.
             paths: fields to take.
-            whole: the caller named no fields: then credentials that are not given stay.
+            whole: credentials that are not given stay (they were not named on their own).
 
         Raises:
             VigieError: FIELD_REQUIRED, STREAM_URI_INVALID, CREDENTIALS_INVALID,
@@ -237,7 +239,7 @@ class CameraBook:
                         field="camera.credentials",
                     )
                 given = message.credentials
-                login = check_login(StreamLogin(given.username, given.password))
+                login = check_login(StreamLogin(given.username, Secret(given.password)))
             else:
                 clear = not whole and login is None
         kept = None if clear else before.credentials
@@ -290,7 +292,7 @@ class CameraBook:
         if record.zone != target.zone:
             # The caller was admitted for the zone it stood in a moment ago.
             raise VigieError(ETAG_MISMATCH, f"camera {target.camera} was moved meanwhile")
-        check_etag(target.etag, record.revision, field=target.etag_field)
+        check_etag(target.etag, convert.camera_etag(record), field=target.etag_field)
         return record
 
 

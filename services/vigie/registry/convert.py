@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from vigie.platform.aip import etag_of
 from vigie.platform.sealing import Sealed
 from vigie.registry import authority, names
 from vigie.registry.model import CameraRecord, Position, Term
@@ -32,11 +33,6 @@ def timestamp(instant_us: int | None) -> Timestamp | None:
 def instant_us(message: Timestamp) -> int:
     """Microseconds since the Unix epoch; what is finer is cut off."""
     return message.seconds * _SECOND_US + message.nanos // _NANOSECONDS
-
-
-def etag_of(version: int) -> str:
-    """The etag of a version of a resource."""
-    return f'"{version}"'
 
 
 def geo_point(position: Position | None) -> GeoPoint | None:
@@ -79,8 +75,13 @@ def camera_message(record: CameraRecord, terms: Sequence[Term], now_us: int) -> 
         effective_time=timestamp(record.effective_us),
         create_time=timestamp(record.created_us),
         update_time=timestamp(record.updated_us),
-        etag=etag_of(record.revision),
+        etag=camera_etag(record),
     )
+
+
+def camera_etag(record: CameraRecord) -> str:
+    """The etag of a camera: another one with every revision."""
+    return etag_of(record.camera, record.revision)
 
 
 def camera_state_event(record: CameraRecord, terms: Sequence[Term]) -> CameraState:

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.errors import VigieError
-from vigie.platform.sealing import StreamLogin
 from vigie.registry import camerastore, csvtable, lifecycle
 from vigie.registry.camerabook import CameraBook
 from vigie.registry.csvtable import Mistakes, Row
@@ -276,10 +275,8 @@ def _take_position(row: Row, message: Camera, mistakes: Mistakes) -> None:
 
 
 def _take_credentials(row: Row, message: Camera, mistakes: Mistakes) -> None:
-    login = StreamLogin(row.values.get("username", "").strip(), row.values.get("password", ""))
-    if login.username:
-        message.credentials.CopyFrom(
-            StreamCredentials(username=login.username, password=login.password)
-        )
-    elif login.password:
+    username, password = row.values.get("username", "").strip(), row.values.get("password", "")
+    if username:
+        message.credentials.CopyFrom(StreamCredentials(username=username, password=password))
+    elif password:
         mistakes.add(row.number, "username", "a password without a user name")

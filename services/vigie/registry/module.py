@@ -12,6 +12,7 @@ from vigie.platform.eventlog import EventLog
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
+from vigie.platform.paging import Tokens
 from vigie.platform.sealing import Sealer
 from vigie.registry.authorisation_service import AuthorisationServicer
 from vigie.registry.authorisationbook import AuthorisationBook
@@ -25,7 +26,6 @@ from vigie.registry.placebook import PlaceBook
 from vigie.registry.probe import SourceProber
 from vigie.registry.probedesk import ProbeDesk
 from vigie.registry.repeats import Repeats
-from vigie.registry.tokens import TokenMint
 from vigie.registry.v1.authorisations_pb2_grpc import add_AuthorisationServiceServicer_to_server
 from vigie.registry.v1.cameras_pb2_grpc import add_CameraServiceServicer_to_server
 from vigie.registry.v1.zones_pb2_grpc import add_ZoneServiceServicer_to_server
@@ -82,14 +82,14 @@ class RegistryModule:
                 needs.wall_clock,
                 memory_us=round(config.request_memory_hours * _HOUR_US),
             ),
-            mint=TokenMint(needs.sealer),
+            tokens=Tokens(needs.sealer.derived_key("page tokens")),
             wall_clock=needs.wall_clock,
         )
         self._cameras = CameraServicer(
             desk,
             CsvDesk(desk),
             ProbeDesk(needs.database, needs.prober, needs.sealer, needs.identifiers, config),
-            CameraWatch(needs.database, needs.event_log, desk.book, desk.mint),
+            CameraWatch(needs.database, needs.event_log, desk.book, desk.tokens),
         )
         self._zones = ZoneServicer(desk, PlaceBook(needs.wall_clock))
         authorisations = AuthorisationBook(journal, needs.wall_clock)

@@ -7,10 +7,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, RowMapping, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.aip import check_etag, etag_of, mask_paths
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.registry import convert, names, places, reasons
-from vigie.registry.masks import check_etag, paths_of
 from vigie.registry.model import Position
 from vigie.registry.tables import (
     authorisation_cameras,
@@ -189,7 +189,7 @@ class PlaceBook:
         """
         identifier = names.identifier(name)
         row = await self.load(connection, kind, identifier)
-        check_etag(etag, row["version"], field="etag")
+        check_etag(etag, _etag(row))
         for column, what in kind.occupants:
             if await places.any_row(connection, column, identifier):
                 raise VigieError(kind.occupied, f"{kind.word} {identifier} {what}", field="name")
@@ -261,9 +261,9 @@ class PlaceBook:
     ) -> RowMapping:
         identifier = names.identifier(message.name)
         row = await self.load(connection, kind, identifier)
-        check_etag(message.etag, row["version"], field=f"{kind.word}.etag")
+        check_etag(message.etag, _etag(row), field=f"{kind.word}.etag")
         values: dict[str, Any] = {}
-        for path in paths_of(request.update_mask, tuple(fields)):
+        for path in mask_paths(request.update_mask, message, tuple(fields)):
             values |= fields[path]()
         if all(row[name] == value for name, value in values.items()):
             return row
@@ -294,8 +294,13 @@ def _common(row: RowMapping) -> dict[str, Any]:
         "display_name": row["display_name"],
         "create_time": convert.timestamp(row["created_us"]),
         "update_time": convert.timestamp(row["updated_us"]),
-        "etag": convert.etag_of(row["version"]),
+        "etag": _etag(row),
     }
+
+
+def _etag(row: RowMapping) -> str:
+    """Also the time of creation: a place may be deleted and entered again."""
+    return etag_of(row["display_name"], row["version"], row["created_us"])
 
 
 def _position(message: Site) -> dict[str, Any]:

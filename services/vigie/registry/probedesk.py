@@ -3,6 +3,7 @@
 from typing import Final
 
 from vigie.ingest.v1.probe_pb2 import ProbeSourceRequest
+from vigie.platform.config.secret import Secret
 from vigie.platform.database import Database
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
@@ -86,7 +87,8 @@ class ProbeDesk:
                     "user and password stand in the address and in `credentials`",
                     field="source.credentials",
                 )
-            given = StreamLogin(source.credentials.username, source.credentials.password)
+            message = source.credentials
+            given = StreamLogin(message.username, Secret(message.password))
             login = check_login(given, field="source.credentials")
         # Credentials are bound to a camera; this one exists only for this question.
         camera = f"probe-{self._identifiers.hex()}"

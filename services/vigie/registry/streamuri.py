@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
 from vigie.platform.sealing import StreamLogin
 from vigie.registry.reasons import CREDENTIALS_INVALID, STREAM_URI_INVALID
@@ -87,7 +88,7 @@ def check_login(login: StreamLogin, *, field: str = "camera.credentials") -> Str
         )
     for name, value, limit in (
         ("username", login.username, 128),
-        ("password", login.password, 256),
+        ("password", login.password.reveal(), 256),
     ):
         if len(value) > limit:
             raise VigieError(
@@ -122,7 +123,7 @@ def _login(parts: SplitResult, field: str) -> StreamLogin | None:
     if not at:
         return None
     username, _, password = user_info.partition(":")
-    return check_login(StreamLogin(unquote(username), unquote(password)), field=field)
+    return check_login(StreamLogin(unquote(username), Secret(unquote(password))), field=field)
 
 
 def _invalid(why: str, field: str) -> VigieError:

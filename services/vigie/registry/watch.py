@@ -1,18 +1,19 @@
 """WatchCameras: every camera, then every change, in a stream that can be resumed."""
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from vigie.platform.database import Database
 from vigie.platform.eventlog import EventLog, Position, StoredEvent
 from vigie.platform.grpc.call import ZoneSet
+from vigie.platform.paging import Tokens
 from vigie.registry import camerastore, names
 from vigie.registry.camerabook import CameraBook
 from vigie.registry.journal import CAMERAS_TOPIC
-from vigie.registry.tokens import TokenMint
 from vigie.registry.v1.cameras_pb2 import WatchCamerasResponse
 from vigie.registry.v1.events_pb2 import CameraState
 
-_QUERY = ("cameras",)
+_QUERY: Final = b"WatchCameras"
 
 
 class CameraWatch:
@@ -27,12 +28,12 @@ class CameraWatch:
         database: Database,
         event_log: EventLog,
         book: CameraBook,
-        mint: TokenMint,
+        tokens: Tokens,
     ) -> None:
         self._database = database
         self._event_log = event_log
         self._book = book
-        self._mint = mint
+        self._tokens = tokens
 
     def position_of(self, resume_token: str) -> Position | None:
         """Where to go on.
@@ -40,8 +41,8 @@ class CameraWatch:
         Raises:
             VigieError: RESUME_TOKEN_INVALID.
         """
-        key = self._mint.resume_key(_QUERY, resume_token)
-        return None if key is None else Position(int(key[0]), int(key[1]))
+        cursor = self._tokens.open_resume(resume_token, _QUERY)
+        return None if cursor is None else Position(cursor["partition"], cursor["offset"])
 
     async def follow(
         self, after: Position | None, zones: ZoneSet
@@ -64,7 +65,8 @@ class CameraWatch:
         return WatchCamerasResponse(resume_token=self._token(position), is_checkpoint=True)
 
     def _token(self, position: Position) -> str:
-        return self._mint.resume(_QUERY, [position.partition, position.offset])
+        cursor = {"partition": position.partition, "offset": position.offset}
+        return self._tokens.seal(cursor, _QUERY)
 
     async def _message(self, stored: StoredEvent, zones: ZoneSet) -> WatchCamerasResponse | None:
         state = CameraState.FromString(stored.event.value or b"")

@@ -3,15 +3,15 @@
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
-from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy import ColumnElement, RowMapping, Table, and_, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.grpc.call import ZoneSet, current_call
+from vigie.platform.paging import query_of
 from vigie.registry import names, places
-from vigie.registry.desk import Desk
+from vigie.registry.desk import Desk, page_size
 from vigie.registry.placebook import COMMUNE, SITE, ZONE, PlaceBook, zones_of_commune
 from vigie.registry.tables import sites, zones
-from vigie.registry.tokens import DEFAULT_PAGE_SIZE
 from vigie.registry.v1.zones_pb2 import (
     Commune,
     CreateCommuneRequest,
@@ -36,6 +36,8 @@ from vigie.registry.v1.zones_pb2 import (
     Zone,
 )
 from vigie.registry.v1.zones_pb2_grpc import ZoneServiceServicer
+
+ListRequest = ListCommunesRequest | ListZonesRequest | ListSitesRequest
 
 
 class ZoneServicer(ZoneServiceServicer):
@@ -69,8 +71,7 @@ class ZoneServicer(ZoneServiceServicer):
     ) -> ListCommunesResponse:
         """See the contract."""
         await current_call().admit(objects=["communes/-"])
-        query = ("communes",)
-        rows, token = await self._page(COMMUNE.table, true(), query, request)
+        rows, token = await self._page(COMMUNE.table, true(), request)
         return ListCommunesResponse(
             communes=[self._book.commune(row) for row in rows], next_page_token=token
         )
@@ -123,8 +124,7 @@ class ZoneServicer(ZoneServiceServicer):
         condition = _standing_in(allowed, zones.c.zone)
         if request.commune:
             condition = and_(condition, zones.c.commune == names.identifier(request.commune))
-        query = ("zones", request.commune)
-        rows, token = await self._page(ZONE.table, condition, query, request)
+        rows, token = await self._page(ZONE.table, condition, request)
         return ListZonesResponse(
             zones=[self._book.zone(row) for row in rows], next_page_token=token
         )
@@ -179,8 +179,7 @@ class ZoneServicer(ZoneServiceServicer):
         condition = _standing_in(allowed, sites.c.zone)
         if request.zone:
             condition = and_(condition, sites.c.zone == names.identifier(request.zone))
-        query = ("sites", request.zone)
-        rows, token = await self._page(SITE.table, condition, query, request)
+        rows, token = await self._page(SITE.table, condition, request)
         return ListSitesResponse(
             sites=[self._book.site(row) for row in rows], next_page_token=token
         )
@@ -221,23 +220,25 @@ class ZoneServicer(ZoneServiceServicer):
         await current_call().admit(objects=[name], zones=[row["zone"]] if row else None)
 
     async def _page(
-        self, table: Any, condition: Any, query: tuple[str, ...], request: Any
-    ) -> tuple[list[Any], str]:
+        self, table: Table, condition: ColumnElement[bool], request: ListRequest
+    ) -> tuple[list[RowMapping], str]:
         """The rows of one page and the token of the next."""
-        key = self._desk.mint.page_key(query, request.page_token)
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        query = query_of(request)
+        cursor = self._desk.tokens.open_page(request.page_token, query)
+        size = page_size(request.page_size)
         async with self._desk.database.reading() as connection:
             rows = await places.page(
                 connection,
                 table,
                 condition,
-                after=None if key is None else str(key[0]),
+                after=cursor["after"] if cursor else None,
                 limit=size + 1,
             )
         if len(rows) <= size:
             return rows, ""
         first_column = next(iter(table.primary_key.columns)).name
-        return rows[:size], self._desk.mint.page(query, [rows[size - 1][first_column]])
+        token = self._desk.tokens.seal({"after": rows[size - 1][first_column]}, query)
+        return rows[:size], token
 
 
 def _standing_in(allowed: ZoneSet, zone: ColumnElement[str]) -> ColumnElement[bool]:

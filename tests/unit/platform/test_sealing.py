@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
 from vigie.platform.sealing import (
     SEALED_SECRET_UNREADABLE,
@@ -14,7 +15,7 @@ from vigie.platform.sealing import (
     load_or_create_sealer,
 )
 
-LOGIN = StreamLogin("viewer", "s3cret-päss")
+LOGIN = StreamLogin("viewer", Secret("s3cret-päss"))
 
 
 def sealer(seed: int = 1) -> Sealer:

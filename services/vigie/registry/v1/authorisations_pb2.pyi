@@ -406,7 +406,8 @@ class UpdateAuthorisationRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change (`number`, `prefecture`, `sign_time`, `valid_from`, `valid_until`,
-        `purposes`, `cameras`, `zones`, `retention_days`, `recipients`); empty or `*`: all of these.
+        `purposes`, `cameras`, `zones`, `retention_days`, `recipients`); empty: those that have
+        a value here; `*`: all.
         """
 
     def __init__(

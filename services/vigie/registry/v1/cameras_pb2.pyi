@@ -429,8 +429,8 @@ class UpdateCameraRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change: `display_name`, `stream_uri`, `credentials`, `engine`, `segment_seconds`,
-        `description`, `manufacturer`, `model`, `serial_number`, `position`; empty or `*`: all of
-        these, except that credentials which are not given stay.
+        `description`, `manufacturer`, `model`, `serial_number`, `position`; empty: those that have a
+        value here; `*`: all of these, except that credentials which are not given stay.
         """
 
     def __init__(

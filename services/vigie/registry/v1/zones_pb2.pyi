@@ -325,7 +325,9 @@ class UpdateCommuneRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change (`display_name`); empty or `*`: all of these."""
+        """Fields to change (`display_name`); empty: those that have a value
+        here; `*`: all.
+        """
 
     def __init__(
         self,
@@ -501,7 +503,9 @@ class UpdateZoneRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change (`display_name`, `description`); empty or `*`: all of these."""
+        """Fields to change (`display_name`, `description`); empty: those that have a value
+        here; `*`: all.
+        """
 
     def __init__(
         self,
@@ -677,7 +681,9 @@ class UpdateSiteRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change (`display_name`, `address`, `position`); empty or `*`: all of these."""
+        """Fields to change (`display_name`, `address`, `position`); empty: those that have a value
+        here; `*`: all.
+        """
 
     def __init__(
         self,

@@ -17,6 +17,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_removal(folder: Path) -> None:
+    """Make a removal from ``folder`` durable, also when the folder itself is gone meanwhile.
+
+    Whoever removed the last file may have removed the empty folder: then it is the folder's own
+    removal, in its parent, that has to be durable.
+    """
+    while True:
+        try:
+            sync_folder(folder)
+        except FileNotFoundError:
+            folder = folder.parent
+        else:
+            return
+
+
 def write_durably(temporary: Path, content: bytes, mode: int = 0o640) -> None:
     """Create ``temporary`` with ``content`` and sync it; removes it again when that fails."""
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -14,7 +14,7 @@ from typing import Final
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import FaultPoints
-from vigie.platform.objectstore.durable import sync_folder, write_durably
+from vigie.platform.objectstore.durable import sync_folder, sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
 from vigie.platform.objectstore.port import ObjectInfo, PutResult
@@ -234,12 +234,12 @@ class ObjectTree:
             self._reach("store.delete.begun")
             if there:
                 path.unlink()
-                sync_folder(path.parent)
+                sync_removal(path.parent)
                 self._reach("store.delete.unlinked")
             record_path = self._space.record_path(key)
             if record_path.exists():
                 record_path.unlink()
-                sync_folder(record_path.parent)
+                sync_removal(record_path.parent)
                 self._reach("store.delete.forgotten")
             self._space.folders.remove_empty(path.parent)
             self._space.folders.remove_empty(record_path.parent)

@@ -5,22 +5,10 @@ import pytest
 
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, open_database
-from vigie.platform.eventlog import EmbeddedEventLog, Event, TopicSpec, open_event_log
+from vigie.platform.eventlog import EmbeddedEventLog, TopicSpec, open_event_log
 
 SEGMENTS = TopicSpec(name="segments", compacted=False, partitions=1, why="a test")
 CAMERAS = TopicSpec(name="cameras", compacted=True, partitions=1, why="a test")
-
-
-def event(number: int, key: str = "cam-a", value: bytes | None = b"") -> Event:
-    content = f"value-{number}".encode() if value == b"" else value
-    return Event(
-        key=key,
-        type="vigie.sample.v1.Sample",
-        value=content,
-        id=f"id-{number:05}",
-        time_us=1_700_000_000_000_000 + number,
-        source="vigie/test",
-    )
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ async def test_stopping_does_not_wait_for_an_idle_fetch_nor_for_back_off(bench: 
     consumer.start()
     await bench.until(lambda: bench.clock.sleeper_count == 0)
     await bench.log.append("segments", [event(1)])
-    while bench.clock.sleeper_count == 0:  # noqa: ASYNC110 - the clock has no event for it
+    while bench.clock.sleeper_count == 0:
         await asyncio.sleep(0.002)
     async with asyncio.timeout(10):
         await consumer.stop(timeout_seconds=5)

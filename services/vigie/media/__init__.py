@@ -74,7 +74,8 @@ is sent the bytes asked for, so that the same parser reads memory, files and obj
 
     PlannedSegment(source, header, fragments, start_us, duration_us)    # the index's two clocks
     plan_clips(segments, from_us, to_us) -> list[MediaPlan]   # one, or one a codec and picture size
-    plan_package(segments) -> MediaPlan                 # segments of one run, fragments verbatim
+    plan_package(segments) -> MediaPlan         # segments of one run, samples bit for bit
+    whole_fragments(segment, from_us, to_us) -> PlannedSegment | None   # reduce before packaging
     MediaPlan(content_type, size_bytes, parts, tail, start_us, end_us, duration_ticks, gaps)
     MediaPart(head: bytes, source, offset, length): send head, then source[offset:offset+length];
         after the last part send plan.tail

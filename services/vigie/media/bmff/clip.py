@@ -3,28 +3,38 @@
 1. A clip's timeline is the wall clock. Sample times are mapped from each segment's media time
    (so the slew of at most 500 ppm is in them) and everything between two runs is true time: the
    last frame before a gap simply lasts until the next one comes.
-2. It begins in the file with the last key frame shown at or before ``from``; an edit list makes
-   the presentation begin at ``from`` exactly. It ends with the last frame shown before ``to``;
-   frames that are shown later but decoded before (references of B-frames) stay in the file, and
-   the edit list, movie and fragment durations end the presentation at ``to``. libav gives the
-   frames before ``from`` negative times; players that ignore edit lists show at most one
-   key-frame interval more.
-3. Frames keep their bytes; only their times are new.
-4. Runs with other parameter sets get a sample entry of their own when codec and picture size
+2. The file begins with the last key frame shown at or before ``from``. The frame that is on
+   screen at ``from`` is shown from there on; frames before it, needed to decode it, last a
+   thousandth of a frame each and are skipped by the edit list. So a player that ignores edit
+   lists (libav gives those frames negative times and counts them) is off by milliseconds.
+3. It ends with the last frame shown before ``to``. Frames decoded before that one and shown later
+   (references of B-frames, two or three at most) stay in the file at their true times; edit
+   list, movie and fragment durations end the presentation at ``to``, libav counts them.
+4. Frames keep their bytes; only their times are new. Leading pictures of the first key frame
+   refer to what is not in the file; they are not in the window and are left out.
+5. Runs with other parameter sets get a sample entry of their own when codec and picture size
    are the same. Where they differ a new file begins: the result is one plan for each stretch.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby, pairwise
 from typing import Final, Generic, TypeVar
 
 from vigie.media.bmff.fragment import build_fragment
 from vigie.media.bmff.header import CLIP_BRANDS, Presentation, build_movie, build_sample_entry
 from vigie.media.bmff.header import content_type as media_type
-from vigie.media.bmff.plan import MediaGap, MediaPart, MediaPlan, PlannedSegment
+from vigie.media.bmff.plan import PRFT_SIZE, MediaGap, MediaPart, MediaPlan, PlannedSegment
 from vigie.media.bmff.randomaccess import RandomAccessTable
 from vigie.media.bmff.reader import Fragment
+from vigie.media.bmff.samples import (
+    decodable,
+    presentation_times,
+    rising,
+    sample_ranges,
+    sample_table,
+)
 from vigie.media.codec import VideoCodec
 from vigie.media.errors import MediaError, MediaReason
 from vigie.media.parameters import ParameterSets
@@ -35,17 +45,18 @@ S = TypeVar("S")
 _GAP_TOLERANCE_US: Final = 1_000
 # Open GOPs: the interval before the one that holds `from` may be needed, in another segment.
 _LOOK_BACK_US: Final = 60_000_000
-PRFT_SIZE: Final = 32
+_MAX_HIDDEN_TICKS: Final = 40
 
 
 @dataclass(slots=True)
 class _Piece(Generic[S]):
-    """One fragment with its samples on the wall clock (microseconds), in decode order."""
+    """One fragment: which of its samples are used and when they are shown, in decode order."""
 
     segment: PlannedSegment[S]
     fragment: Fragment
-    decode_us: list[int]
+    kept: list[int]
     shown_us: list[int]
+    begin_us: int
     end_us: int
 
     @property
@@ -53,14 +64,14 @@ class _Piece(Generic[S]):
         return self.segment.header.parameters[self.fragment.description_index - 1]
 
     @property
-    def first_us(self) -> int:
-        """When its first frame is shown (a leading picture in open GOPs)."""
-        return min(self.shown_us[0], self.decode_us[0])
-
-    @property
     def format(self) -> tuple[VideoCodec, int, int]:
         header = self.segment.header
         return self.parameters.codec, header.width, header.height
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Use only the samples at these positions of ``kept``."""
+        self.kept = [self.kept[position] for position in positions]
+        self.shown_us = [self.shown_us[position] for position in positions]
 
 
 def plan_clips(
@@ -86,25 +97,16 @@ def plan_clips(
 
 def _pieces(segments: Sequence[PlannedSegment[S]], from_us: int, to_us: int) -> Iterator[_Piece[S]]:
     for segment in segments:
-        # A key frame up to here may be shown before the window: the interval before is kept.
-        if segment.start_us >= to_us or segment.end_us <= from_us - _LOOK_BACK_US:
-            continue
         wall_us = segment.mapping.wall_us
         delay = segment.header.presentation_delay
         for fragment in segment.fragments:
-            base, table = fragment.base_decode_time, fragment.table
-            if wall_us(base) >= to_us:
+            begin_us, end_us = wall_us(fragment.base_decode_time), wall_us(fragment.end_decode_time)
+            if begin_us >= to_us:
                 break
-            if wall_us(fragment.end_decode_time) <= from_us - _LOOK_BACK_US:
+            if end_us <= from_us - _LOOK_BACK_US:
                 continue
-            times = list(accumulate(table.durations, initial=base))
-            decode_us = [wall_us(time) for time in times]
-            shown_us = [
-                wall_us(time + offset - delay)
-                for time, offset in zip(times, table.composition_offsets, strict=False)
-            ]
-            end_us = decode_us.pop()
-            yield _Piece(segment, fragment, decode_us, shown_us, end_us)
+            shown_us = [wall_us(time) for time in presentation_times(fragment, delay)]
+            yield _Piece(segment, fragment, list(range(len(shown_us))), shown_us, begin_us, end_us)
 
 
 def _select(pieces: list[_Piece[S]], from_us: int, to_us: int) -> list[_Piece[S]]:
@@ -113,8 +115,8 @@ def _select(pieces: list[_Piece[S]], from_us: int, to_us: int) -> list[_Piece[S]
     # `from` lies among leading pictures: they need the interval before, of the same run.
     while (
         0 < first < len(pieces)
-        and pieces[first].shown_us[0] > from_us >= pieces[first].decode_us[0]
-        and pieces[first - 1].end_us >= pieces[first].decode_us[0] - _GAP_TOLERANCE_US
+        and pieces[first].shown_us[0] > from_us >= pieces[first].begin_us
+        and pieces[first - 1].end_us >= pieces[first].begin_us - _GAP_TOLERANCE_US
     ):
         first -= 1
     kept = pieces[first:]
@@ -128,40 +130,59 @@ def _trim(piece: _Piece[S], to_us: int) -> bool:
     needed = [index for index, shown in enumerate(piece.shown_us) if shown < to_us]
     if not needed:
         return False
-    count = needed[-1] + 1
-    if count < len(piece.shown_us):
-        # The last frame shown lasts until the first of those that are dropped.
-        piece.end_us = min(*piece.shown_us[count:], piece.end_us)
-        del piece.shown_us[count:]
-        del piece.decode_us[count:]
+    piece.keep(range(needed[-1] + 1))
     return True
 
 
+class _Clock:
+    """Wall clock to ticks of the clip; see rule 2 for frames before the window.
+
+    ``start`` is where the window begins, after the frames that are only decoded. How long those
+    last follows the first frame shown: libav reports a step of more than a thousand times the
+    average before it as a discontinuity.
+    """
+
+    def __init__(self, shown_us: Sequence[int], start_us: int, end_us: int) -> None:
+        self._start_us = start_us
+        self._before = sorted(time for time in shown_us if time <= start_us)
+        following = min((time for time in shown_us if time > start_us), default=end_us)
+        self._step = min(_MAX_HIDDEN_TICKS, _ticks(following - start_us) // 900 + 1)
+        # The last of `_before` is on screen at the start.
+        self.start = max(0, len(self._before) - 1) * self._step
+        self.end = self.start + max(1, _ticks(end_us - start_us))
+
+    def ticks(self, shown_us: int) -> int:
+        if shown_us <= self._start_us:
+            return bisect_left(self._before, shown_us) * self._step
+        return self.start + _ticks(shown_us - self._start_us)
+
+    def wall_us(self, ticks: int) -> int:
+        return self._start_us + (ticks - self.start) * 100 // 9
+
+
 def _plan(pieces: list[_Piece[S]], from_us: int, to_us: int) -> MediaPlan[S]:
-    origin = pieces[0].decode_us[0]
-    # The first key frame is where decoding can begin: before it nothing can be shown.
+    # Nothing can be shown before the first key frame.
     start_us = max(from_us, pieces[0].shown_us[0])
     end_us = max(min(to_us, pieces[-1].end_us), start_us + 1)
-    tables = _tables(pieces, origin, end_us)
+    pieces[0].keep(decodable(pieces[0].shown_us))
+    clock = _Clock([time for piece in pieces for time in piece.shown_us], start_us, end_us)
+    tables = _tables(pieces, clock)
     delay = max(0, -min(min(table.composition_offsets) for table in tables))
-    entries: list[ParameterSets] = []
-    for piece in pieces:
-        if piece.parameters not in entries:
-            entries.append(piece.parameters)
-    presentation = Presentation(
-        delay + _ticks(start_us - origin), max(1, _ticks(end_us - start_us))
-    )
+    tables = [_delayed(table, delay) for table in tables]
+    # In the order of first use; equal sets share an entry.
+    entries = list(dict.fromkeys(piece.parameters for piece in pieces))
+    presentation = Presentation(delay + clock.start, clock.end - clock.start)
     header = build_movie(
         [build_sample_entry(entry.configuration) for entry in entries],
         entries[0].configuration,
         brands=CLIP_BRANDS,
         presentation=presentation,
     )
-    parts, tail = _parts(pieces, tables, delay, header, entries)
+    parts, tail = _parts(pieces, tables, clock, header, entries)
     gaps = tuple(
-        MediaGap(before.end_us, after.first_us)
+        MediaGap(before.end_us, after.begin_us)
         for before, after in pairwise(pieces)
-        if after.first_us - before.end_us > _GAP_TOLERANCE_US
+        if after.begin_us - before.end_us > _GAP_TOLERANCE_US
     )
     return MediaPlan(
         media_type(entries[0].configuration), tuple(parts), tail, start_us, end_us,
@@ -169,59 +190,51 @@ def _plan(pieces: list[_Piece[S]], from_us: int, to_us: int) -> MediaPlan[S]:
     )  # fmt: skip
 
 
-def _tables(pieces: list[_Piece[S]], origin: int, end_us: int) -> list[SampleTable]:
+def _tables(pieces: list[_Piece[S]], clock: _Clock) -> list[SampleTable]:
     """Sample tables on the clip's timeline; decode times rise strictly through all of them."""
-    times: list[list[int]] = []
-    previous = -1
-    for piece in pieces:
-        row = []
-        for decode in piece.decode_us:
-            previous = max(_ticks(decode - origin), previous + 1)
-            row.append(previous)
-        times.append(row)
-    last = max(_ticks(end_us - origin), previous + 1)
-    tables = []
-    for index, (piece, row) in enumerate(zip(pieces, times, strict=True)):
-        after = times[index + 1][0] if index + 1 < len(times) else last
-        count = len(row)
-        tables.append(
-            SampleTable(
-                [later - time for time, later in zip(row, [*row[1:], after], strict=True)],
-                piece.fragment.table.sizes[:count],
-                [
-                    _ticks(shown - origin) - time
-                    for shown, time in zip(piece.shown_us, row, strict=True)
-                ],
-                piece.fragment.table.sync[:count],
-            )
-        )
-    return tables
+    shown = [[clock.ticks(time) for time in piece.shown_us] for piece in pieces]
+    decoded: list[list[int]] = []
+    following = 0
+    for times in shown:
+        decoded.append(rising(times, following))
+        following = decoded[-1][-1] + 1
+    ends = [*(times[0] for times in decoded[1:]), max(clock.end, following)]
+    return [
+        sample_table(piece.fragment, piece.kept, at, when, end)
+        for piece, at, when, end in zip(pieces, shown, decoded, ends, strict=True)
+    ]
+
+
+def _delayed(table: SampleTable, delay: int) -> SampleTable:
+    offsets = [offset + delay for offset in table.composition_offsets]
+    return table._replace(composition_offsets=offsets)
 
 
 def _parts(
     pieces: list[_Piece[S]],
     tables: list[SampleTable],
-    delay: int,
+    clock: _Clock,
     header: bytes,
     entries: list[ParameterSets],
 ) -> tuple[list[MediaPart[S]], bytes]:
     parts: list[MediaPart[S]] = []
     index = RandomAccessTable()
     position, base = len(header), 0
+    lead = header
     for number, (piece, table) in enumerate(zip(pieces, tables, strict=True), start=1):
-        index.append(max(0, base + table.composition_offsets[0]), position + PRFT_SIZE)
-        shifted = table._replace(
-            composition_offsets=[offset + delay for offset in table.composition_offsets]
-        )
-        description = entries.index(piece.parameters) + 1 if len(entries) > 1 else None
+        index.append(base + table.composition_offsets[0], position + PRFT_SIZE)
         head = build_fragment(
-            shifted, number, base, wall_us=piece.decode_us[0], description_index=description
+            table,
+            number,
+            base,
+            wall_us=clock.wall_us(base),
+            description_index=entries.index(piece.parameters) + 1 if len(entries) > 1 else None,
         )
-        fragment = piece.fragment
-        size = table.size_bytes
-        lead = header if number == 1 else b""
-        parts.append(MediaPart(lead + head, piece.segment.source, fragment.data_offset, size))
-        position += len(head) + size
+        lead += head
+        for offset, length in sample_ranges(piece.fragment, piece.kept):
+            parts.append(MediaPart(lead, piece.segment.source, offset, length))
+            lead = b""
+        position += len(head) + table.size_bytes
         base += table.duration
     return parts, index.mfra()
 

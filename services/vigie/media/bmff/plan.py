@@ -10,7 +10,7 @@ from vigie.media.errors import MediaError, MediaReason
 
 S = TypeVar("S")
 _CHUNK_BYTES: Final = 256 << 10
-_US: Final = 1_000_000
+PRFT_SIZE: Final = 32  # what lies between the start of a fragment of ours and its moof
 
 
 class WallMapping(NamedTuple):

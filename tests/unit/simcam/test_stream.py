@@ -1,4 +1,4 @@
-import itertools
+from itertools import pairwise
 
 import pytest
 
@@ -86,10 +86,7 @@ def frame_numbers(packets: list[RtpPacket]) -> list[int]:
 
 
 def sequence_steps(packets: list[RtpPacket]) -> set[int]:
-    return {
-        (later.sequence - earlier.sequence) & 0xFFFF
-        for earlier, later in itertools.pairwise(packets)
-    }
+    return {(later.sequence - earlier.sequence) & 0xFFFF for earlier, later in pairwise(packets)}
 
 
 def test_a_good_stream_is_complete_and_regular(bench: Bench) -> None:
@@ -99,11 +96,23 @@ def test_a_good_stream_is_complete_and_regular(bench: Bench) -> None:
     assert sequence_steps(packets) == {1}
     assert {p.ssrc for p in packets} == {bench.stream.ssrc}
     times = [p.timestamp for p in packets if p.marker]
-    assert {(b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(times)} == {3600}
+    assert {(b - a) & 0xFFFFFFFF for a, b in pairwise(times)} == {3600}
     expected = [nal for n in range(60) for nal in bench.camera.expected(n).nals]
     assert depacketise("h264", [p.payload for p in packets]) == expected
     assert list(bench.camera.sent_frames()) == list(range(60))
     assert not bench.camera.sent.damaged
+
+
+def test_numbers_wrap_around_without_a_seam(bench: Bench) -> None:
+    bench.stream.sequence = 65_500
+    bench.stream.timestamp_base = 2**32 - 20 * 3600
+    bench.play(60)
+    packets = bench.wire.media()
+    assert sequence_steps(packets) == {1}
+    times = [p.timestamp for p in packets if p.marker]
+    assert {(b - a) & 0xFFFFFFFF for a, b in pairwise(times)} == {3600}
+    assert min(p.sequence for p in packets) == 0
+    assert min(times) == 0
 
 
 def test_reports_come_with_the_first_frame_and_every_five_seconds(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import io
 import stat
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,9 @@ _CREATED_ON_UNIX: Final = 3
 _UTF8_NAMES: Final = 0x800
 _ZIP64_FROM: Final = 0xFFFFFFFF
 _OLDEST_ZIP_YEAR: Final = 1980
+_VERSION: Final = 20
+_CENTRAL_HEADER: Final = struct.Struct("<4sBBBBHHHHIIIHHHHHII")
+_END: Final = struct.Struct("<4sHHHHIIH")
 _LOCAL_HEADER: Final = struct.Struct("<4sHHHHHIIIHH")
 
 
@@ -166,7 +169,20 @@ class ZipPackage:
             position = info.header_offset + self._local_size(info)
         if self._zip.start_dir != position:
             raise RejectedError("PACKAGE_UNREADABLE", f"{path.name}: bytes after the last entry")
+        self._check_directory(path, position)
         return entries
+
+    def _check_directory(self, path: Path, position: int) -> None:
+        """The directory must be the one this product writes, to the last byte.
+
+        Beyond 4 GiB its records have a 64-bit form; there, only what `_check_entry` looks at is
+        compared.
+        """
+        size = path.stat().st_size - position
+        if max(path.stat().st_size, *(i.file_size for i in self._zip.infolist())) >= _ZIP64_FROM:
+            return
+        if self._at(position, size) != _directory(self._zip.infolist(), position):
+            raise RejectedError("PACKAGE_UNREADABLE", f"{path.name}: a directory of another kind")
 
     def _check_entry(self, info: zipfile.ZipInfo, position: int) -> None:
         name = info.filename
@@ -305,6 +321,23 @@ class _Region(io.RawIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
+
+
+def _directory(entries: Sequence[zipfile.ZipInfo], position: int) -> bytes:
+    """Central directory and its end, as `PackageWriter` leaves them (APPNOTE 4.3.12, 4.3.16)."""
+    records = bytearray()
+    for info in entries:
+        name = info.filename.encode()
+        date, time = _dos_time(info.date_time)
+        records += _CENTRAL_HEADER.pack(
+            b"PK\1\2", _VERSION, _CREATED_ON_UNIX, _VERSION, 0, info.flag_bits, 0, time, date,
+            info.CRC, info.file_size, info.file_size, len(name), 0, 0, 0, 0, _ATTRIBUTES,
+            info.header_offset,
+        )  # fmt: skip
+        records += name
+    count = len(entries)
+    end = _END.pack(b"PK\5\6", 0, 0, count, count, len(records), position, 0)
+    return bytes(records) + end
 
 
 def _dos_time(value: tuple[int, int, int, int, int, int]) -> tuple[int, int]:

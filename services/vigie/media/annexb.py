@@ -45,6 +45,12 @@ def to_annexb(data: Buffer, parameters: ParameterSets | None = None) -> bytes:
     return bytes(out)
 
 
+def length_prefixed(parameters: ParameterSets) -> bytes:
+    """Parameter sets in the form they have in samples, to put before a key frame."""
+    sets = (*parameters.vps, *parameters.sps, *parameters.pps)
+    return b"".join(len(nal).to_bytes(4, "big") + nal for nal in sets)
+
+
 def nal_units(stream: bytes) -> list[bytes]:
     """The NAL units of an Annex B byte stream, start codes and trailing zero bytes removed."""
     units = (part.rstrip(b"\0") for part in stream.split(_SHORT_START_CODE)[1:])

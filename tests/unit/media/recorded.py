@@ -19,6 +19,7 @@ from vigie.media.bmff.reader import read_fragments, read_header
 from vigie.media.codec import VideoCodec
 from vigie.media.depacketize import make_depacketizer
 from vigie.media.gop import Gop
+from vigie.media.parameters import ParameterSets
 from vigie.media.timing import RunTimeline
 
 START_US = 1_790_000_000_123_456
@@ -38,8 +39,10 @@ class Segment:
         return PlannedSegment(self, header, fragments, self.start_us, self.duration_us)
 
 
-def gops_of(codec: VideoCodec, units: Sequence[AccessUnit]) -> list[Gop]:
-    reader = make_depacketizer(codec, 96)
+def gops_of(
+    codec: VideoCodec, units: Sequence[AccessUnit], parameters: ParameterSets | None = None
+) -> list[Gop]:
+    reader = make_depacketizer(codec, 96, parameters)
     packetiser = Packetiser(codec)
     for unit in units:
         for packet in packetiser.packets(unit):
@@ -57,10 +60,11 @@ def record(
     gops_per_segment: int = 2,
     start_us: int = START_US,
     ppm: int = 0,
+    parameters: ParameterSets | None = None,
 ) -> list[Segment]:
     """One run, its wall clock faster than the media by ``ppm``."""
     timeline = RunTimeline()
-    timed = [(gop, timeline.append(gop)) for gop in gops_of(codec, units)]
+    timed = [(gop, timeline.append(gop)) for gop in gops_of(codec, units, parameters)]
     segments = []
 
     def wall_us(ticks: int) -> int:

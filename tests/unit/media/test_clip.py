@@ -12,6 +12,7 @@ from unit.media.recorded import (
     START_US,
     Segment,
     ffmpeg_warnings,
+    gops_of,
     libav_sees,
     plan_bytes,
     record,
@@ -149,11 +150,25 @@ def test_a_window_that_begins_or_ends_in_a_gap_is_cut_to_the_footage() -> None:
         assert caught.value.reason is MediaReason.EMPTY_WINDOW
 
 
-def test_other_parameters_of_the_same_size_get_their_own_sample_entry(tmp_path: Path) -> None:
-    """Decoders see the change in the stream, too: cameras repeat the sets at key frames."""
-    first, second = encode(H264, frames=30), encode(H264, frames=30, b_frames=2)
+def bare(units: tuple[AccessUnit, ...]) -> list[AccessUnit]:
+    """As from cameras that give parameter sets in the session description only."""
+    return [
+        AccessUnit(unit.timestamp, tuple(nal for nal in unit.nals if nal[0] & 0x1F not in {7, 8}))
+        for unit in units
+    ]
+
+
+@pytest.mark.parametrize("in_band", [True, False])
+def test_other_parameters_of_the_same_size_get_their_own_sample_entry(
+    tmp_path: Path, *, in_band: bool
+) -> None:
     later = START_US + 1_200_000
-    segments = record(H264, first) + record(H264, second, start_us=later)
+    segments = []
+    for start_us, b_frames in ((START_US, 0), (later, 2)):
+        units = encode(H264, frames=30, b_frames=b_frames)
+        parameters = gops_of(H264, units)[0].parameters
+        chosen = units if in_band else bare(units)
+        segments += record(H264, chosen, start_us=start_us, parameters=parameters)
     plan = one_clip(segments, START_US, later + 1_200_000)
     data = plan_bytes(plan)
     assert ffmpeg_warnings(data, tmp_path) == ""

@@ -13,7 +13,8 @@
 4. Frames keep their bytes; only their times are new. Leading pictures of the first key frame
    refer to what is not in the file; they are not in the window and are left out.
 5. Runs with other parameter sets get a sample entry of their own when codec and picture size
-   are the same. Where they differ a new file begins: the result is one plan for each stretch.
+   are the same, and their key frames the sets in front: libav knows one entry in fragmented
+   files. Where codec or size differ a new file begins: the result is one plan for each stretch.
 """
 
 from bisect import bisect_left
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Final, Generic, TypeVar
 
+from vigie.media.annexb import length_prefixed
 from vigie.media.bmff.fragment import build_fragment
 from vigie.media.bmff.header import CLIP_BRANDS, Presentation, build_movie, build_sample_entry
 from vigie.media.bmff.header import content_type as media_type
@@ -65,8 +67,8 @@ class _Piece(Generic[S]):
 
     @property
     def format(self) -> tuple[VideoCodec, int, int]:
-        header = self.segment.header
-        return self.parameters.codec, header.width, header.height
+        configuration = self.parameters.configuration
+        return configuration.codec, configuration.width, configuration.height
 
     def keep(self, positions: Sequence[int]) -> None:
         """Use only the samples at these positions of ``kept``."""
@@ -178,7 +180,12 @@ def _plan(pieces: list[_Piece[S]], from_us: int, to_us: int) -> MediaPlan[S]:
         brands=CLIP_BRANDS,
         presentation=presentation,
     )
-    parts, tail = _parts(pieces, tables, clock, header, entries)
+    additions = [
+        length_prefixed(piece.parameters) if piece.parameters != entries[0] else b""
+        for piece in pieces
+    ]
+    tables = [_added(table, len(sets)) for table, sets in zip(tables, additions, strict=True)]
+    parts, tail = _parts(pieces, tables, additions, clock, header)
     gaps = tuple(
         MediaGap(before.end_us, after.begin_us)
         for before, after in pairwise(pieces)
@@ -205,6 +212,11 @@ def _tables(pieces: list[_Piece[S]], clock: _Clock) -> list[SampleTable]:
     ]
 
 
+def _added(table: SampleTable, size: int) -> SampleTable:
+    """The table with ``size`` bytes put before its first sample."""
+    return table._replace(sizes=[table.sizes[0] + size, *table.sizes[1:]])
+
+
 def _delayed(table: SampleTable, delay: int) -> SampleTable:
     offsets = [offset + delay for offset in table.composition_offsets]
     return table._replace(composition_offsets=offsets)
@@ -213,14 +225,15 @@ def _delayed(table: SampleTable, delay: int) -> SampleTable:
 def _parts(
     pieces: list[_Piece[S]],
     tables: list[SampleTable],
+    additions: list[bytes],
     clock: _Clock,
     header: bytes,
-    entries: list[ParameterSets],
 ) -> tuple[list[MediaPart[S]], bytes]:
     parts: list[MediaPart[S]] = []
     index = RandomAccessTable()
     position, base = len(header), 0
     lead = header
+    entries = list(dict.fromkeys(piece.parameters for piece in pieces))
     for number, (piece, table) in enumerate(zip(pieces, tables, strict=True), start=1):
         index.append(base + table.composition_offsets[0], position + PRFT_SIZE)
         head = build_fragment(
@@ -230,7 +243,7 @@ def _parts(
             wall_us=clock.wall_us(base),
             description_index=entries.index(piece.parameters) + 1 if len(entries) > 1 else None,
         )
-        lead += head
+        lead += head + additions[number - 1]
         for offset, length in sample_ranges(piece.fragment, piece.kept):
             parts.append(MediaPart(lead, piece.segment.source, offset, length))
             lead = b""

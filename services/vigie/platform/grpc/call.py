@@ -80,6 +80,11 @@ class Call(Protocol):
         """The permission the method declares."""
         ...
 
+    @property
+    def token_expires_at_us(self) -> int | None:
+        """When the token ends, microseconds since the Unix epoch; ``None`` without a token."""
+        ...
+
     def zones_allowed(self) -> ZoneSet:
         """Zones in which the caller holds the method's permission, for filtering lists."""
         ...

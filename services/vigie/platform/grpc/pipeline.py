@@ -21,7 +21,7 @@ import structlog
 
 from vigie.platform.clock import MonotonicClock
 from vigie.platform.errors import VigieError
-from vigie.platform.grpc.call import ANONYMOUS, bind_call
+from vigie.platform.grpc.call import bind_call
 from vigie.platform.grpc.failure import STATUS_DETAILS_KEY, Failure, failure_of, status_of
 from vigie.platform.grpc.guarded import GuardedContext, checked_requests
 from vigie.platform.grpc.journal import AccessJournal
@@ -31,7 +31,7 @@ from vigie.platform.grpc.metrics import HostMetrics
 from vigie.platform.grpc.session import HostCall, Origin, zones_of
 from vigie.platform.grpc.streams import OpenStream, OpenStreams
 from vigie.platform.grpc.validation import RequestValidator
-from vigie.platform.identity.port import Authenticator
+from vigie.platform.identity.port import Authenticator, IdentityRefusedError
 from vigie.platform.reasons import CALL_CANCELLED, METHOD_INTERNAL, PERMISSION_DENIED
 from vigie.platform.reasons import UNAUTHENTICATED as TOKEN_MISSING
 
@@ -157,7 +157,7 @@ class CallPipeline:
     async def _enter(self, run: _Run, request: Any) -> Any:
         spec = run.call.spec
         if spec.permission != PUBLIC:
-            run.call.identity = await self._authenticate(run.context)
+            await self._authenticate(run)
         if hasattr(request, "ListFields"):
             self._validator.check(request)
         else:
@@ -173,14 +173,19 @@ class CallPipeline:
             )
         return request
 
-    async def _authenticate(self, context: Any) -> Any:
-        values = [value for key, value in context.invocation_metadata() if key == "authorization"]
+    async def _authenticate(self, run: _Run) -> None:
+        metadata = run.context.invocation_metadata() or ()
+        values = [value for key, value in metadata if key == "authorization"]
         if not values:
             raise VigieError(TOKEN_MISSING, "the call carries no token")
         scheme, _, token = str(values[0]).partition(" ")
         if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
             raise VigieError(TOKEN_MISSING, "authorization must be one `Bearer TOKEN`")
-        return await self._authenticator.authenticate(token.strip())
+        try:
+            run.call.identity = await self._authenticator.authenticate(token.strip())
+        except IdentityRefusedError as error:
+            run.call.claimed = error.claimed
+            raise
 
     async def _stream(self, run: _Run, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
         guarded = GuardedContext(run.context, run.call)
@@ -240,7 +245,7 @@ class CallPipeline:
         if call.refusal_recorded or not (refused or call.spec.recorded):
             return failure
         suppressed = 0
-        if call.caller is ANONYMOUS:
+        if call.identity is None:
             granted = self._limiter.attempt(call.origin.peer_host, self._journal.now_us())
             if granted is None:
                 self._metrics.suppressed.inc()
@@ -303,7 +308,7 @@ class CallPipeline:
             code=code.name,
             reason=reason,
             duration_us=duration_us,
-            subject=run.call.caller.subject,
+            subject=(run.call.claimed or run.call.caller).subject,
             peer=run.call.origin.peer,
             request_id=run.call.request_id,
             messages_sent=run.call.messages_sent,

@@ -80,6 +80,7 @@ class HostCall:
     origin: Origin
     journal: AccessJournal
     identity: Identity | None = None
+    claimed: Caller | None = None
     admissions: list[Admission] = field(default_factory=list)
     refusal_recorded: bool = False
     _sent: _Delivered = field(default_factory=_Delivered)
@@ -99,6 +100,11 @@ class HostCall:
     def permission(self) -> str:
         """The permission the method declares."""
         return self.spec.permission
+
+    @property
+    def token_expires_at_us(self) -> int | None:
+        """See `Call.token_expires_at_us`."""
+        return None if self.identity is None else self.identity.expires_at_us
 
     def zones_allowed(self) -> ZoneSet:
         """See `Call.zones_allowed`."""
@@ -203,7 +209,7 @@ class HostCall:
         suppressed_attempts: int = 0,
     ) -> AccessEntry:
         delivered = delivered or _Delivered()
-        caller = self.caller
+        caller = self.claimed or self.caller
         return AccessEntry(
             record=self.journal.new_identifier(),
             request_id=self.request_id,

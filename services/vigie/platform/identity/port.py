@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.grpc.call import Caller
 
 
@@ -21,6 +22,18 @@ class Identity:
     token_id: str = ""
 
 
+class IdentityRefusedError(VigieError):
+    """A token is authentic, but whom it stands for may not act now.
+
+    Attributes:
+        claimed: whom the token stands for, without rights: the refusal is recorded under his name.
+    """
+
+    def __init__(self, reason: ReasonSpec, message: str, claimed: Caller) -> None:
+        super().__init__(reason, message)
+        self.claimed = claimed
+
+
 class Authenticator(Protocol):
     """Turns tokens into callers; deny by default."""
 
@@ -33,7 +46,8 @@ class Authenticator(Protocol):
         """Verify a token and look up the rights of its subject.
 
         Raises:
-            VigieError: TOKEN_INVALID, TOKEN_EXPIRED, PERSON_UNKNOWN, PERSON_SUSPENDED,
+            VigieError: TOKEN_INVALID.
+            IdentityRefusedError: TOKEN_EXPIRED, PERSON_UNKNOWN, PERSON_SUSPENDED,
                 PERSON_NOT_DESIGNATED.
         """
         ...

@@ -6,7 +6,7 @@ from dataclasses import replace
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Caller
-from vigie.platform.identity.port import Identity
+from vigie.platform.identity.port import Identity, IdentityRefusedError
 from vigie.platform.reasons import PERSON_SUSPENDED, TOKEN_EXPIRED, TOKEN_INVALID
 
 _FOR_EVER_US = 1 << 62
@@ -50,13 +50,19 @@ class StaticAuthenticator:
         if identity is None:
             raise VigieError(TOKEN_INVALID, "the token is not known")
         if identity.caller.subject in self._suspended:
-            raise VigieError(
-                PERSON_SUSPENDED, "the person is suspended", subject=identity.caller.subject
+            raise IdentityRefusedError(
+                PERSON_SUSPENDED, "the person is suspended", _without_rights(identity.caller)
             )
         if identity.expires_at_us <= self._wall_clock.now_us():
-            raise VigieError(TOKEN_EXPIRED, "the token has ended")
+            raise IdentityRefusedError(
+                TOKEN_EXPIRED, "the token has ended", _without_rights(identity.caller)
+            )
         return identity
 
     async def revalidate(self, identity: Identity) -> Identity:
         """See `Authenticator.revalidate`."""
         return await self.authenticate(identity.token_id)
+
+
+def _without_rights(caller: Caller) -> Caller:
+    return replace(caller, grants={})

@@ -1,0 +1,104 @@
+"""Implements the identity port: JWT plus the people in force."""
+
+from typing import Final
+
+from vigie.access.directory import Directory
+from vigie.access.keys import TokenVerifier
+from vigie.access.people import PersonState
+from vigie.access.permissions import SERVICE_PERMISSIONS, SERVICE_ROLE
+from vigie.platform.clock import WallClock
+from vigie.platform.errors import ReasonSpec, VigieError
+from vigie.platform.grpc.call import EVERYWHERE, Caller
+from vigie.platform.identity.port import Identity, IdentityRefusedError
+from vigie.platform.reasons import (
+    PERSON_NOT_DESIGNATED,
+    PERSON_SUSPENDED,
+    PERSON_UNKNOWN,
+    TOKEN_EXPIRED,
+    TOKEN_INVALID,
+)
+
+_PHRASES: Final = {PersonState.NOT_YET: "not begun yet", PersonState.ENDED: "ended"}
+
+
+class TokenAuthenticator:
+    """See `vigie.platform.identity.Authenticator`.
+
+    Args:
+        verifier: of tokens.
+        directory: of people.
+        wall_clock: decides whether a token has ended.
+        development: whether the embedded issuer may speak for people (for services it always may).
+    """
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        directory: Directory,
+        wall_clock: WallClock,
+        *,
+        development: bool = True,
+    ) -> None:
+        self._development = development
+        self._verifier = verifier
+        self._directory = directory
+        self._wall_clock = wall_clock
+
+    @property
+    def revision(self) -> int:
+        """See `Authenticator.revision`."""
+        return self._directory.revision
+
+    async def authenticate(self, token: str) -> Identity:
+        """See `Authenticator.authenticate`."""
+        verified = self._verifier.verify(token, now_us=self._wall_clock.now_us())
+        if verified.internal and not verified.service and not self._development:
+            raise VigieError(TOKEN_INVALID, "the embedded issuer is not accepted for people here")
+        if verified.expires_at_us <= self._wall_clock.now_us():
+            raise self._refused(TOKEN_EXPIRED, "the token has ended", verified.subject)
+        if verified.service:
+            caller = _service(verified.subject)
+        else:
+            caller = self._person(verified.subject, verified.token_id)
+        return Identity(caller, verified.expires_at_us, verified.token_id)
+
+    async def revalidate(self, identity: Identity) -> Identity:
+        """See `Authenticator.revalidate`."""
+        if identity.expires_at_us <= self._wall_clock.now_us():
+            subject = identity.caller.subject
+            raise self._refused(TOKEN_EXPIRED, "the token has ended", subject)
+        if identity.caller.service:
+            return identity
+        caller = self._person(identity.caller.subject, identity.token_id)
+        return Identity(caller, identity.expires_at_us, identity.token_id)
+
+    def _person(self, subject: str, token_id: str) -> Caller:
+        people = self._directory.people
+        if token_id and token_id in people.revoked_tokens:
+            raise VigieError(TOKEN_INVALID, "the token was revoked")
+        state = self._directory.state(subject)
+        if state is None:
+            raise self._refused(PERSON_UNKNOWN, "the subject is not designated", subject)
+        if state is PersonState.SUSPENDED:
+            raise self._refused(PERSON_SUSPENDED, "the person is suspended", subject)
+        if state is not PersonState.ACTIVE:
+            message = f"the person's designation has {_PHRASES[state]}"
+            raise self._refused(PERSON_NOT_DESIGNATED, message, subject)
+        return people.caller(subject)
+
+    def _refused(self, reason: ReasonSpec, message: str, subject: str) -> IdentityRefusedError:
+        person = self._directory.people.people.get(subject)
+        claimed = Caller(subject)
+        if person is not None:
+            claimed = Caller(subject, display_name=person.name, agency=person.agency)
+        return IdentityRefusedError(reason, message, claimed)
+
+
+def _service(subject: str) -> Caller:
+    return Caller(
+        subject=subject,
+        display_name=subject,
+        roles=(SERVICE_ROLE,),
+        grants=dict.fromkeys(SERVICE_PERMISSIONS, EVERYWHERE),
+        service=True,
+    )

@@ -1,0 +1,167 @@
+"""Keys that tokens are verified with, and the rules for verifying them.
+
+RFC 8725 (best practices for JWT): the algorithm comes from a fixed list and must fit the key, the
+key is named by ``kid``, issuer and audience are compared, ``exp`` is required.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, KeySet, OKPKey
+
+from vigie.platform.clock import MICROSECONDS_PER_SECOND
+from vigie.platform.errors import VigieError
+from vigie.platform.reasons import CONFIG_INVALID, TOKEN_INVALID
+
+ALGORITHMS: Final = ("Ed25519", "EdDSA", "ES256")
+"""RFC 9864 names Ed25519; EdDSA is its older name, still sent by issuers."""
+_CURVES: Final = {"Ed25519": "Ed25519", "EdDSA": "Ed25519", "ES256": "P-256"}
+MAX_TOKEN_CHARACTERS: Final = 8192
+SERVICE_USE: Final = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Somebody whose tokens are accepted.
+
+    Attributes:
+        name: value of ``iss``.
+        keys: ``kid`` -> public key.
+        internal: whether it is the product's own, which alone may issue service tokens.
+    """
+
+    name: str
+    keys: Mapping[str, Key]
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a good token says; ``internal``: the product's own issuer signed it."""
+
+    subject: str
+    token_id: str
+    expires_at_us: int
+    service: bool
+    internal: bool
+
+
+def read_jwks(path: Path) -> dict[str, Key]:
+    """Public keys of a JWKS file (RFC 7517), by ``kid``.
+
+    Raises:
+        VigieError: CONFIG_INVALID: the file, a key without ``kid``, or a key of another kind.
+    """
+    try:
+        key_set = KeySet.import_key_set(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, JoseError) as error:
+        raise VigieError(
+            CONFIG_INVALID,
+            f"{path} is no JWKS file: {error}; export the issuer's public keys as JSON Web Key Set",
+            field="access.jwks_file",
+        ) from error
+    keys: dict[str, Key] = {}
+    for key in key_set.keys:
+        kid = key.kid
+        if not kid or kid in keys or not isinstance(key, OKPKey | ECKey):
+            raise VigieError(
+                CONFIG_INVALID,
+                f"{path}: every key needs a kid of its own and must be Ed25519 or P-256",
+                field="access.jwks_file",
+            )
+        keys[kid] = key
+    return keys
+
+
+class TokenVerifier:
+    """Verifies tokens of known issuers.
+
+    Args:
+        issuers: whose tokens are accepted.
+        audience: what ``aud`` must name.
+        leeway_seconds: clocks of issuers may differ by this much (not for ``exp``: a token that
+            has ended here has ended).
+    """
+
+    def __init__(self, issuers: Sequence[Issuer], *, audience: str, leeway_seconds: float) -> None:
+        self._issuers = tuple(issuers)
+        self._audience = audience
+        self._leeway_seconds = leeway_seconds
+
+    def verify(self, token: str, *, now_us: int) -> VerifiedToken:
+        """Verify everything about a token but its end, which the caller compares.
+
+        A token that has ended is still known to be authentic: its refusal is recorded under the
+        name of its subject.
+
+        Raises:
+            VigieError: TOKEN_INVALID. The message never quotes the token.
+        """
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise VigieError(TOKEN_INVALID, "the token is too long")
+        used: list[Issuer] = []
+
+        def find(header: Any) -> Key:
+            issuer, key = self._key(header.headers())
+            used.append(issuer)
+            return key
+
+        try:
+            decoded = jwt.decode(token, find, algorithms=list(ALGORITHMS))
+        except (JoseError, ValueError) as error:
+            raise VigieError(TOKEN_INVALID, "the token's signature or form is wrong") from error
+        return self._check(decoded.claims, used[0], now_us)
+
+    def _key(self, header: Mapping[str, Any]) -> tuple[Issuer, Key]:
+        kid, algorithm = header.get("kid"), header.get("alg")
+        for issuer in self._issuers:
+            key = issuer.keys.get(kid) if isinstance(kid, str) else None
+            if key is not None and key.as_dict(private=False).get("crv") == _CURVES.get(
+                str(algorithm)
+            ):
+                return issuer, key
+        raise VigieError(TOKEN_INVALID, "the token names no key of an issuer that is trusted")
+
+    def _check(self, claims: Mapping[str, Any], issuer: Issuer, now_us: int) -> VerifiedToken:
+        audience = claims.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        subject = claims.get("sub")
+        service = claims.get("use") == SERVICE_USE
+        if claims.get("iss") != issuer.name:
+            raise VigieError(TOKEN_INVALID, "the token names another issuer than its key's")
+        if self._audience not in audiences:
+            raise VigieError(TOKEN_INVALID, "the token is for another audience")
+        if not isinstance(subject, str) or not subject:
+            raise VigieError(TOKEN_INVALID, "the token names no subject")
+        if service and not issuer.internal:
+            raise VigieError(TOKEN_INVALID, "only the product itself issues service tokens")
+        expires_at_us = _instant_us(claims, "exp")
+        if expires_at_us is None:
+            raise VigieError(TOKEN_INVALID, "the token has no end")
+        leeway_us = round(self._leeway_seconds * MICROSECONDS_PER_SECOND)
+        for name in ("nbf", "iat"):
+            instant_us = _instant_us(claims, name)
+            if instant_us is not None and instant_us > now_us + leeway_us:
+                raise VigieError(TOKEN_INVALID, f"the token's {name} lies in the future")
+        token_id = claims.get("jti")
+        return VerifiedToken(
+            subject=subject,
+            token_id=token_id if isinstance(token_id, str) else "",
+            expires_at_us=expires_at_us,
+            service=service,
+            internal=issuer.internal,
+        )
+
+
+def _instant_us(claims: Mapping[str, Any], name: str) -> int | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 40:
+        raise VigieError(TOKEN_INVALID, f"the token's {name} is no instant")
+    return round(value * MICROSECONDS_PER_SECOND)

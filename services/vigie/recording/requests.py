@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vigie.common.v1.types_pb2 import Purpose, TimeWindow
@@ -14,7 +15,7 @@ from vigie.recording.timeline.intervals import Interval
 
 DAY_US: Final = 86_400_000_000
 MAX_WINDOW_US: Final = 31 * DAY_US
-MAX_CLIP_US: Final = DAY_US
+MAX_CLIP_US: Final = 2 * 3_600_000_000
 MAX_TIMELINE_CAMERAS: Final = 64
 MAX_COMPLETENESS_CAMERAS: Final = 1000
 MIN_PURPOSE_CHARACTERS: Final = 3
@@ -101,6 +102,13 @@ def timestamp(instant_us: int) -> Timestamp:
     """The protobuf timestamp of an instant, exact to the microsecond."""
     seconds, microseconds = divmod(instant_us, 1_000_000)
     return Timestamp(seconds=seconds, nanos=microseconds * 1000)
+
+
+def duration(duration_us: int) -> Duration:
+    """The protobuf duration of microseconds, which may be negative."""
+    message = Duration()
+    message.FromMicroseconds(duration_us)
+    return message
 
 
 def page_size(asked: int, default: int) -> int:

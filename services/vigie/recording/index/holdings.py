@@ -1,12 +1,49 @@
-"""How holds stand in the index."""
+"""How holds stand in the index: which objects they take in, and how far the store knows it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import and_, delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vigie.platform.database import in_chunks
-from vigie.recording.index.tables import HOLD_OBJECTS, HOLD_TO_TAKE_OFF
+from vigie.evidence.v1.events_pb2 import HoldState
+from vigie.platform.database import in_chunks, insert_if_absent, upsert
+from vigie.recording.index.convert import EventInvalidError, timestamp_us
+from vigie.recording.index.tables import (
+    HOLD_CAMERAS,
+    HOLD_OBJECTS,
+    HOLD_PLACED,
+    HOLD_TO_PLACE,
+    HOLD_TO_TAKE_OFF,
+    HOLDS,
+    SEGMENTS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFacts:
+    """A hold as the index knows it; instants in microseconds since the Unix epoch."""
+
+    hold: str
+    cameras: tuple[str, ...]
+    start_us: int
+    end_us: int
+    legal_reference: str
+    evidence_request: str
+    placed_us: int
+    applied_us: int | None
+    released_us: int | None
+    problem: str
+    object_count: int = 0
+    placed_count: int = 0
+    placed_bytes: int = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is not yet on every object of its window."""
+        return self.released_us is None and (
+            self.applied_us is None or self.placed_count < self.object_count
+        )
 
 
 async def holds_on(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, list[str]]:
@@ -21,3 +58,166 @@ async def holds_on(connection: AsyncConnection, keys: Sequence[str]) -> dict[str
         for row in await connection.execute(query):
             found.setdefault(row.object_key, []).append(row.hold)
     return found
+
+
+async def put_hold(connection: AsyncConnection, state: HoldState) -> None:
+    """Apply what evidence says of a hold; the same again changes nothing.
+
+    Raises:
+        EventInvalidError: no name, no camera, or an empty window.
+    """
+    if not state.hold or not state.cameras or state.start_us >= state.end_us:
+        raise EventInvalidError(f"hold {state.hold!r} without name, cameras or window")
+    released = timestamp_us(state.release_time) if state.HasField("release_time") else None
+    values = {
+        "hold": state.hold,
+        "start_us": state.start_us,
+        "end_us": state.end_us,
+        "legal_reference": state.legal_reference,
+        "evidence_request": state.evidence_request,
+        "placed_by": state.placed_by,
+        "placed_us": timestamp_us(state.place_time),
+        "applied_us": None,
+        "released_us": released,
+        "problem": "",
+    }
+    kept = [name for name in values if name not in {"hold", "applied_us", "problem"}]
+    await upsert(connection, HOLDS, values, key=("hold",), update=kept)
+    await connection.execute(delete(HOLD_CAMERAS).where(HOLD_CAMERAS.c.hold == state.hold))
+    cameras = [{"camera": camera, "hold": state.hold} for camera in sorted(set(state.cameras))]
+    await insert_if_absent(connection, HOLD_CAMERAS, cameras, key=("camera", "hold"))
+    await _take_in(connection, state.hold, release=released is not None)
+
+
+async def release_hold(connection: AsyncConnection, hold: str, released_us: int) -> None:
+    """A hold was removed from the topic: what it held is let go."""
+    await connection.execute(
+        update(HOLDS)
+        .where(HOLDS.c.hold == hold, HOLDS.c.released_us.is_(None))
+        .values(released_us=released_us)
+    )
+    await _take_in(connection, hold, release=True)
+
+
+async def _take_in(connection: AsyncConnection, hold: str, *, release: bool) -> None:
+    """Bring the objects of a hold in line with its window and state."""
+    inside = (
+        select(SEGMENTS.c.object_key)
+        .join(HOLD_CAMERAS, HOLD_CAMERAS.c.camera == SEGMENTS.c.camera)
+        .join(HOLDS, HOLDS.c.hold == HOLD_CAMERAS.c.hold)
+        .where(
+            HOLDS.c.hold == hold,
+            SEGMENTS.c.start_us < HOLDS.c.end_us,
+            SEGMENTS.c.end_us > HOLDS.c.start_us,
+            # What is being destroyed was decided before this hold was known: the register has it.
+            SEGMENTS.c.destroying_us.is_(None),
+        )
+    )
+    mine = HOLD_OBJECTS.c.hold == hold
+    outside = mine if release else and_(mine, HOLD_OBJECTS.c.object_key.not_in(inside))
+    await connection.execute(update(HOLD_OBJECTS).where(outside).values(state=HOLD_TO_TAKE_OFF))
+    if release:
+        return
+    await connection.execute(
+        update(HOLD_OBJECTS)
+        .where(
+            mine,
+            HOLD_OBJECTS.c.state == HOLD_TO_TAKE_OFF,
+            HOLD_OBJECTS.c.object_key.in_(inside),
+        )
+        .values(state=HOLD_TO_PLACE)
+    )
+    known = select(HOLD_OBJECTS.c.object_key).where(mine)
+    await connection.execute(
+        HOLD_OBJECTS.insert().from_select(
+            ["object_key", "hold", "size_bytes", "state"],
+            select(
+                SEGMENTS.c.object_key, literal(hold), SEGMENTS.c.size_bytes, literal(HOLD_TO_PLACE)
+            ).where(SEGMENTS.c.object_key.in_(inside), SEGMENTS.c.object_key.not_in(known)),
+        )
+    )
+
+
+async def read_hold(connection: AsyncConnection, hold: str) -> HoldFacts | None:
+    """One hold with its counts, or ``None``."""
+    row = (await connection.execute(select(HOLDS).where(HOLDS.c.hold == hold))).first()
+    if row is None:
+        return None
+    cameras = await connection.execute(
+        select(HOLD_CAMERAS.c.camera).where(HOLD_CAMERAS.c.hold == hold).order_by("camera")
+    )
+    counts = (
+        await connection.execute(
+            select(
+                func.count().label("objects"),
+                func.count().filter(HOLD_OBJECTS.c.state == HOLD_PLACED).label("placed"),
+                func.coalesce(
+                    func.sum(HOLD_OBJECTS.c.size_bytes).filter(HOLD_OBJECTS.c.state == HOLD_PLACED),
+                    0,
+                ).label("size_bytes"),
+            ).where(HOLD_OBJECTS.c.hold == hold)
+        )
+    ).one()
+    return HoldFacts(
+        hold=row.hold,
+        cameras=tuple(camera for (camera,) in cameras),
+        start_us=row.start_us,
+        end_us=row.end_us,
+        legal_reference=row.legal_reference,
+        evidence_request=row.evidence_request,
+        placed_us=row.placed_us,
+        applied_us=row.applied_us,
+        released_us=row.released_us,
+        problem=row.problem,
+        object_count=counts.objects,
+        placed_count=counts.placed,
+        placed_bytes=counts.size_bytes,
+    )
+
+
+async def list_holds(
+    connection: AsyncConnection, *, limit: int, before: tuple[int, str] | None
+) -> list[str]:
+    """Names of holds, newest first, after the one already known."""
+    query = select(HOLDS.c.hold).order_by(HOLDS.c.placed_us.desc(), HOLDS.c.hold.desc())
+    if before is not None:
+        placed_us, hold = before
+        query = query.where(
+            (HOLDS.c.placed_us < placed_us)
+            | ((HOLDS.c.placed_us == placed_us) & (HOLDS.c.hold < hold))
+        )
+    return [hold for (hold,) in await connection.execute(query.limit(limit))]
+
+
+async def work_to_do(
+    connection: AsyncConnection, state: int, *, limit: int, after: tuple[str, str]
+) -> list[tuple[str, str]]:
+    """(hold, object key) of rows that wait to be placed or taken off, in that order."""
+    table = HOLD_OBJECTS
+    hold, key = after
+    query = (
+        select(table.c.hold, table.c.object_key)
+        .where(
+            table.c.state == state,
+            (table.c.hold > hold) | ((table.c.hold == hold) & (table.c.object_key > key)),
+        )
+        .order_by(table.c.hold, table.c.object_key)
+        .limit(limit)
+    )
+    return [(row.hold, row.object_key) for row in await connection.execute(query)]
+
+
+async def mark_applied(connection: AsyncConnection, now_us: int) -> list[str]:
+    """Note every hold that is on all of its objects for the first time; their names."""
+    waiting = (
+        select(HOLD_OBJECTS.c.hold)
+        .where(HOLD_OBJECTS.c.hold == HOLDS.c.hold, HOLD_OBJECTS.c.state == HOLD_TO_PLACE)
+        .exists()
+    )
+    result = await connection.execute(
+        update(HOLDS)
+        .where(HOLDS.c.applied_us.is_(None), HOLDS.c.released_us.is_(None), ~waiting)
+        .values(applied_us=now_us, problem="")
+        .returning(HOLDS.c.hold)
+    )
+    return [hold for (hold,) in result]

@@ -204,13 +204,6 @@ def entry_message(entry: Entry) -> pb.TimelineEntry:
     )
 
 
-def duration(duration_us: int) -> Duration:
-    """The protobuf duration of microseconds, which may be negative."""
-    message = Duration()
-    message.FromMicroseconds(duration_us)
-    return message
-
-
 def segment_message(segment: Segment, holds: Sequence[str]) -> pb.Segment:
     """One segment as the contract has it."""
     message = pb.Segment(
@@ -233,7 +226,7 @@ def segment_message(segment: Segment, holds: Sequence[str]) -> pb.Segment:
         holds=[f"holds/{hold}" for hold in holds],
     )
     if segment.camera_clock_offset_us is not None:
-        message.camera_clock_offset.CopyFrom(duration(segment.camera_clock_offset_us))
+        message.camera_clock_offset.CopyFrom(requests.duration(segment.camera_clock_offset_us))
     return message
 
 
@@ -241,11 +234,11 @@ def completeness_message(name: str, totals: Completeness) -> pb.Completeness:
     """Totals as the contract has them."""
     return pb.Completeness(
         name=name,
-        expected=duration(totals.expected_us),
-        stored=duration(totals.stored_us),
+        expected=requests.duration(totals.expected_us),
+        stored=requests.duration(totals.stored_us),
         missing=_causes(totals.missing),
         excluded=_causes(totals.excluded),
-        pending=duration(totals.pending_us),
+        pending=requests.duration(totals.pending_us),
     )
 
 
@@ -254,7 +247,7 @@ def _causes(totals: dict[Cause, CauseTotal]) -> list[pb.CauseDuration]:
     return [
         pb.CauseDuration(
             cause=int(cause),  # type: ignore[arg-type]  # equal numbers, see `Cause`
-            duration=duration(total.duration_us),
+            duration=requests.duration(total.duration_us),
             gap_count=total.gap_count,
         )
         for cause, total in longest_first

@@ -22,6 +22,7 @@ class Timed(Protocol):
 
 
 T = TypeVar("T", bound=Timed)
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,12 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece(Generic[T]):
+class Piece(Generic[S]):
     """The part ``[start_us, end_us)`` of ``item``."""
 
     start_us: int
     end_us: int
-    item: T
+    item: S
 
 
 def flatten(items: Iterable[T], rank: Callable[[T], str]) -> list[Piece[T]]:
@@ -75,8 +76,8 @@ def flatten(items: Iterable[T], rank: Callable[[T], str]) -> list[Piece[T]]:
 
 
 def paint(
-    free: Sequence[Interval], layer: Sequence[Piece[T]]
-) -> tuple[list[Piece[T]], list[Interval]]:
+    free: Sequence[Interval], layer: Sequence[Piece[S]]
+) -> tuple[list[Piece[S]], list[Interval]]:
     """Cover what is still free with a layer.
 
     Args:
@@ -87,7 +88,7 @@ def paint(
         The parts of the layer that lie in free intervals, and what remains free; both ascending
         and disjoint, and together exactly ``free``.
     """
-    painted: list[Piece[T]] = []
+    painted: list[Piece[S]] = []
     remaining: list[Interval] = []
     position = 0
     for hole in free:

@@ -345,7 +345,7 @@ class GetClipRequest(_message.Message):
     """Resource name `cameras/{camera}`."""
     @_builtins.property
     def window(self) -> _types_pb2.TimeWindow:
-        """Window, at most 24 hours."""
+        """Window, at most 2 hours (longer footage leaves as an evidence package)."""
 
     @_builtins.property
     def purpose(self) -> _types_pb2.Purpose:

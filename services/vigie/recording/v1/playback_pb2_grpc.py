@@ -70,8 +70,8 @@ class PlaybackServiceServicer:
 
     def GetClip(self, request, context):
         """Streams one playable MP4 file that begins and ends exactly with the window. A change of codec
-        parameters in the window cannot be told in one file: then several files follow each other,
-        one for each set of parameters, in order of time, each complete in itself.
+        or picture size, or a second process that has recorded the same camera, cannot be told in one
+        file: then several files follow each other, in order of time, each complete in itself.
 
         Reasons: PURPOSE_REQUIRED, CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, WINDOW_REVERSED,
         WINDOW_TOO_LONG, WINDOW_IN_FUTURE, NO_FOOTAGE, FOOTAGE_DAMAGED.

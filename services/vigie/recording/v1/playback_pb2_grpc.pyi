@@ -43,8 +43,8 @@ class PlaybackServiceStub:
     """
     GetClip: _grpc.UnaryStreamMultiCallable[_playback_pb2.GetClipRequest, _playback_pb2.GetClipResponse]
     """Streams one playable MP4 file that begins and ends exactly with the window. A change of codec
-    parameters in the window cannot be told in one file: then several files follow each other,
-    one for each set of parameters, in order of time, each complete in itself.
+    or picture size, or a second process that has recorded the same camera, cannot be told in one
+    file: then several files follow each other, in order of time, each complete in itself.
 
     Reasons: PURPOSE_REQUIRED, CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, WINDOW_REVERSED,
     WINDOW_TOO_LONG, WINDOW_IN_FUTURE, NO_FOOTAGE, FOOTAGE_DAMAGED.
@@ -71,8 +71,8 @@ class PlaybackServiceAsyncStub(PlaybackServiceStub):
     """
     GetClip: _aio.UnaryStreamMultiCallable[_playback_pb2.GetClipRequest, _playback_pb2.GetClipResponse]  # type: ignore[assignment]
     """Streams one playable MP4 file that begins and ends exactly with the window. A change of codec
-    parameters in the window cannot be told in one file: then several files follow each other,
-    one for each set of parameters, in order of time, each complete in itself.
+    or picture size, or a second process that has recorded the same camera, cannot be told in one
+    file: then several files follow each other, in order of time, each complete in itself.
 
     Reasons: PURPOSE_REQUIRED, CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, WINDOW_REVERSED,
     WINDOW_TOO_LONG, WINDOW_IN_FUTURE, NO_FOOTAGE, FOOTAGE_DAMAGED.
@@ -108,8 +108,8 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_playback_pb2.GetClipResponse], _abc.AsyncIterator[_playback_pb2.GetClipResponse]]:
         """Streams one playable MP4 file that begins and ends exactly with the window. A change of codec
-        parameters in the window cannot be told in one file: then several files follow each other,
-        one for each set of parameters, in order of time, each complete in itself.
+        or picture size, or a second process that has recorded the same camera, cannot be told in one
+        file: then several files follow each other, in order of time, each complete in itself.
 
         Reasons: PURPOSE_REQUIRED, CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, WINDOW_REVERSED,
         WINDOW_TOO_LONG, WINDOW_IN_FUTURE, NO_FOOTAGE, FOOTAGE_DAMAGED.

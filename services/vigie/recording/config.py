@@ -1,0 +1,76 @@
+"""The section of recording in the configuration, ``[recording]``."""
+
+from collections.abc import Sequence
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from vigie.platform.config import ConfigSection, Suspicion
+
+_DAY_SECONDS: Final = 86_400
+
+
+class RecordingConfig(ConfigSection):
+    """What an operator may set."""
+
+    legal_time_zone: str = Field(
+        default="Europe/Paris",
+        description="Time zone in which the law counts days and months of retention (IANA name). "
+        "The month is counted in UTC as well, and the earlier end counts.",
+    )
+    retention_interval_seconds: float = Field(
+        default=3600,
+        ge=1,
+        le=_DAY_SECONDS,
+        description="How often retention runs, in seconds. Footage is destroyed by the round "
+        "before its time ends, hence up to this much early and never late.",
+    )
+    retention_enabled: bool = Field(
+        default=True,
+        description="Whether retention destroys anything. Off only for investigations of the "
+        "installation itself: the law's limit then is nobody's but yours.",
+    )
+    status_stale_seconds: float = Field(
+        default=30,
+        ge=1,
+        le=600,
+        description="A stream status older than this no longer vouches for what is not stored.",
+    )
+    pending_settle_seconds: float = Field(
+        default=900,
+        ge=1,
+        description="How long the last footage of a camera that has stopped recording may take to "
+        "be stored before its absence is told as a gap, in seconds.",
+    )
+    cache_bytes: int = Field(
+        default=64 << 20,
+        ge=1 << 20,
+        description="Memory for what is known of recently read segments (never media), in bytes.",
+    )
+    snapshot_concurrency: int = Field(
+        default=2, ge=1, le=64, description="Stills that are decoded at the same time."
+    )
+
+    @field_validator("legal_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"no time zone is called {value!r}; for instance Europe/Paris") from (
+                error
+            )
+        return value
+
+    def suspicions(self) -> Sequence[Suspicion]:
+        """See `ConfigSection.suspicions`."""
+        if self.retention_enabled:
+            return ()
+        return (
+            Suspicion(
+                key="retention_enabled",
+                message="footage is kept beyond the month that the law allows",
+                remedy="retention_enabled = true",
+            ),
+        )

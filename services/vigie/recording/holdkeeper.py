@@ -1,0 +1,209 @@
+"""Places holds in the store and takes them off, as the index says.
+
+The index is written first (in the transaction that consumes the event), the store after: from the
+first moment on retention sees the hold, and whatever interrupts the work, what is left to do
+stands in the index. Placing and taking off are idempotent in the store.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, func, select, update
+
+from vigie.evidence.v1.events_pb2 import HoldState
+from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.database import Database
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import EventLog, StoredEvent
+from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.platform.objectstore import ObjectStore
+from vigie.platform.reasons import OBJECT_NOT_FOUND
+from vigie.recording.index import holdings
+from vigie.recording.index.tables import (
+    HOLD_OBJECTS,
+    HOLD_PLACED,
+    HOLD_TO_PLACE,
+    HOLD_TO_TAKE_OFF,
+    HOLDS,
+)
+from vigie.recording.metrics import RecordingMetrics
+
+log = structlog.get_logger(__name__)
+_BATCH: Final = 200
+_RETRY_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round of work did."""
+
+    placed: int = 0
+    taken_off: int = 0
+    failed: int = 0
+
+
+class HoldKeeper:
+    """Keeps the holds of the store in line with the index.
+
+    Args:
+        database: where the index is.
+        store: where the objects are.
+        wall_clock: when a hold was applied.
+        monotonic_clock: waits before what failed is tried again.
+        metrics: what is counted.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        wall_clock: WallClock,
+        monotonic_clock: MonotonicClock,
+        metrics: RecordingMetrics,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._wall_clock = wall_clock
+        self._monotonic_clock = monotonic_clock
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Say that the index has changed; returns at once."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """Work in a task of its own; what an earlier process left undone comes first."""
+        self._wake.set()
+        self._task = asyncio.create_task(self._run(), name="recording-holds")
+
+    async def stop(self) -> None:
+        """End the task; what it did not finish stands in the index."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def wait_for_change(self, timeout_seconds: float) -> None:
+        """Return when a round of work has ended, at latest after the time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                done = await self.work()
+            except Exception as error:
+                log.warning("holds_failed", error=str(error), exc_info=True)
+                done = Round(failed=1)
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
+            if done.failed:
+                await self._monotonic_clock.sleep(_RETRY_SECONDS)
+                self._wake.set()
+
+    async def work(self) -> Round:
+        """Do everything that is to be done now."""
+        done = Round()
+        await self._each(HOLD_TO_PLACE, done)
+        await self._each(HOLD_TO_TAKE_OFF, done)
+        async with self._database.transaction() as connection:
+            for hold in await holdings.mark_applied(connection, self._wall_clock.now_us()):
+                log.info("hold_applied", hold=hold)
+        async with self._database.reading() as connection:
+            waiting = select(func.count()).where(HOLD_OBJECTS.c.state == HOLD_TO_PLACE)
+            self._metrics.holds_pending.set((await connection.execute(waiting)).scalar_one())
+        return done
+
+    async def _each(self, state: int, done: Round) -> None:
+        """Work through the rows of one state, in batches."""
+        after = ("", "")
+        while True:
+            async with self._database.reading() as connection:
+                batch = await holdings.work_to_do(connection, state, limit=_BATCH, after=after)
+            if not batch:
+                return
+            after = batch[-1]
+            finished = [row for row in batch if await self._perform(state, *row, done)]
+            await self._note(state, finished)
+
+    async def _perform(self, state: int, hold: str, key: str, done: Round) -> bool:
+        try:
+            if state == HOLD_TO_PLACE:
+                await self._store.place_hold(key, hold)
+                done.placed += 1
+            else:
+                await self._store.release_hold(key, hold)
+                done.taken_off += 1
+        except VigieError as error:
+            if state == HOLD_TO_TAKE_OFF and error.reason.name == OBJECT_NOT_FOUND.name:
+                return True
+            done.failed += 1
+            self._metrics.hold_failures.labels(reason=error.reason.name).inc()
+            log.warning("hold_failed", hold=hold, object_key=key, reason=error.reason.name)
+            async with self._database.transaction() as connection:
+                await connection.execute(
+                    update(HOLDS).where(HOLDS.c.hold == hold).values(problem=str(error))
+                )
+            return False
+        return True
+
+    async def _note(self, state: int, finished: list[tuple[str, str]]) -> None:
+        """Write down what the store has confirmed, unless it was changed meanwhile."""
+        async with self._database.transaction() as connection:
+            for hold, key in finished:
+                row = (
+                    HOLD_OBJECTS.c.hold == hold,
+                    HOLD_OBJECTS.c.object_key == key,
+                    HOLD_OBJECTS.c.state == state,
+                )
+                if state == HOLD_TO_PLACE:
+                    await connection.execute(
+                        update(HOLD_OBJECTS).where(*row).values(state=HOLD_PLACED)
+                    )
+                else:
+                    await connection.execute(delete(HOLD_OBJECTS).where(*row))
+
+
+async def holds_not_indexed(event_log: EventLog, database: Database) -> list[str]:
+    """Holds of topic ``holds`` that the index does not have as they are told there.
+
+    Retention does not run while there are any: a hold that was placed counts, whether or not its
+    event was consumed yet (or could be: one that stands in quarantine stops retention).
+    """
+    newest: dict[str, StoredEvent] = {}
+    async for stored in event_log.read("holds"):
+        newest[stored.event.key] = stored
+    missing: list[str] = []
+    async with database.reading() as connection:
+        for key, stored in newest.items():
+            facts = await holdings.read_hold(connection, key)
+            if stored.event.value is None:
+                if facts is not None and facts.released_us is None:
+                    missing.append(key)
+                continue
+            try:
+                state = parse_event(stored, HoldState)
+            except Unprocessable:
+                missing.append(key)
+                continue
+            if facts is None or not _agrees(facts, state):
+                missing.append(key)
+    return missing
+
+
+def _agrees(facts: holdings.HoldFacts, state: HoldState) -> bool:
+    return (
+        (facts.start_us, facts.end_us) == (state.start_us, state.end_us)
+        and set(facts.cameras) == set(state.cameras)
+        and (facts.released_us is not None) == state.HasField("release_time")
+    )

@@ -1,0 +1,95 @@
+"""What the consumers of recording do with events; see `vigie.platform.eventlog.consumer`."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.evidence.v1.events_pb2 import HoldState
+from vigie.ingest.v1.events_pb2 import SegmentEvent, StreamStatusEvent
+from vigie.platform.clock import WallClock
+from vigie.platform.database import Database
+from vigie.platform.eventlog import StoredEvent
+from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.recording.index import holdings, writer
+from vigie.recording.index.convert import EventInvalidError, live_state_from_event
+from vigie.recording.metrics import RecordingMetrics
+from vigie.recording.model import LiveState, Segment
+from vigie.registry.v1.events_pb2 import CameraState
+
+SEGMENT_CONFLICT: Final = "SEGMENT_CONFLICT"
+EVENT_IMPOSSIBLE: Final = "EVENT_IMPOSSIBLE"
+
+
+class IndexHandlers:
+    """Writes the effects of events into the index.
+
+    Args:
+        database: where the index is.
+        wall_clock: for the delay between recording and listing, and for holds without a time.
+        metrics: what is counted.
+        holds_changed: called after a commit that gave the keeper of holds something to do.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        wall_clock: WallClock,
+        metrics: RecordingMetrics,
+        holds_changed: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._wall_clock = wall_clock
+        self._metrics = metrics
+        self._holds_changed = holds_changed
+
+    async def segments(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
+        """Handle events of topic ``segments``."""
+        indexed: list[Segment] = []
+        for stored in events:
+            event = parse_event(stored, SegmentEvent)
+            try:
+                segment = await writer.apply_segment_event(connection, event)
+            except writer.ConflictingSegmentError as error:
+                raise Unprocessable(SEGMENT_CONFLICT, str(error)) from error
+            except EventInvalidError as error:
+                raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
+            if segment is not None:
+                indexed.append(segment)
+        self._database.on_commit(connection, lambda: self._indexed(indexed))
+
+    def _indexed(self, segments: Sequence[Segment]) -> None:
+        now_us = self._wall_clock.now_us()
+        for segment in segments:
+            self._metrics.segments_indexed.inc()
+            self._metrics.bytes_indexed.inc(segment.size_bytes)
+            self._metrics.index_delay.observe(max(0, now_us - segment.end_us) / 1e6)
+        if segments:
+            self._holds_changed()
+
+    async def cameras(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
+        """Handle events of topic ``cameras``; a removed key keeps its history."""
+        for stored in events:
+            if stored.event.value is None:
+                continue
+            try:
+                await writer.put_camera_state(connection, parse_event(stored, CameraState))
+            except (EventInvalidError, ValueError) as error:
+                raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
+
+    async def holds(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
+        """Handle events of topic ``holds``."""
+        for stored in events:
+            if stored.event.value is None:
+                await holdings.release_hold(connection, stored.event.key, stored.event.time_us)
+                continue
+            try:
+                await holdings.put_hold(connection, parse_event(stored, HoldState))
+            except EventInvalidError as error:
+                raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
+        self._database.on_commit(connection, self._holds_changed)
+
+
+def parse_status(stored: StoredEvent) -> LiveState:
+    """The live state in an event of topic ``stream-status``."""
+    return live_state_from_event(parse_event(stored, StreamStatusEvent))

@@ -1,0 +1,87 @@
+"""What recording counts."""
+
+from typing import Final
+
+from vigie.platform.metrics import MetricSpec, MetricsRegistry
+
+SEGMENTS_INDEXED: Final = MetricSpec(
+    "vigie_recording_segments_indexed_total", "counter", "Segments taken into the index."
+)
+BYTES_INDEXED: Final = MetricSpec(
+    "vigie_recording_indexed_bytes_total", "counter", "Bytes of the segments taken into the index."
+)
+INDEX_DELAY: Final = MetricSpec(
+    "vigie_recording_index_delay_seconds",
+    "histogram",
+    "From the end of a segment until it is listed.",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
+FIRST_BYTE: Final = MetricSpec(
+    "vigie_recording_play_first_byte_seconds",
+    "histogram",
+    "From the admission of a playback to its first message.",
+)
+PLAYED_BYTES: Final = MetricSpec(
+    "vigie_recording_played_bytes_total",
+    "counter",
+    "Bytes of footage that left, by method.",
+    ("method",),
+)
+OBJECTS_DESTROYED: Final = MetricSpec(
+    "vigie_recording_destroyed_objects_total", "counter", "Objects destroyed by retention."
+)
+BYTES_DESTROYED: Final = MetricSpec(
+    "vigie_recording_destroyed_bytes_total", "counter", "Bytes of the objects destroyed."
+)
+DESTRUCTION_FAILURES: Final = MetricSpec(
+    "vigie_recording_destruction_failures_total",
+    "counter",
+    "Objects that retention could not destroy, by reason; they are tried again.",
+    ("reason",),
+)
+RETENTION_LAST: Final = MetricSpec(
+    "vigie_recording_retention_last_success_seconds",
+    "gauge",
+    "When retention last ran to its end, seconds since the Unix epoch.",
+)
+HOLDS_PENDING: Final = MetricSpec(
+    "vigie_recording_holds_pending_objects",
+    "gauge",
+    "Objects that wait for a hold to be placed on them.",
+)
+HOLD_FAILURES: Final = MetricSpec(
+    "vigie_recording_hold_failures_total",
+    "counter",
+    "Holds that the store did not place or take off, by reason; they are tried again.",
+    ("reason",),
+)
+METRICS: Final = (
+    SEGMENTS_INDEXED,
+    BYTES_INDEXED,
+    INDEX_DELAY,
+    FIRST_BYTE,
+    PLAYED_BYTES,
+    OBJECTS_DESTROYED,
+    BYTES_DESTROYED,
+    DESTRUCTION_FAILURES,
+    RETENTION_LAST,
+    HOLDS_PENDING,
+    HOLD_FAILURES,
+)
+
+
+class RecordingMetrics:
+    """The metrics of recording, made from a registry."""
+
+    def __init__(self, registry: MetricsRegistry) -> None:
+        self.segments_indexed = registry.counter(SEGMENTS_INDEXED)
+        self.bytes_indexed = registry.counter(BYTES_INDEXED)
+        self.index_delay = registry.histogram(INDEX_DELAY)
+        self.first_byte = registry.histogram(FIRST_BYTE)
+        self.played_bytes = registry.counter(PLAYED_BYTES)
+        self.objects_destroyed = registry.counter(OBJECTS_DESTROYED)
+        self.bytes_destroyed = registry.counter(BYTES_DESTROYED)
+        self.destruction_failures = registry.counter(DESTRUCTION_FAILURES)
+        self.retention_last = registry.gauge(RETENTION_LAST)
+        self.holds_pending = registry.gauge(HOLDS_PENDING)
+        self.hold_failures = registry.counter(HOLD_FAILURES)

@@ -1,0 +1,282 @@
+"""Recording as the wiring sees it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.database import Database, migrate
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import EventLog, TopicSpec
+from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions, Handler
+from vigie.platform.eventlog.observer import ConsumerObserver, SilentObserver
+from vigie.platform.eventlog.quarantine import Quarantine
+from vigie.platform.eventlog.table import CompactedTable
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.module import ServiceBinding
+from vigie.platform.objectstore import ObjectStore
+from vigie.recording.config import RecordingConfig
+from vigie.recording.holdkeeper import HoldKeeper, holds_not_indexed
+from vigie.recording.index.handlers import IndexHandlers, parse_status
+from vigie.recording.index.tables import MIGRATIONS
+from vigie.recording.metrics import RecordingMetrics
+from vigie.recording.playback.clip import ClipMaker
+from vigie.recording.playback.footage import Footage
+from vigie.recording.playback.media import SegmentMedia
+from vigie.recording.playback.play import Player
+from vigie.recording.playback.snapshot import SnapshotMaker
+from vigie.recording.retention.planner import RetentionPlanner
+from vigie.recording.retention.sweeper import (
+    DESTRUCTIONS_TOPIC,
+    RetentionSweeper,
+    SweeperParts,
+)
+from vigie.recording.servicers.holds import HoldServicer
+from vigie.recording.servicers.playback import PlaybackParts, PlaybackServicer
+from vigie.recording.servicers.recording import RecordingServicer
+from vigie.recording.servicers.retention import RetentionServicer
+from vigie.recording.timeline.algebra import TailRule
+from vigie.recording.timeline.reading import TimelineReader
+from vigie.recording.v1.playback_pb2_grpc import add_PlaybackServiceServicer_to_server
+from vigie.recording.v1.recording_pb2_grpc import add_RecordingServiceServicer_to_server
+from vigie.recording.v1.retention_pb2_grpc import (
+    add_HoldServiceServicer_to_server,
+    add_RetentionServiceServicer_to_server,
+)
+
+log = structlog.get_logger(__name__)
+SEGMENTS_GROUP: Final = "recording-index"
+CAMERAS_GROUP: Final = "recording-cameras"
+HOLDS_GROUP: Final = "recording-holds"
+_RETRY_SECONDS: Final = 1.0
+
+TOPICS: Final = (
+    TopicSpec(
+        DESTRUCTIONS_TOPIC,
+        compacted=False,
+        partitions=12,
+        retention_days=1200,
+        why="The register of destructions: footage that is gone, told before it goes.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingDependencies:
+    """What recording stands on.
+
+    Attributes:
+        database: open; the tables are made at the start.
+        event_log: open; topic ``destructions`` is declared at the start.
+        quarantine: takes events that can never be processed.
+        store: the bucket.
+        wall_clock: tells now.
+        monotonic_clock: paces retention and repetitions.
+        metrics: where the metrics are made.
+        observer: counts what the consumers do.
+        faults: where tests strike.
+    """
+
+    database: Database
+    event_log: EventLog
+    quarantine: Quarantine
+    store: ObjectStore
+    wall_clock: WallClock
+    monotonic_clock: MonotonicClock
+    metrics: MetricsRegistry
+    observer: ConsumerObserver | None = None
+    faults: FaultPoints = NO_FAULTS
+
+
+class RecordingModule:
+    """See `vigie.platform.module.Module`."""
+
+    def __init__(self, config: RecordingConfig, needs: RecordingDependencies) -> None:
+        self._config = config
+        self._needs = needs
+        self._metrics = RecordingMetrics(needs.metrics)
+        self._live = CompactedTable(
+            needs.event_log, "stream-status", parse_status, needs.monotonic_clock
+        )
+        self.keeper = HoldKeeper(
+            needs.database,
+            needs.store,
+            needs.wall_clock,
+            needs.monotonic_clock,
+            self._metrics,
+        )
+        self.timelines = TimelineReader(
+            needs.database,
+            needs.wall_clock,
+            self._live.get,
+            TailRule(
+                stale_after_us=round(config.status_stale_seconds * 1e6),
+                settle_us=round(config.pending_settle_seconds * 1e6),
+            ),
+        )
+        self.planner = RetentionPlanner(needs.database, ZoneInfo(config.legal_time_zone))
+        self.sweeper = RetentionSweeper(
+            SweeperParts(
+                needs.database,
+                needs.store,
+                needs.event_log,
+                needs.wall_clock,
+                self.planner,
+                self._metrics,
+                needs.faults,
+            ),
+            ahead_us=round(config.retention_interval_seconds * 1e6),
+        )
+        self._services = self._make_services()
+        self._consumers = self._make_consumers()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+
+    def _make_services(self) -> Sequence[ServiceBinding]:
+        needs, config = self._needs, self._config
+        media = SegmentMedia(needs.store, cache_bytes=config.cache_bytes)
+        footage = Footage(needs.database, media)
+        parts = PlaybackParts(
+            timelines=self.timelines,
+            player=Player(needs.database, self.timelines, footage),
+            clips=ClipMaker(self.timelines, footage),
+            snapshots=SnapshotMaker(
+                self.timelines, footage, concurrency=config.snapshot_concurrency
+            ),
+        )
+        package = "vigie.recording.v1"
+        return (
+            ServiceBinding(
+                f"{package}.RecordingService",
+                RecordingServicer(needs.database, self.timelines),
+                add_RecordingServiceServicer_to_server,
+            ),
+            ServiceBinding(
+                f"{package}.PlaybackService",
+                PlaybackServicer(needs.database, parts, needs.monotonic_clock, self._metrics),
+                add_PlaybackServiceServicer_to_server,
+            ),
+            ServiceBinding(
+                f"{package}.HoldService",
+                HoldServicer(needs.database, self.keeper, needs.monotonic_clock),
+                add_HoldServiceServicer_to_server,
+            ),
+            ServiceBinding(
+                f"{package}.RetentionService",
+                RetentionServicer(needs.database, self.planner, needs.wall_clock),
+                add_RetentionServiceServicer_to_server,
+            ),
+        )
+
+    def _make_consumers(self) -> dict[str, Consumer]:
+        needs = self._needs
+        handlers = IndexHandlers(needs.database, needs.wall_clock, self._metrics, self.keeper.wake)
+        wanted: tuple[tuple[str, str, Handler], ...] = (
+            ("cameras", CAMERAS_GROUP, handlers.cameras),
+            ("holds", HOLDS_GROUP, handlers.holds),
+            ("segments", SEGMENTS_GROUP, handlers.segments),
+        )
+        return {
+            group: Consumer(
+                needs.event_log,
+                needs.database,
+                needs.quarantine,
+                needs.monotonic_clock,
+                topic=topic,
+                group=group,
+                handler=handler,
+                options=replace(ConsumerOptions(), idle_seconds=1.0),
+                observer=needs.observer or SilentObserver(),
+                faults=needs.faults,
+            )
+            for topic, group, handler in wanted
+        }
+
+    @property
+    def name(self) -> str:
+        """See `Module.name`."""
+        return "recording"
+
+    @property
+    def consumers(self) -> dict[str, Consumer]:
+        """The consumers by group, for the command that replays quarantined events."""
+        return dict(self._consumers)
+
+    def services(self) -> Sequence[ServiceBinding]:
+        """See `Module.services`."""
+        return self._services
+
+    async def start(self) -> None:
+        """Make or migrate the tables, declare the topic, begin to consume and to keep holds."""
+        await migrate(self._needs.database, MIGRATIONS)
+        await self._needs.event_log.declare(TOPICS)
+        for consumer in self._consumers.values():
+            consumer.start()
+        self.keeper.start()
+        self._tasks.append(asyncio.create_task(self._follow_status(), name="recording-status"))
+        if self._config.retention_enabled:
+            self._tasks.append(asyncio.create_task(self._retain(), name="recording-retention"))
+        self._started = True
+
+    def not_ready(self) -> str | None:
+        """See `Module.not_ready`."""
+        if not self._started:
+            return "recording has not started"
+        troubles = (consumer.not_ready() for consumer in self._consumers.values())
+        return next((trouble for trouble in troubles if trouble), None) or self._live.not_ready()
+
+    async def stop(self, *, timeout_seconds: float) -> None:
+        """See `Module.stop`: units of work under way are finished, nothing new begins."""
+        self._started = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await asyncio.gather(
+            *(c.stop(timeout_seconds=timeout_seconds) for c in self._consumers.values())
+        )
+        await self.keeper.stop()
+        await self._live.stop()
+
+    async def _follow_status(self) -> None:
+        """Read the stream status; it waits where ingest has not yet declared the topic."""
+        while True:
+            try:
+                await self._live.start()
+            except VigieError as error:
+                log.info("stream_status_awaited", reason=error.reason.name)
+                await self._needs.monotonic_clock.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def _retain(self) -> None:
+        """Run retention again and again; a round waits until every known hold is in the index."""
+        while True:
+            try:
+                if await self._holds_are_known():
+                    await self.sweeper.sweep()
+                    pause = self._config.retention_interval_seconds
+                else:
+                    pause = _RETRY_SECONDS
+            except Exception as error:
+                log.warning("retention_failed", error=str(error), exc_info=True)
+                pause = min(60.0, self._config.retention_interval_seconds)
+            # Rounds follow each other a little faster than what is destroyed ahead of time.
+            await self._needs.monotonic_clock.sleep(pause * 0.9)
+
+    async def _holds_are_known(self) -> bool:
+        """Whether every hold of topic ``holds`` is in the index: one placed before counts."""
+        needs = self._needs
+        try:
+            missing = await holds_not_indexed(needs.event_log, needs.database)
+        except VigieError as error:
+            missing = [error.reason.name]
+        if missing:
+            self._metrics.destruction_failures.labels(reason="HOLDS_NOT_INDEXED").inc()
+            log.warning("retention_waits_for_holds", holds=missing[:10], count=len(missing))
+        return not missing

@@ -1,0 +1,1 @@
+"""Playback: stored footage on its way out; read in ranges, never transcoded (stills excepted)."""

@@ -1,0 +1,1 @@
+"""Retention: the rule (pure), what is due (planner), its destruction (sweeper)."""

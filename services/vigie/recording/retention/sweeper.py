@@ -1,0 +1,309 @@
+"""Destroys what is due, on time, on record, and again after any crash.
+
+Steps for a batch of segments, each durable before the next begins:
+
+1. one transaction: the holds are looked at once more; the destruction is recorded (register and
+   event, invariant I3), the segment is marked, its span becomes a destroyed span. From here on
+   the timeline says DESTROYED and nothing is played that may vanish;
+2. the objects are deleted from the store;
+3. one transaction: the rows go, the register notes that the objects are gone.
+
+What a crash leaves after step 1 stands in the register without a time of destruction: the next
+round begins with it. Deleting what is gone already succeeds. Where the store refuses because of a
+hold that the index does not know, step 1 is undone and the refusal is counted: footage under a
+hold is never destroyed (I4).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.clock import WallClock
+from vigie.platform.database import Database, upsert
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import EventLog
+from vigie.platform.eventlog.events import make_event
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.objectstore import ObjectStore
+from vigie.platform.reasons import OBJECT_HELD, OBJECT_RETAINED
+from vigie.recording.index import spans
+from vigie.recording.index.convert import segment_from_row
+from vigie.recording.index.tables import (
+    DESTROYED_SPANS,
+    DESTRUCTIONS,
+    HOLD_CAMERAS,
+    HOLD_OBJECTS,
+    HOLDS,
+    RUN_ENDS,
+    SEGMENTS,
+    SPANS,
+)
+from vigie.recording.metrics import RecordingMetrics
+from vigie.recording.model import Segment
+from vigie.recording.retention.planner import Due, RetentionPlanner
+from vigie.recording.v1 import events_pb2
+
+log = structlog.get_logger(__name__)
+DESTRUCTIONS_TOPIC: Final = "destructions"
+FAULT_POINTS: Final = (
+    "retention.recording",
+    "retention.recorded",
+    "retention.deleted",
+    "retention.forgotten",
+)
+_BATCH: Final = 100
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What one round of retention did."""
+
+    at_us: int
+    objects: int = 0
+    size_bytes: int = 0
+    resumed: int = 0
+    run_ends: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SweeperParts:
+    """What the sweeper stands on."""
+
+    database: Database
+    store: ObjectStore
+    event_log: EventLog
+    wall_clock: WallClock
+    planner: RetentionPlanner
+    metrics: RecordingMetrics
+    faults: FaultPoints = NO_FAULTS
+
+
+class RetentionSweeper:
+    """Destroys what is due.
+
+    Args:
+        parts: what it stands on.
+        ahead_us: what expires within this time is destroyed now, because the next round would be
+            too late ("at most one month", not "about").
+    """
+
+    def __init__(self, parts: SweeperParts, *, ahead_us: int) -> None:
+        self._parts = parts
+        self._ahead_us = ahead_us
+
+    async def sweep(self) -> SweepReport:
+        """One round over all cameras.
+
+        Raises:
+            VigieError: database or event log are unavailable; the round is repeated later.
+        """
+        now_us = self._parts.wall_clock.now_us()
+        report = SweepReport(now_us)
+        await self._resume(report)
+        for camera in await self._parts.planner.cameras():
+            batch: list[Due] = []
+            async for due in self._parts.planner.due(camera, now_us + self._ahead_us):
+                batch.append(due)
+                if len(batch) == _BATCH:
+                    await self._destroy(batch, report)
+                    batch = []
+            await self._destroy(batch, report)
+        await remove_run_ends(self._parts, report)
+        if not report.failures:
+            self._parts.metrics.retention_last.set(now_us / 1e6)
+        log.info(
+            "retention_done", objects=report.objects, resumed=report.resumed,
+            size_bytes=report.size_bytes, failures=report.failures,
+        )  # fmt: skip
+        return report
+
+    async def _destroy(self, batch: Sequence[Due], report: SweepReport) -> None:
+        if not batch:
+            return
+        self._parts.faults.reach("retention.recording")
+        async with self._parts.database.transaction() as connection:
+            recorded = [due.segment for due in batch if await self._record(connection, due)]
+        self._parts.faults.reach("retention.recorded")
+        await self._delete(recorded, report)
+
+    async def _record(self, connection: AsyncConnection, due: Due) -> bool:
+        """Step 1 for one segment; false when a hold keeps it or it is gone."""
+        segment = due.segment
+        if await _is_held(connection, segment):
+            return False
+        now_us = self._parts.wall_clock.now_us()
+        marked = await connection.execute(
+            update(SEGMENTS)
+            .where(SEGMENTS.c.object_key == segment.object_key, SEGMENTS.c.destroying_us.is_(None))
+            .values(destroying_us=now_us)
+        )
+        if marked.rowcount == 0:
+            return False
+        register = register_values(segment, due.basis, now_us)
+        await upsert(connection, DESTRUCTIONS, register, key=("object_key",))
+        await spans.remove_segment(connection, SPANS, segment)
+        await spans.add_segment(connection, DESTROYED_SPANS, segment)
+        message = destruction_event(segment, due.basis, now_us)
+        event = make_event(
+            message,
+            key=segment.camera,
+            source="vigie/recording",
+            wall_clock=self._parts.wall_clock,
+            # The same destruction told again (after a crash, or a refusal of the store) is one.
+            event_id=f"destruction:{segment.object_key}",
+        )
+        await self._parts.event_log.append(DESTRUCTIONS_TOPIC, [event], connection=connection)
+        return True
+
+    async def _resume(self, report: SweepReport) -> None:
+        """Finish what an interrupted round has recorded."""
+        after = ""
+        while True:
+            query = (
+                select(SEGMENTS)
+                .where(SEGMENTS.c.destroying_us.is_not(None), SEGMENTS.c.object_key > after)
+                .order_by(SEGMENTS.c.object_key)
+                .limit(_BATCH)
+            )
+            async with self._parts.database.reading() as connection:
+                left = [segment_from_row(row) for row in await connection.execute(query)]
+            if not left:
+                return
+            after = left[-1].object_key
+            report.resumed += len(left)
+            await self._delete(left, report)
+
+    async def _delete(self, segments: Sequence[Segment], report: SweepReport) -> None:
+        """Steps 2 and 3."""
+        gone: list[Segment] = []
+        refused: list[Segment] = []
+        for segment in segments:
+            try:
+                await self._parts.store.delete(segment.object_key)
+            except VigieError as error:
+                name = error.reason.name
+                report.failures[name] = report.failures.get(name, 0) + 1
+                self._parts.metrics.destruction_failures.labels(reason=name).inc()
+                log.warning("destruction_failed", object_key=segment.object_key, reason=name)
+                if name in {OBJECT_HELD.name, OBJECT_RETAINED.name}:
+                    refused.append(segment)
+                continue
+            gone.append(segment)
+        self._parts.faults.reach("retention.deleted")
+        await self._forget(gone, refused)
+        self._parts.faults.reach("retention.forgotten")
+        report.objects += len(gone)
+        report.size_bytes += sum(segment.size_bytes for segment in gone)
+        self._parts.metrics.objects_destroyed.inc(len(gone))
+        self._parts.metrics.bytes_destroyed.inc(sum(segment.size_bytes for segment in gone))
+
+    async def _forget(self, gone: Sequence[Segment], refused: Sequence[Segment]) -> None:
+        now_us = self._parts.wall_clock.now_us()
+        async with self._parts.database.transaction() as connection:
+            for segment in gone:
+                key = segment.object_key
+                await connection.execute(delete(SEGMENTS).where(SEGMENTS.c.object_key == key))
+                await connection.execute(
+                    update(DESTRUCTIONS)
+                    .where(DESTRUCTIONS.c.object_key == key)
+                    .values(destroyed_us=now_us)
+                )
+            for segment in refused:
+                await _restore(connection, segment)
+
+
+async def _is_held(connection: AsyncConnection, segment: Segment) -> bool:
+    rows = select(HOLD_OBJECTS.c.hold).where(HOLD_OBJECTS.c.object_key == segment.object_key)
+    holds = (
+        select(HOLDS.c.hold)
+        .join(HOLD_CAMERAS, HOLD_CAMERAS.c.hold == HOLDS.c.hold)
+        .where(
+            HOLD_CAMERAS.c.camera == segment.camera,
+            HOLDS.c.released_us.is_(None),
+            HOLDS.c.start_us < segment.end_us,
+            HOLDS.c.end_us > segment.start_us,
+        )
+    )
+    return (await connection.execute(select(or_(rows.exists(), holds.exists())))).scalar_one()
+
+
+async def _restore(connection: AsyncConnection, segment: Segment) -> None:
+    """Undo step 1: the store keeps the object, so it is listed again."""
+    key = segment.object_key
+    await connection.execute(
+        update(SEGMENTS).where(SEGMENTS.c.object_key == key).values(destroying_us=None)
+    )
+    await connection.execute(delete(DESTRUCTIONS).where(DESTRUCTIONS.c.object_key == key))
+    await spans.remove_segment(connection, DESTROYED_SPANS, segment)
+    await spans.add_segment(connection, SPANS, segment)
+
+
+async def remove_run_ends(parts: SweeperParts, report: SweepReport) -> None:
+    """Remove span end objects, and their rows, of runs whose last segment is destroyed."""
+    rest = select(SEGMENTS.c.run).where(SEGMENTS.c.run == RUN_ENDS.c.run).exists()
+    destroyed = (
+        select(DESTRUCTIONS.c.run)
+        .where(
+            and_(
+                DESTRUCTIONS.c.run == RUN_ENDS.c.run,
+                DESTRUCTIONS.c.camera == RUN_ENDS.c.camera,
+                DESTRUCTIONS.c.number == RUN_ENDS.c.segment_count - 1,
+            )
+        )
+        .exists()
+    )
+    async with parts.database.reading() as connection:
+        query = select(RUN_ENDS.c.run, RUN_ENDS.c.object_key).where(~rest, destroyed)
+        ends = (await connection.execute(query)).all()
+    for run, key in ends:
+        try:
+            if key:
+                await parts.store.delete(key)
+        except VigieError as error:
+            name = error.reason.name
+            report.failures[name] = report.failures.get(name, 0) + 1
+            parts.metrics.destruction_failures.labels(reason=name).inc()
+            continue
+        async with parts.database.transaction() as connection:
+            await connection.execute(delete(RUN_ENDS).where(RUN_ENDS.c.run == run))
+        report.run_ends += 1
+
+
+def destruction_event(segment: Segment, basis: str, decided_us: int) -> events_pb2.DestructionEvent:
+    """What is told of a destruction."""
+    seconds, microseconds = divmod(decided_us, 1_000_000)
+    return events_pb2.DestructionEvent(
+        camera=segment.camera,
+        object_key=segment.object_key,
+        run=segment.run,
+        number=segment.number,
+        start_us=segment.start_us,
+        duration_us=segment.duration_us,
+        sha256=segment.sha256,
+        reason=events_pb2.DESTRUCTION_REASON_RETENTION,
+        decision_time=Timestamp(seconds=seconds, nanos=microseconds * 1000),
+        basis=basis,
+    )
+
+
+def register_values(segment: Segment, basis: str, decided_us: int) -> dict[str, str | int | None]:
+    """The row of the register of a destruction that is decided and not yet done."""
+    return {
+        "object_key": segment.object_key,
+        "camera": segment.camera,
+        "run": segment.run,
+        "number": segment.number,
+        "start_us": segment.start_us,
+        "end_us": segment.end_us,
+        "sha256": segment.sha256,
+        "reason": int(events_pb2.DESTRUCTION_REASON_RETENTION),
+        "basis": basis,
+        "decided_us": decided_us,
+        "destroyed_us": None,
+    }

@@ -1,0 +1,163 @@
+"""RetentionService: what will be destroyed, what was."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+from sqlalchemy import and_, or_, select
+
+from vigie.platform.clock import WallClock
+from vigie.platform.database import Database, in_chunks
+from vigie.platform.grpc.call import Call, current_call
+from vigie.platform.reasons import PAGE_TOKEN_INVALID
+from vigie.recording import requests
+from vigie.recording.admission import Access, Admission
+from vigie.recording.index import reader
+from vigie.recording.index.convert import timestamp_us
+from vigie.recording.index.tables import DESTRUCTIONS
+from vigie.recording.retention.planner import Forecast, RetentionPlanner
+from vigie.recording.timeline.intervals import Interval
+from vigie.recording.tokens import make_token, read_token
+from vigie.recording.v1 import retention_pb2 as pb
+from vigie.recording.v1.retention_pb2_grpc import RetentionServiceServicer
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+_DEFAULT_DESTRUCTIONS: Final = 200
+
+
+class RetentionServicer(RetentionServiceServicer):
+    """Tells of retention; see the contract."""
+
+    def __init__(
+        self, database: Database, planner: RetentionPlanner, wall_clock: WallClock
+    ) -> None:
+        self._database = database
+        self._planner = planner
+        self._wall_clock = wall_clock
+        self._admission = Admission(database)
+
+    async def PreviewRetention(
+        self, request: pb.PreviewRetentionRequest, context: _Context
+    ) -> pb.PreviewRetentionResponse:
+        """See the contract."""
+        named = requests.cameras(request.cameras, limit=requests.MAX_COMPLETENESS_CAMERAS)
+        now_us = self._wall_clock.now_us()
+        at_us = timestamp_us(request.time) if request.HasField("time") else now_us
+        call = current_call()
+        if named:
+            await self._admission.admit(call, Access(named, Interval(now_us, now_us + 1)))
+        else:
+            named = await self._allowed(call)
+            await call.admit(objects=[f"cameras/{camera}" for camera in named])
+        stored = set(await self._planner.cameras())
+        response = pb.PreviewRetentionResponse(time=requests.timestamp(at_us))
+        for camera in sorted(stored.intersection(named)):
+            forecast = await self._planner.forecast(camera, at_us)
+            response.forecasts.append(forecast_message(forecast))
+        return response
+
+    async def _allowed(self, call: Call) -> list[str]:
+        """Cameras the caller may ask about, by name."""
+        allowed = call.zones_allowed()
+        async with self._database.reading() as connection:
+            zones = await reader.current_zones(connection)
+        cameras = {camera for camera, zone in zones.items() if zone in allowed}
+        if allowed.everywhere:
+            cameras |= set(await self._planner.cameras())
+        return sorted(cameras)
+
+    async def ListDestructions(
+        self, request: pb.ListDestructionsRequest, context: _Context
+    ) -> pb.ListDestructionsResponse:
+        """See the contract."""
+        camera = request.camera and requests.identifier(request.camera, "cameras", "camera")
+        window = (
+            requests.window(request.window, limit_us=1 << 62)
+            if request.HasField("window")
+            else Interval(0, 1 << 62)
+        )
+        bound_to = f"destructions {camera} {window}"
+        after: tuple[int, str] = (window.start_us - 1, "")
+        if request.page_token:
+            start_us, key = read_token(
+                request.page_token, bound_to, PAGE_TOKEN_INVALID, "page_token"
+            )
+            after = (start_us, key)
+        call = current_call()
+        only: Sequence[str] | None = None
+        if camera:
+            await self._admission.admit(call, Access([camera], window))
+            only = [camera]
+        else:
+            if not call.zones_allowed().everywhere:
+                only = await self._allowed(call)
+            await call.admit()
+        limit = requests.page_size(request.page_size, _DEFAULT_DESTRUCTIONS)
+        rows = await self._destructions(only, window, after, limit + 1)
+        response = pb.ListDestructionsResponse(
+            destructions=[destruction_message(row) for row in rows[:limit]]
+        )
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            response.next_page_token = make_token([last.start_us, last.object_key], bound_to)
+        return response
+
+    async def _destructions(
+        self, only: Sequence[str] | None, window: Interval, after: tuple[int, str], limit: int
+    ) -> list[Any]:
+        table = DESTRUCTIONS
+        start_us, key = after
+        query = (
+            select(table)
+            .where(
+                table.c.start_us >= start_us,
+                table.c.start_us < window.end_us,
+                or_(
+                    table.c.start_us > start_us,
+                    and_(table.c.start_us == start_us, table.c.object_key > key),
+                ),
+            )
+            .order_by(table.c.start_us, table.c.object_key)
+            .limit(limit)
+        )
+        found: list[Any] = []
+        async with self._database.reading() as connection:
+            for chunk in [None] if only is None else in_chunks(only):
+                chosen = query if chunk is None else query.where(table.c.camera.in_(chunk))
+                found += (await connection.execute(chosen)).all()
+        return sorted(found, key=lambda row: (row.start_us, row.object_key))[:limit]
+
+
+def forecast_message(forecast: Forecast) -> pb.RetentionForecast:
+    """A forecast as the contract has it."""
+    message = pb.RetentionForecast(
+        camera=f"cameras/{forecast.camera}",
+        object_count=forecast.object_count,
+        size_bytes=forecast.size_bytes,
+        held_object_count=forecast.held_count,
+    )
+    if forecast.oldest_us is not None and forecast.newest_us is not None:
+        message.oldest_time.CopyFrom(requests.timestamp(forecast.oldest_us))
+        message.newest_time.CopyFrom(requests.timestamp(forecast.newest_us))
+    if forecast.next_expiry_us is not None:
+        message.next_expiry_time.CopyFrom(requests.timestamp(forecast.next_expiry_us))
+    return message
+
+
+def destruction_message(row: Any) -> pb.Destruction:
+    """An entry of the register as the contract has it."""
+    message = pb.Destruction(
+        object_key=row.object_key,
+        camera=f"cameras/{row.camera}",
+        run=row.run,
+        number=row.number,
+        start_time=requests.timestamp(row.start_us),
+        end_time=requests.timestamp(row.end_us),
+        sha256=row.sha256,
+        reason=row.reason,
+        basis=row.basis,
+        decision_time=requests.timestamp(row.decided_us),
+    )
+    if row.destroyed_us is not None:
+        message.destroy_time.CopyFrom(requests.timestamp(row.destroyed_us))
+    return message

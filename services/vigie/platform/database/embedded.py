@@ -12,20 +12,24 @@ Settings and why:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from vigie.platform.database.errors import as_unavailable
 from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.reasons import DATABASE_UNAVAILABLE
+
+T = TypeVar("T")
 
 FAULT_POINTS: Final = (
     "database.transaction.begun",
@@ -36,6 +40,11 @@ FAULT_POINTS: Final = (
 result the caller does not learn."""
 
 _BUSY_TIMEOUT_MS: Final = 5000
+# The driver's own transaction handling is off: it would begin late and not IMMEDIATE.
+_CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
+    "isolation_level": None,
+    "timeout": _BUSY_TIMEOUT_MS / 1000,
+}
 _READERS: Final = 8
 
 
@@ -54,6 +63,8 @@ class EmbeddedDatabase:
         self._faults = faults
         self._writer = _engine(path, begin="BEGIN IMMEDIATE", query_only=False, connections=1)
         self._readers = _engine(path, begin="BEGIN", query_only=True, connections=_READERS)
+        self._direct = _direct_engine(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vigie-database")
         self._turn = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
         self._connection: AsyncConnection | None = None
@@ -117,6 +128,36 @@ class EmbeddedDatabase:
         for callback in callbacks:
             callback()
 
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction of its own, within one visit to a worker thread.
+
+        The same as `transaction`, an order of magnitude cheaper: there every statement visits
+        the driver's thread four times, which is most of the cost of a small transaction.
+        ``work`` gets a synchronous connection, runs in another thread and must only use that.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE.
+            RuntimeError: this task is inside a transaction already.
+        """
+        if self.in_transaction():
+            raise RuntimeError("a task cannot open a transaction inside its own transaction")
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            return await _finish(loop.run_in_executor(self._thread, self._transact, work))
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self._direct.begin() as connection:
+                self._reach("database.transaction.begun")
+                result = work(connection)
+                self._reach("database.transaction.committing")
+        except Exception as error:
+            if (unavailable := as_unavailable(error)) is not None:
+                raise unavailable from error
+            raise
+        self._reach("database.transaction.committed")
+        return result
+
     def _reach(self, name: str) -> None:
         try:
             self._faults.reach(name)
@@ -140,6 +181,8 @@ class EmbeddedDatabase:
         async with self._turn:
             await self._readers.dispose()
             await self._writer.dispose()
+            await asyncio.to_thread(self._thread.shutdown)
+            self._direct.dispose()
             if self._lock is not None:
                 self._lock.release()
 
@@ -171,14 +214,30 @@ async def open_database(path: Path, *, faults: FaultPoints = NO_FAULTS) -> Embed
 def _engine(path: Path, *, begin: str, query_only: bool, connections: int) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
-        # The driver's own transaction handling is off: it would begin late and not IMMEDIATE.
-        connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT_MS / 1000},
+        connect_args=_CONNECT_ARGUMENTS,
         pool_size=connections,
         max_overflow=0,
     )
+    _configure(engine.sync_engine, begin=begin, query_only=query_only)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def _configure(driver_connection: Any, _record: Any) -> None:
+
+def _direct_engine(path: Path) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite+pysqlite", database=str(path)),
+        # One thread works with it, another one closes it at the end.
+        connect_args=_CONNECT_ARGUMENTS | {"check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
+    _configure(engine, begin="BEGIN IMMEDIATE", query_only=False)
+    return engine
+
+
+def _configure(engine: Engine, *, begin: str, query_only: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def _connected(driver_connection: Any, _record: Any) -> None:
         cursor = driver_connection.cursor()
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -191,17 +250,16 @@ def _engine(path: Path, *, begin: str, query_only: bool, connections: int) -> As
         finally:
             cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    return engine
 
-
-async def _finish(step: Coroutine[Any, Any, None]) -> None:
+async def _finish(step: Awaitable[T]) -> T:
     """Await ``step`` to its end even when this task is cancelled meanwhile.
 
-    A commit must not be abandoned half-way: its callbacks would be lost though it took effect.
+    A commit must not be abandoned half-way: its callbacks would be lost though it took effect,
+    and the next writer would begin while this one still writes.
     """
     task = asyncio.ensure_future(step)
     cancelled: asyncio.CancelledError | None = None
@@ -212,6 +270,9 @@ async def _finish(step: Coroutine[Any, Any, None]) -> None:
             if task.done():
                 break
             cancelled = error
-    task.result()
+        except Exception:  # noqa: BLE001 - raised again just below, by `result`
+            break
+    result = task.result()
     if cancelled is not None:
         raise cancelled
+    return result

@@ -8,11 +8,12 @@
 - One process works on the file (`DataDirectoryLock`), so readers are woken in memory.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -118,7 +119,8 @@ class EmbeddedEventLog:
                 await self.topic(topic)
                 return await self._group_commit.append(topic, events)
             found = self._topics.get(topic) or await self._known(connection, topic)
-            return await self._insert(connection, found, events)
+            self._database.on_commit(connection, found.grown.wake)
+            return await connection.run_sync(self._insert, found, events)
         except (VigieError, DBAPIError, OSError) as error:
             raise _as_log_error(error, topic) from error
 
@@ -227,38 +229,47 @@ class EmbeddedEventLog:
     async def _append_batch(
         self, batch: Sequence[tuple[str, Sequence[Event]]]
     ) -> list[Sequence[Position]]:
+        topics = {name: self._topics[name] for name, _ in batch}
         try:
-            async with self._database.transaction() as connection:
-                positions = await self._insert_all(connection, batch)
+            positions = await self._database.transact(
+                lambda connection: self._insert_all(connection, topics, batch)
+            )
             self._faults.reach("eventlog.append.committed")
         except OSError as error:
             raise VigieError(EVENT_LOG_UNAVAILABLE, str(error)) from error
+        finally:
+            # Also after a failure: the commit may have taken effect without our learning it.
+            for topic in topics.values():
+                topic.grown.wake()
         return positions
 
-    async def _insert_all(
-        self, connection: AsyncConnection, batch: Sequence[tuple[str, Sequence[Event]]]
+    def _insert_all(
+        self,
+        connection: Connection,
+        topics: Mapping[str, _Topic],
+        batch: Sequence[tuple[str, Sequence[Event]]],
     ) -> list[Sequence[Position]]:
         """Insert the events of many callers, topic by topic, and give each its positions."""
         by_topic: dict[str, list[Event]] = {}
-        for topic, events in batch:
-            by_topic.setdefault(topic, []).extend(events)
+        for name, events in batch:
+            by_topic.setdefault(name, []).extend(events)
         placed = {
-            topic: iter(await self._insert(connection, self._topics[topic], events))
-            for topic, events in by_topic.items()
+            name: iter(self._insert(connection, topics[name], events))
+            for name, events in by_topic.items()
         }
-        return [[next(placed[topic]) for _ in events] for topic, events in batch]
+        return [[next(placed[name]) for _ in events] for name, events in batch]
 
-    async def _insert(
-        self, connection: AsyncConnection, topic: _Topic, events: Sequence[Event]
+    def _insert(
+        self, connection: Connection, topic: _Topic, events: Sequence[Event]
     ) -> list[Position]:
         self._faults.reach("eventlog.append.begun")
-        offsets = await _known_ids(connection, topic.number, [event.id for event in events])
+        offsets = _known_ids(connection, topic.number, [event.id for event in events])
         fresh: dict[str, Event] = {}
         for event in events:
             if event.id not in offsets:
                 fresh.setdefault(event.id, event)
         if fresh:
-            end = await connection.scalar(
+            end = connection.scalar(
                 sa.update(TOPIC)
                 .where(TOPIC.c.topic == topic.number)
                 .values(next_offset=TOPIC.c.next_offset + len(fresh))
@@ -271,8 +282,7 @@ class EmbeddedEventLog:
                 offsets[event.id] = offset
                 own = {"topic": topic.number, "offset": offset, "appended_us": now_us}
                 rows.append(own | event_columns(event))
-            await connection.execute(sa.insert(EVENT), rows)
-            self._database.on_commit(connection, topic.grown.wake)
+            connection.execute(sa.insert(EVENT), rows)
         self._faults.reach("eventlog.append.inserted")
         return [Position(0, offsets[event.id]) for event in events]
 
@@ -309,10 +319,10 @@ async def open_event_log(
     return EmbeddedEventLog(database, wall_clock, faults=faults)
 
 
-async def _known_ids(connection: AsyncConnection, topic: int, ids: Sequence[str]) -> dict[str, int]:
+def _known_ids(connection: Connection, topic: int, ids: Sequence[str]) -> dict[str, int]:
     offsets: dict[str, int] = {}
     for chunk in in_chunks(ids):
-        rows = await connection.execute(
+        rows = connection.execute(
             sa.select(EVENT.c.id, EVENT.c.offset).where(
                 EVENT.c.topic == topic, EVENT.c.id.in_(chunk)
             )

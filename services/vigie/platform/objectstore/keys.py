@@ -5,7 +5,7 @@ empty, ``.`` or ``..``, no control character, no backslash; not under ``.vigie``
 directory store keeps for itself.
 """
 
-import unicodedata
+import re
 from typing import Final
 
 from vigie.platform.errors import VigieError
@@ -15,6 +15,7 @@ RESERVED_PART: Final = ".vigie"
 MAX_KEY_BYTES: Final = 1024
 # A file name has at most 255 bytes; the record of an object adds a suffix to it.
 MAX_PART_BYTES: Final = 240
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def key_parts(key: str) -> list[str]:
@@ -36,7 +37,7 @@ def _what_is_wrong(key: str) -> str | None:
     parts = key.split("/")
     faults = (
         (not 1 <= size_bytes <= MAX_KEY_BYTES, f"it has {size_bytes} bytes; 1 to {MAX_KEY_BYTES}"),
-        (any(unicodedata.category(one) == "Cc" for one in key), "it contains a control character"),
+        (_CONTROL.search(key) is not None, "it contains a control character"),
         ("\\" in key, "it contains a backslash"),
         (any(part in {"", ".", ".."} for part in parts), "it has an empty, '.' or '..' part"),
         (

@@ -4,11 +4,13 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from vigie.platform.database import (
     EmbeddedDatabase,
@@ -226,6 +228,75 @@ async def test_a_failure_at_any_step_is_reported_as_unavailable(tmp_path: Path, 
     expected = ["a", "b"] if point.endswith("committed") else ["b"]
     assert await names(database) == expected
     await database.close()
+
+
+def insert(name: str) -> Callable[[Connection], str]:
+    def work(connection: Connection) -> str:
+        connection.execute(sa.insert(THING), {"name": name, "size_bytes": 1})
+        return name
+
+    return work
+
+
+async def test_a_transaction_in_a_thread_commits_or_rolls_back_whole(
+    database: EmbeddedDatabase,
+) -> None:
+    def fail(connection: Connection) -> None:
+        insert("b")(connection)
+        raise LookupError
+
+    assert await database.transact(insert("a")) == "a"
+    with pytest.raises(LookupError):
+        await database.transact(fail)
+    await put(database, "c")
+    assert await names(database) == ["a", "c"]
+
+
+async def test_both_kinds_of_transaction_share_one_queue(database: EmbeddedDatabase) -> None:
+    await asyncio.gather(
+        *(database.transact(insert(f"thread-{n:02}")) for n in range(20)),
+        *(put(database, f"loop-{n:02}") for n in range(20)),
+    )
+    assert len(await names(database)) == 40
+    async with database.transaction():
+        with pytest.raises(RuntimeError, match="its own transaction"):
+            await database.transact(insert("x"))
+
+
+@pytest.mark.parametrize("point", FAULT_POINTS)
+async def test_a_failure_at_any_step_in_a_thread_is_reported_as_unavailable(
+    tmp_path: Path, point: str
+) -> None:
+    faults = StrikingFaults(point, raise_errno(28), first=3, known=FAULT_POINTS)
+    database = await open_database(tmp_path / "vigie.sqlite3", faults=faults)
+    await migrate(database, scripts(tmp_path / "migrations", v0001_first=FIRST))
+    with pytest.raises(VigieError, match="DATABASE_UNAVAILABLE"):
+        await database.transact(insert("a"))
+    await database.transact(insert("b"))
+    assert await names(database) == (["a", "b"] if point.endswith("committed") else ["b"])
+    await database.close()
+
+
+async def test_a_cancelled_transaction_in_a_thread_is_waited_for(
+    database: EmbeddedDatabase,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        insert("slow")(connection)
+        begun.set()
+        go_on.wait(10)
+
+    task = asyncio.create_task(database.transact(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    next_one = asyncio.create_task(put(database, "next"))
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await next_one
+    assert await names(database) == ["next", "slow"]
 
 
 async def test_an_error_of_the_callers_own_is_not_blamed_on_the_database(

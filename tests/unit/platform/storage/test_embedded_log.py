@@ -1,8 +1,10 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, open_database, schema_differences
@@ -50,14 +52,14 @@ async def test_many_appends_share_few_transactions(
     event_log: EmbeddedEventLog, log_database: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transactions = 0
-    real = log_database.transaction
+    real = log_database.transact
 
-    def counting() -> object:
+    def counting(work: Callable[[Connection], object]) -> Awaitable[object]:
         nonlocal transactions
         transactions += 1
-        return real()
+        return real(work)
 
-    monkeypatch.setattr(log_database, "transaction", counting)
+    monkeypatch.setattr(log_database, "transact", counting)
     positions = await asyncio.gather(
         *(event_log.append("segments", [event(n)]) for n in range(500))
     )

@@ -29,7 +29,6 @@ from vigie.platform.module import ServiceBinding
 from vigie.platform.objectstore import ObjectStore
 from vigie.platform.paging import Tokens
 from vigie.platform.supervisor import Supervisor
-from vigie.recording.v1 import recording_pb2_grpc, retention_pb2_grpc
 from vigie.registry.v1.events_pb2 import CameraState
 
 CAMERAS_TOPIC = "cameras"
@@ -108,14 +107,7 @@ class EvidenceModule:
 
     def _make_worker(self, signer: Signer) -> EvidenceWorker:
         platform = self._platform
-        recordings = RecordingClient(
-            platform.clients.stub(
-                recording_pb2_grpc.RecordingServiceStub, "vigie.recording.v1.RecordingService"
-            ),
-            platform.clients.stub(
-                retention_pb2_grpc.HoldServiceStub, "vigie.recording.v1.HoldService"
-            ),
-        )
+        recordings = RecordingClient(platform.clients)
         builder = PackageBuilder(
             store=platform.store,
             recordings=recordings,

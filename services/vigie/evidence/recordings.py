@@ -1,10 +1,12 @@
 """Asks the recording context for footage and holds, through its contract."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from vigie.common.v1 import types_pb2
 from vigie.evidence.convert import timestamp
 from vigie.evidence.ports import SegmentFacts, TimelinePiece
+from vigie.platform.grpc.client import ServiceClients
 from vigie.recording.v1 import recording_pb2, recording_pb2_grpc, retention_pb2, retention_pb2_grpc
 
 _KIND_PREFIX = "TIMELINE_ENTRY_KIND_"
@@ -17,17 +19,26 @@ class RecordingClient:
     """`vigie.evidence.ports.Recordings` over gRPC.
 
     Args:
-        recording: stub with a service credential of this context.
-        holds: the same.
+        clients: calls with a service credential of this context. Stubs are made at each call: the
+            address of the own process is known only once it listens.
     """
 
-    def __init__(
-        self,
-        recording: "recording_pb2_grpc.RecordingServiceAsyncStub",
-        holds: "retention_pb2_grpc.HoldServiceAsyncStub",
-    ) -> None:
-        self._recording = recording
-        self._holds = holds
+    def __init__(self, clients: ServiceClients) -> None:
+        self._clients = clients
+
+    @property
+    def _recording(self) -> "recording_pb2_grpc.RecordingServiceAsyncStub":
+        stub: Any = self._clients.stub(
+            recording_pb2_grpc.RecordingServiceStub, "vigie.recording.v1.RecordingService"
+        )
+        return stub
+
+    @property
+    def _holds(self) -> "retention_pb2_grpc.HoldServiceAsyncStub":
+        stub: Any = self._clients.stub(
+            retention_pb2_grpc.HoldServiceStub, "vigie.recording.v1.HoldService"
+        )
+        return stub
 
     async def timeline(self, camera: str, start_us: int, end_us: int) -> Sequence[TimelinePiece]:
         """See `Recordings.timeline`."""

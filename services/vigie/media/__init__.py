@@ -31,12 +31,14 @@ NAL units), ``timestamps``, ``offsets``, ``arrivals_us`` (when its last packet c
 PARAMETERS_CHANGED | DISCONTINUITY | FLUSH), ``end_timestamp`` (start of the next GOP, None when
 the run ends). A GOP is delivered when the start of the next is certain, which with open GOPs is
 a few frames after its key frame. ``Discontinuity(reason, packets, detail)``: the GOP before it
-was cut at its last whole access unit; what follows starts at a key frame, in a new run.
+was cut at its last whole access unit; what follows starts at a key frame, in a new run (also
+when the GOP before it had been delivered as ended by a key frame).
 
 **RTCP** (``rtcp``): ``parse_compound(buffer, offset, length) -> list[RtcpPacket]`` with
 ``SenderReport(ssrc, wall_us, rtp_timestamp, packets, octets)``, ``Bye``...;
 ``build_receiver_report(...)``, ``build_sender_report(...)`` -> bytes (compound, with CNAME).
-``rtp``: ``parse_header(buffer, offset, length) -> RtpHeader``, ``Unwrapper(bits)``.
+``rtp``: ``parse_header(buffer, offset, length) -> RtpHeader``, ``Unwrapper(bits)``,
+``unwrap_near(raw, reference)`` (a sender report's timestamp beside those of the samples).
 
 **Codecs** (``codec``, ``parameters``, ``h264``, ``h265``): ``ParameterSets(codec, vps, sps,
 pps)`` (equal when the bytes are), ``.configuration -> CodecConfiguration(codec, sample_entry,

@@ -70,6 +70,16 @@ def build_packet(
     )
 
 
+def unwrap_near(value: int, reference: int, bits: int = 32) -> int:
+    """The continued counter nearest to ``reference`` whose low bits are ``value``.
+
+    For sender reports: their raw RTP timestamp beside the unwrapped ones of the samples.
+    """
+    modulus = 1 << bits
+    step = (value - reference) % modulus
+    return reference + (step - modulus if step >= modulus >> 1 else step)
+
+
 class Unwrapper:
     """Continues a counter of ``bits`` bits beyond its wrap-around.
 
@@ -77,11 +87,10 @@ class Unwrapper:
     too; a step of more than half the range is ambiguous by nature and read as the shorter way.
     """
 
-    __slots__ = ("_half", "_last", "_modulus")
+    __slots__ = ("_bits", "_last")
 
     def __init__(self, bits: int) -> None:
-        self._modulus = 1 << bits
-        self._half = self._modulus >> 1
+        self._bits = bits
         self._last: int | None = None
 
     def unwrap(self, value: int) -> int:
@@ -89,10 +98,7 @@ class Unwrapper:
         if self._last is None:
             self._last = value
             return value
-        step = (value - self._last) % self._modulus
-        if step >= self._half:
-            step -= self._modulus
-        self._last += step
+        self._last = unwrap_near(value, self._last, self._bits)
         return self._last
 
 

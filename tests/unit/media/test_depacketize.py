@@ -1,7 +1,5 @@
 """What is received is what was sent; what is broken is cut, named and resumed at a key frame."""
 
-import struct
-from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -9,40 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
+from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
-from vigie.media.depacketize import Depacketizer, make_depacketizer
-from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, GopEnd, Limits
+from vigie.media.depacketize import make_depacketizer
+from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, GopEnd
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
 CODECS = pytest.mark.parametrize("codec", [H264, H265])
-
-
-def push_all(reader: Depacketizer, packets: Iterable[bytes]) -> list[Gop | Discontinuity]:
-    for number, packet in enumerate(packets):
-        reader.push(packet, 0, len(packet), number)
-    return reader.take()
-
-
-def finish(reader: Depacketizer) -> list[Gop | Discontinuity]:
-    reader.flush()
-    return reader.take()
-
-
-def packets_of(codec: VideoCodec, units: Iterable[AccessUnit], **options: object) -> list[bytes]:
-    packetiser = Packetiser(codec, **options)  # type: ignore[arg-type]
-    return [packet for unit in units for packet in packetiser.packets(unit)]
-
-
-def samples(items: Iterable[Gop | Discontinuity]) -> list[tuple[int, bytes]]:
-    out = []
-    for gop in items:
-        if isinstance(gop, Gop):
-            data = bytes(gop.data)
-            assert len(data) == gop.complete_bytes
-            ends = [*gop.offsets[1:], gop.complete_bytes]
-            pieces = [data[a:b] for a, b in zip(gop.offsets, ends, strict=True)]
-            out += list(zip(gop.timestamps, pieces, strict=True))
-    return out
 
 
 @CODECS
@@ -137,6 +108,7 @@ def test_a_lost_packet_cuts_at_the_last_whole_frame_and_resumes_at_a_key_frame(
 
 @given(
     codec=st.sampled_from([H264, H265]),
+    structure=st.sampled_from([{}, {"b_frames": 2}, {"b_frames": 2, "open_gop": True}]),
     damage=st.lists(
         st.tuples(st.integers(0, 200), st.sampled_from(["drop", "double", "swap"])),
         min_size=1, max_size=6,
@@ -144,9 +116,9 @@ def test_a_lost_packet_cuts_at_the_last_whole_frame_and_resumes_at_a_key_frame(
 )  # fmt: skip
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_lost_doubled_or_swapped_no_broken_frame_is_stored(
-    codec: VideoCodec, damage: list[tuple[int, str]]
+    codec: VideoCodec, structure: dict[str, int], damage: list[tuple[int, str]]
 ) -> None:
-    units = encode(codec)
+    units = encode(codec, **structure)  # type: ignore[arg-type]
     packets = packets_of(codec, units, mtu=700)
     whole = {unit.data for unit in units}
     for position, kind in damage:
@@ -163,6 +135,10 @@ def test_whatever_is_lost_doubled_or_swapped_no_broken_frame_is_stored(
     stored = [data for _, data in samples(items)]
     assert set(stored) <= whole
     assert all(gop.sync[0] for gop in items if isinstance(gop, Gop))
+    for before, after in pairwise(items):
+        if isinstance(before, Gop) and isinstance(after, Gop):
+            assert before.end_timestamp == min(after.timestamps)
+            assert not after.starts_run
     if all(kind == "double" for _, kind in damage):
         assert stored == [unit.data for unit in units]
 
@@ -343,61 +319,3 @@ def test_foreign_payload_types_padding_and_other_channels_are_passed_over() -> N
     raw = interleave(packets[:2]) + interleave([b"rtcp"], channel=1)
     fresh = make_depacketizer(H264, 96)
     assert fresh.push_interleaved(raw, 0, len(raw), 0, 0) == len(interleave(packets[:2]))
-
-
-@CODECS
-def test_memory_is_bounded(codec: VideoCodec) -> None:
-    limits = Limits(access_unit_bytes=50_000, gop_bytes=200_000, nal_units_per_access_unit=8)
-    head = b"\x7c" if codec is H264 else bytes((49 << 1, 1))
-    kind = 1
-    packetiser = Packetiser(codec)
-    start = packetiser.packet(head + bytes((0x80 | kind,)) + bytes(1000), 0, marker=False)
-    middle = (
-        packetiser.packet(head + bytes((kind,)) + bytes(1000), 0, marker=False) for _ in range(200)
-    )
-    reader = make_depacketizer(codec, 96, limits=limits)
-    items = push_all(reader, [start, *middle])
-    assert isinstance(items[0], Discontinuity)
-    assert items[0].reason is DiscontinuityReason.ACCESS_UNIT_TOO_LARGE
-    reader = make_depacketizer(codec, 96, limits=limits)
-    units = encode(codec)
-    endless = [
-        AccessUnit(unit.timestamp + lap * 45 * 3600, unit.nals)
-        for lap in range(40)
-        for unit in units[15 if lap else 0 :]
-        if not lap or unit.timestamp % (15 * 3600) != units[0].timestamp % (15 * 3600)
-    ]
-    items = push_all(reader, packets_of(codec, endless))
-    reasons = [item.reason for item in items if isinstance(item, Discontinuity)]
-    assert reasons == [DiscontinuityReason.GOP_TOO_LARGE]
-    nal = struct.pack("!BB", 0x41, 0x9A) if codec is H264 else b"\x02\x01\xd0"
-    reader = make_depacketizer(codec, 96, limits=limits)
-    many = [Packetiser(codec, sequence=n).packet(nal, 0, marker=False) for n in range(9)]
-    assert isinstance(push_all(reader, many)[0], Discontinuity)
-
-
-def test_leading_pictures_of_a_first_open_gop_are_dropped() -> None:
-    for codec in (H264, H265):
-        units = encode(codec, b_frames=2, open_gop=True)
-        reader = make_depacketizer(codec, 96)
-        # The first key frame is not seen: reception begins at an open one.
-        items = push_all(reader, packets_of(codec, units[1:])) + finish(reader)
-        first = items[0]
-        assert isinstance(first, Gop)
-        assert min(first.timestamps) == first.timestamps[0]
-        assert reader.statistics.frames_discarded >= 14
-        later = [item for item in items[1:] if isinstance(item, Gop)]
-        assert any(min(gop.timestamps) < gop.timestamps[0] for gop in later)
-
-
-def test_the_growing_gop_shows_whole_frames_only() -> None:
-    units = encode(H264)
-    packetiser = Packetiser(H264, mtu=300)
-    reader = make_depacketizer(H264, 96)
-    seen = b""
-    for unit in units[:15]:
-        for packet in packetiser.packets(unit):
-            reader.push(packet, 0, len(packet), 0)
-        assert reader.gop is not None
-        seen += bytes(reader.gop.data[len(seen) : reader.gop.complete_bytes])
-    assert seen == b"".join(unit.data for unit in units[:15])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vigie.media.errors import MalformedMedia
-from vigie.media.rtp import Unwrapper, build_packet, parse_header
+from vigie.media.rtp import Unwrapper, build_packet, parse_header, unwrap_near
 
 
 def packet(first: int = 0x80, extra: bytes = b"", payload: bytes = b"payload") -> bytes:
@@ -80,3 +80,8 @@ def test_unwrapping_follows_every_step_in_both_directions(start: int, steps: lis
     for step in steps:
         true += step
         assert unwrapper.unwrap(true & 0xFFFFFFFF) == true
+
+
+def test_a_report_is_placed_beside_the_samples() -> None:
+    assert unwrap_near(5, 2**32 - 10) == 2**32 + 5
+    assert unwrap_near(2**32 - 10, 3 * 2**32 + 7) == 3 * 2**32 - 10

@@ -1,0 +1,36 @@
+"""What the tests of the depacketisers share."""
+
+from collections.abc import Iterable
+
+from unit.media.encoded import AccessUnit, Packetiser
+from vigie.media.codec import VideoCodec
+from vigie.media.depacketize import Depacketizer
+from vigie.media.gop import Discontinuity, Gop
+
+
+def push_all(reader: Depacketizer, packets: Iterable[bytes]) -> list[Gop | Discontinuity]:
+    for number, packet in enumerate(packets):
+        reader.push(packet, 0, len(packet), number)
+    return reader.take()
+
+
+def finish(reader: Depacketizer) -> list[Gop | Discontinuity]:
+    reader.flush()
+    return reader.take()
+
+
+def packets_of(codec: VideoCodec, units: Iterable[AccessUnit], **options: object) -> list[bytes]:
+    packetiser = Packetiser(codec, **options)  # type: ignore[arg-type]
+    return [packet for unit in units for packet in packetiser.packets(unit)]
+
+
+def samples(items: Iterable[Gop | Discontinuity]) -> list[tuple[int, bytes]]:
+    out = []
+    for gop in items:
+        if isinstance(gop, Gop):
+            data = bytes(gop.data)
+            assert len(data) == gop.complete_bytes
+            ends = [*gop.offsets[1:], gop.complete_bytes]
+            pieces = [data[a:b] for a, b in zip(gop.offsets, ends, strict=True)]
+            out += list(zip(gop.timestamps, pieces, strict=True))
+    return out

@@ -1,0 +1,72 @@
+"""Memory stays bounded, the first key frame is decodable, live readers see whole frames."""
+
+import struct
+
+import pytest
+
+from unit.media.encoded import AccessUnit, Packetiser, encode
+from unit.media.received import finish, packets_of, push_all
+from vigie.media.codec import VideoCodec
+from vigie.media.depacketize import make_depacketizer
+from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
+
+H264, H265 = VideoCodec.H264, VideoCodec.H265
+CODECS = pytest.mark.parametrize("codec", [H264, H265])
+
+
+@CODECS
+def test_memory_is_bounded(codec: VideoCodec) -> None:
+    limits = Limits(access_unit_bytes=50_000, gop_bytes=200_000, nal_units_per_access_unit=8)
+    head = b"\x7c" if codec is H264 else bytes((49 << 1, 1))
+    kind = 1
+    packetiser = Packetiser(codec)
+    start = packetiser.packet(head + bytes((0x80 | kind,)) + bytes(1000), 0, marker=False)
+    middle = (
+        packetiser.packet(head + bytes((kind,)) + bytes(1000), 0, marker=False) for _ in range(200)
+    )
+    reader = make_depacketizer(codec, 96, limits=limits)
+    items = push_all(reader, [start, *middle])
+    assert isinstance(items[0], Discontinuity)
+    assert items[0].reason is DiscontinuityReason.ACCESS_UNIT_TOO_LARGE
+    reader = make_depacketizer(codec, 96, limits=limits)
+    units = encode(codec)
+    endless = [
+        AccessUnit(unit.timestamp + lap * 45 * 3600, unit.nals)
+        for lap in range(40)
+        for unit in units[15 if lap else 0 :]
+        if not lap or unit.timestamp % (15 * 3600) != units[0].timestamp % (15 * 3600)
+    ]
+    items = push_all(reader, packets_of(codec, endless))
+    reasons = [item.reason for item in items if isinstance(item, Discontinuity)]
+    assert reasons == [DiscontinuityReason.GOP_TOO_LARGE]
+    nal = struct.pack("!BB", 0x41, 0x9A) if codec is H264 else b"\x02\x01\xd0"
+    reader = make_depacketizer(codec, 96, limits=limits)
+    many = [Packetiser(codec, sequence=n).packet(nal, 0, marker=False) for n in range(9)]
+    assert isinstance(push_all(reader, many)[0], Discontinuity)
+
+
+def test_leading_pictures_of_a_first_open_gop_are_dropped() -> None:
+    for codec in (H264, H265):
+        units = encode(codec, b_frames=2, open_gop=True)
+        reader = make_depacketizer(codec, 96)
+        # The first key frame is not seen: reception begins at an open one.
+        items = push_all(reader, packets_of(codec, units[1:])) + finish(reader)
+        first = items[0]
+        assert isinstance(first, Gop)
+        assert min(first.timestamps) == first.timestamps[0]
+        assert reader.statistics.frames_discarded >= 14
+        later = [item for item in items[1:] if isinstance(item, Gop)]
+        assert any(min(gop.timestamps) < gop.timestamps[0] for gop in later)
+
+
+def test_the_growing_gop_shows_whole_frames_only() -> None:
+    units = encode(H264)
+    packetiser = Packetiser(H264, mtu=300)
+    reader = make_depacketizer(H264, 96)
+    seen = b""
+    for unit in units[:15]:
+        for packet in packetiser.packets(unit):
+            reader.push(packet, 0, len(packet), 0)
+        assert reader.gop is not None
+        seen += bytes(reader.gop.data[len(seen) : reader.gop.complete_bytes])
+    assert seen == b"".join(unit.data for unit in units[:15])

@@ -16,9 +16,11 @@ import structlog
 
 from vigie.ingest.engine import SessionSink, SourceSpec
 from vigie.ingest.native.connection import Connection, Progress
+from vigie.ingest.native.dial import Dialler
 from vigie.ingest.native.environment import Environment
+from vigie.ingest.native.host import State
 from vigie.ingest.native.resolver import Resolved
-from vigie.ingest.native.session import NativeSession, State
+from vigie.ingest.native.session import NativeSession
 from vigie.ingest.native.statistics import ReactorStatistics
 
 _US: Final = 1_000_000
@@ -87,9 +89,9 @@ class Reactor:
         self._call(lambda: self._adopt(session))
         return session
 
-    def call_soon(self, session: NativeSession, outcome: Resolved, attempt: int) -> None:
+    def call_soon(self, session: NativeSession, dialler: Dialler, found: Resolved) -> None:
         """See `Host.call_soon`."""
-        self._call(lambda: self._guard(session, lambda: session.resolved(outcome, attempt)))
+        self._call(lambda: self._guard(session, lambda: session.resolved(dialler, found)))
 
     def wake(self) -> None:
         """Look after the sessions now: one of them is to be closed."""

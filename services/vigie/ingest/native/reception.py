@@ -1,106 +1,22 @@
-"""From depacketiser to sink: key-frame intervals, live frames, the camera's clock, losses."""
+"""The media of an RTSP session: depacketiser, RTCP, and the way to the sink."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from vigie.ingest.engine import (
-    CodecParameters,
-    EndCause,
-    FrameGroup,
-    LiveFrames,
-    SenderReport,
-    SessionSink,
-)
+from vigie.ingest.delivery import Delivery
+from vigie.ingest.engine import SessionSink
 from vigie.ingest.rtsp.errors import UnsupportedDescriptionError
 from vigie.ingest.rtsp.sdp import VideoTrack
 from vigie.media import rtcp
 from vigie.media.codec import VideoCodec
 from vigie.media.depacketize import Depacketizer, make_depacketizer
-from vigie.media.errors import MediaError
-from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
+from vigie.media.errors import MediaError, MediaReason
+from vigie.media.gop import Limits
 from vigie.media.parameters import ParameterSets, parameter_sets_from_fmtp
 
-_OFFSET_STEP_US: Final = 500
 _CNAME: Final = "vigie"
-_CAUSES: Final = {
-    DiscontinuityReason.TIMESTAMP_JUMP: EndCause.CLOCK_JUMP,
-    DiscontinuityReason.PAYLOAD_UNSUPPORTED: EndCause.STREAM_UNSUPPORTED,
-    DiscontinuityReason.ACCESS_UNIT_TOO_LARGE: EndCause.STREAM_UNSUPPORTED,
-    DiscontinuityReason.GOP_TOO_LARGE: EndCause.STREAM_UNSUPPORTED,
-    DiscontinuityReason.PARAMETER_SETS_MISSING: EndCause.STREAM_UNSUPPORTED,
-    DiscontinuityReason.PARAMETER_SETS_MALFORMED: EndCause.STREAM_UNSUPPORTED,
-}
-# Of these a stream recovers by itself at the next key frame.
-_HARMLESS: Final = frozenset(
-    {
-        DiscontinuityReason.PACKETS_LOST,
-        DiscontinuityReason.SEQUENCE_RESTARTED,
-        DiscontinuityReason.SOURCE_CHANGED,
-        DiscontinuityReason.TIMESTAMP_JUMP,
-    }
-)
 
 
-class ArrivalClock:
-    """Wall-clock times of arrivals that were noted on the monotonic clock.
-
-    One clock is stamped on each frame, the difference to the other noted when it changes; so a
-    frame costs one number, and a jump of the wall clock is seen between the right frames.
-    """
-
-    __slots__ = ("_offsets",)
-
-    def __init__(self) -> None:
-        self._offsets: list[tuple[int, int]] = []
-
-    def note(self, wall_us: int, monotonic_us: int) -> None:
-        """Both clocks, read together."""
-        offset = wall_us - monotonic_us
-        if not self._offsets or abs(offset - self._offsets[-1][1]) >= _OFFSET_STEP_US:
-            self._offsets.append((monotonic_us, offset))
-
-    def to_wall(self, arrivals_us: Sequence[int]) -> list[int]:
-        """Wall-clock times of monotonic arrivals, which ascend; forgets what is older than they."""
-        offsets = self._offsets
-        if len(offsets) == 1 or offsets[-1][0] <= arrivals_us[0]:
-            del offsets[:-1]
-            offset = offsets[0][1]
-            return [arrival + offset for arrival in arrivals_us]
-        walls, index = [], 0
-        for arrival in arrivals_us:
-            while index + 1 < len(offsets) and offsets[index + 1][0] <= arrival:
-                index += 1
-            walls.append(arrival + offsets[index][1])
-        del offsets[:index]
-        return walls
-
-
-def reorder_depth(ticks: Sequence[int]) -> int:
-    """How many frames precede one in decode order and follow it in presentation, at most."""
-    highest, depth = -(1 << 63), 0
-    for position, tick in enumerate(ticks):
-        if tick >= highest:
-            highest = tick
-            continue
-        depth = max(depth, sum(1 for earlier in ticks[:position] if earlier > tick))
-    return depth
-
-
-def codec_parameters(sets: ParameterSets, ticks: Sequence[int]) -> CodecParameters:
-    """What a sink is told; ``ticks`` of the first group help where the VUI says nothing."""
-    configuration = sets.configuration
-    declared = configuration.info.reorder_frames
-    return CodecParameters(
-        codec=sets.codec.value,
-        codec_string=configuration.codec_string,
-        parameter_sets=(*sets.vps, *sets.sps, *sets.pps),
-        width=configuration.width,
-        height=configuration.height,
-        reorder_depth=reorder_depth(ticks) if declared is None else declared,
-    )
-
-
-class Reception:
+class Reception(Delivery):
     """The media of one session.
 
     Args:
@@ -120,150 +36,16 @@ class Reception:
             parameters=_announced(codec, track.format_parameters),
             limits=limits,
         )
-        self._sink = sink
-        self._clock = ArrivalClock()
-        self._announced_sets: ParameterSets | None = None
-        self._described: tuple[ParameterSets, CodecParameters, bool] | None = None
-        self._open: Gop | None = None  # seen growing, not delivered yet
-        self._live: Gop | None = None  # being shown live
-        self._live_frames = 0
-        self._last_ticks: int | None = None
-        self._report: tuple[rtcp.SenderReport, int] | None = None
-        self._frames = self._bytes = 0
-        self._rtcp_ntp, self._rtcp_arrival_us = 0, 0
+        super().__init__(self.reader, sink)
+        self._last_report_ntp = self._last_report_us = 0
         self.payload_type: Final = track.payload_type
         self.said_goodbye = False
-        self.is_foreign = False
-        """Whether what came last could not be read as what was announced."""
-
-    def note_time(self, wall_us: int, monotonic_us: int) -> None:
-        """Both clocks at this tick, before anything is pushed."""
-        self._clock.note(wall_us, monotonic_us)
-
-    # --- after each drain ----------------------------------------------------------------------
-
-    def deliver(self, wall_us: int) -> int:
-        """Hand over what has been finished; the number of new frames."""
-        items = self.reader.take()
-        for item in items:
-            if isinstance(item, Gop):
-                self._finish_group(item, wall_us)
-            else:
-                self._lose(item, wall_us)
-        gop = self.reader.gop
-        if gop is not None and len(gop):
-            self._watch_open(gop, wall_us)
-        elif self._live is not None and not self._sink.wants_frames:
-            self._live = None
-        frames = self._count(wall_us)
-        if frames > 0 and not items:  # frames of a tick with a loss may be from before it
-            self.is_foreign = False
-        return frames
-
-    def finish(self, wall_us: int) -> None:
-        """The stream is over: deliver the whole frames of the last group."""
-        self.reader.flush()
-        self.deliver(wall_us)
-
-    def _finish_group(self, gop: Gop, wall_us: int) -> None:
-        self._describe(gop, whole=True)
-        self._announce(gop)
-        if self._sink.wants_frames and self._live is gop:
-            self._show(gop, wall_us)
-        if self._open is gop:
-            self._open = None
-        if self._live is gop:
-            self._live = None
-        self._last_ticks = gop.timestamps[-1]
-        self._tell_camera_clock()
-        self._sink.group(
-            FrameGroup(
-                data=gop.data,
-                sizes=gop.sizes(),
-                presentation_ticks=gop.timestamps,
-                next_ticks=gop.end_timestamp,
-                arrival_us=self._clock.to_wall(gop.arrivals_us),
-                arrival_monotonic_us=gop.arrivals_us,
-            )
-        )
-
-    def _watch_open(self, gop: Gop, wall_us: int) -> None:
-        """The group under way: say its parameters early, show its frames to viewers."""
-        if self._open is None or self._open is gop or gop.parameters == self._announced_sets:
-            # Otherwise the group before, which has other parameters, is still held back.
-            self._open = gop
-            if gop.parameters.configuration.info.reorder_frames is not None:
-                self._announce(gop)  # else the frames of the whole group must tell the order
-        if self._last_ticks is None:
-            self._last_ticks = gop.timestamps[0]
-            self._tell_camera_clock()
-        if self._sink.wants_frames:
-            self._show(gop, wall_us)
-        else:
-            self._live = None
-
-    def _announce(self, gop: Gop) -> None:
-        if gop.parameters != self._announced_sets:
-            self._announced_sets = gop.parameters
-            self._sink.parameters(self._parameters_of(gop))
-
-    def _parameters_of(self, gop: Gop) -> CodecParameters:
-        if self._described is None or self._described[0] != gop.parameters:
-            self._describe(gop, whole=False)
-        assert self._described is not None
-        return self._described[1]
-
-    def _describe(self, gop: Gop, *, whole: bool) -> None:
-        """Make what sinks are told; again where a whole first group shows another order."""
-        known = self._described
-        if known is not None and known[0] == gop.parameters and known[2]:
-            return
-        parameters = codec_parameters(gop.parameters, gop.timestamps)
-        if known is not None and known[1] == parameters:
-            parameters = known[1]
-        self._described = (gop.parameters, parameters, whole)
-
-    def _show(self, gop: Gop, wall_us: int) -> None:
-        if self._live is not gop:
-            self._live, self._live_frames = gop, 0
-        first, count = self._live_frames, len(gop)
-        if first >= count:
-            return
-        start = gop.offsets[first]
-        ends = [*gop.offsets[first + 1 :], gop.complete_bytes]
-        frames = LiveFrames(
-            data=bytes(gop.data[start : gop.complete_bytes]),
-            sizes=[end - begin for begin, end in zip(gop.offsets[first:], ends, strict=True)],
-            presentation_ticks=gop.timestamps[first:],
-            key_frame=first == 0,
-            arrival_us=wall_us,
-            parameters=self._parameters_of(gop),
-        )
-        self._live_frames = count
-        self._sink.frames(frames)
-
-    def _lose(self, loss: Discontinuity, wall_us: int) -> None:
-        cause = _CAUSES.get(loss.reason, EndCause.PACKETS_LOST)
-        count = f", {loss.packets} packets" if loss.packets else ""
-        self.is_foreign = loss.reason not in _HARMLESS
-        self._open = self._live = None
-        self._sink.lost(cause, f"{loss.reason.value}{count}: {loss.detail}", wall_us)
-
-    def _count(self, wall_us: int) -> int:
-        counters = self.reader.statistics
-        frames, size = counters.frames - self._frames, counters.payload_bytes - self._bytes
-        if frames or size:
-            self._frames, self._bytes = counters.frames, counters.payload_bytes
-            self._sink.received(max(frames, 0), size, wall_us)
-        return frames
 
     @property
     def media_packets(self) -> int:
         """Packets of the video track so far."""
         counters = self.reader.statistics
         return counters.packets - counters.packets_foreign
-
-    # --- RTCP ----------------------------------------------------------------------------------
 
     def control_packet(
         self, buffer: bytearray, offset: int, length: int, wall_us: int, monotonic_us: int
@@ -275,22 +57,11 @@ class Reception:
             return
         for packet in packets:
             if isinstance(packet, rtcp.SenderReport):
-                self._rtcp_ntp, self._rtcp_arrival_us = packet.ntp, monotonic_us
-                self._report = (packet, wall_us)
-                self._tell_camera_clock()
+                self._last_report_ntp, self._last_report_us = packet.ntp, monotonic_us
+                if packet.wall_us is not None:
+                    self.camera_clock(packet.wall_us, packet.rtp_timestamp, wall_us)
             elif isinstance(packet, rtcp.Bye):
                 self.said_goodbye = True
-
-    def _tell_camera_clock(self) -> None:
-        if self._report is None or self._last_ticks is None:
-            return
-        report, wall_us = self._report
-        self._report = None
-        if report.wall_us is None:
-            return
-        step = (report.rtp_timestamp - self._last_ticks) & 0xFFFFFFFF
-        ticks = self._last_ticks + (step - (1 << 32) if step >= 1 << 31 else step)
-        self._sink.sender_report(SenderReport(report.wall_us, ticks, wall_us))
 
     def receiver_report(self, ssrc: int, monotonic_us: int) -> bytes | None:
         """The compound to send now; None before the first packet."""
@@ -298,12 +69,12 @@ class Reception:
         if source is None:
             return None
         counters = self.reader.statistics
-        age = monotonic_us - self._rtcp_arrival_us if self._rtcp_ntp else 0
+        age = monotonic_us - self._last_report_us if self._last_report_ntp else 0
         report = rtcp.ReceptionReport(
             source,
             counters.highest_sequence & 0xFFFFFFFF,
             packets_lost=counters.packets_lost,
-            last_report_ntp=self._rtcp_ntp,
+            last_report_ntp=self._last_report_ntp,
             delay_us=age,
         )
         return rtcp.build_receiver_report(ssrc, _CNAME, report)
@@ -317,6 +88,6 @@ def _announced(codec: VideoCodec, parameters: dict[str, str]) -> ParameterSets |
     try:
         return parameter_sets_from_fmtp(codec, parameters)
     except MediaError as error:
-        if error.reason.value == "UNSUPPORTED":
+        if error.reason is MediaReason.UNSUPPORTED:
             raise UnsupportedDescriptionError(error.message) from None
         return None

@@ -18,7 +18,7 @@ from vigie.ingest.engine import EndCause
 from vigie.ingest.rtsp import sdp
 from vigie.ingest.rtsp.address import Address, Scrubber, join_control, resolve_redirect
 from vigie.ingest.rtsp.auth import Authenticator
-from vigie.ingest.rtsp.errors import MalformedMessageError, RtspError
+from vigie.ingest.rtsp.events import Event, Failed, Playing, Prepared, Redirected
 from vigie.ingest.rtsp.message import (
     Buffer,
     Request,
@@ -54,51 +54,6 @@ _CAUSES: Final = {
     461: EndCause.STREAM_UNSUPPORTED,
     454: EndCause.CLOSED_BY_CAMERA,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The track is set up: media may come from now on, even before PLAY is answered."""
-
-    track: sdp.VideoTrack
-    transport: Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Playing:
-    """The camera plays.
-
-    Attributes:
-        track: the video track that was set up.
-        transport: the channels it comes on.
-        server: what the camera calls itself; may be empty.
-        has_audio: whether it offers sound (not set up).
-        keep_alive_seconds: how often `RtspClient.keep_alive` must be called.
-    """
-
-    track: sdp.VideoTrack
-    transport: Transport
-    server: str
-    has_audio: bool
-    keep_alive_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Redirected:
-    """The camera sends us elsewhere; this connection is done."""
-
-    target: Address
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The conversation is over."""
-
-    cause: EndCause
-    detail: str
-
-
-Event = Prepared | Playing | Redirected | Failed
 
 
 @dataclass(slots=True)
@@ -404,15 +359,3 @@ def _without_user(uri: str) -> str:
     authority, slash, path = rest.partition("/")
     clean = "".join(c for c in path if c.isprintable() and c != " ")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{clean}"
-
-
-__all__ = [
-    "Event",
-    "Failed",
-    "MalformedMessageError",
-    "Playing",
-    "Prepared",
-    "Redirected",
-    "RtspClient",
-    "RtspError",
-]

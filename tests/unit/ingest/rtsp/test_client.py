@@ -6,8 +6,8 @@ import pytest
 
 from unit.ingest.rtsp.transcript import SDP, Conversation, response
 from vigie.ingest.engine import EndCause
-from vigie.ingest.rtsp.client import Failed, Playing, Prepared, Redirected
 from vigie.ingest.rtsp.errors import MalformedMessageError, RtspError
+from vigie.ingest.rtsp.events import Failed, Playing, Prepared, Redirected
 
 
 def test_an_orderly_conversation_sets_up_the_video_track_only() -> None:

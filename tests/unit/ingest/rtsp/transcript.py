@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from vigie.ingest.rtsp.address import Address, Scrubber, parse
 from vigie.ingest.rtsp.auth import Authenticator
-from vigie.ingest.rtsp.client import Event, RtspClient
+from vigie.ingest.rtsp.client import RtspClient
+from vigie.ingest.rtsp.events import Event
 
 SDP = (
     "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=Live\r\nt=0 0\r\n"

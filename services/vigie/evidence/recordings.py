@@ -1,7 +1,7 @@
 """Asks the recording context for footage and holds, through its contract."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from vigie.common.v1 import types_pb2
 from vigie.evidence.convert import timestamp
@@ -31,14 +31,14 @@ class RecordingClient:
         stub: Any = self._clients.stub(
             recording_pb2_grpc.RecordingServiceStub, "vigie.recording.v1.RecordingService"
         )
-        return stub
+        return cast("recording_pb2_grpc.RecordingServiceAsyncStub", stub)
 
     @property
     def _holds(self) -> "retention_pb2_grpc.HoldServiceAsyncStub":
         stub: Any = self._clients.stub(
             retention_pb2_grpc.HoldServiceStub, "vigie.recording.v1.HoldService"
         )
-        return stub
+        return cast("retention_pb2_grpc.HoldServiceAsyncStub", stub)
 
     async def timeline(self, camera: str, start_us: int, end_us: int) -> Sequence[TimelinePiece]:
         """See `Recordings.timeline`."""

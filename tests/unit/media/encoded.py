@@ -55,12 +55,12 @@ def encode(
 
 
 def read_access_units(path: Path) -> Iterator[AccessUnit]:
-    with av.open(str(path)) as container:
+    with av.open(str(path), "r") as container:
         stream = container.streams.video[0]
         name = "h264_mp4toannexb" if stream.codec.name == "h264" else "hevc_mp4toannexb"
         bsf = av.BitStreamFilterContext(name, stream)
         for packet in container.demux(stream):
-            if packet.size == 0:
+            if packet.size == 0 or packet.pts is None:
                 continue
             ticks = Fraction(packet.pts) * packet.time_base * 90_000
             for filtered in bsf.filter(packet):
@@ -69,14 +69,11 @@ def read_access_units(path: Path) -> Iterator[AccessUnit]:
 
 def without_copies(nals: list[bytes], name: str) -> tuple[bytes, ...]:
     """The filter puts the sets of the container before those of the stream: keep the latter."""
-    first = (
-        (lambda nal: nal[0] & 0x1F == 7)
-        if name.startswith("h264")
-        else (lambda nal: nal[0] >> 1 == 32)
-    )
-    at = max((index for index, nal in enumerate(nals) if first(nal)), default=0)
-    delimiter = (0x09,) if name.startswith("h264") else (0x46,)
-    head = [nal for nal in nals[:at] if nal[0] in delimiter]
+    h264 = name.startswith("h264")
+    opens = [nal[0] & 0x1F == 7 if h264 else nal[0] >> 1 == 32 for nal in nals]
+    at = max((index for index, opening in enumerate(opens) if opening), default=0)
+    delimiter = 0x09 if h264 else 0x46
+    head = [nal for nal in nals[:at] if nal[0] == delimiter]
     return (*head[:1], *nals[at:])
 
 

@@ -1,6 +1,7 @@
 """What the tests of the depacketisers share."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from unit.media.encoded import AccessUnit, Packetiser
 from vigie.media.codec import VideoCodec
@@ -19,8 +20,8 @@ def finish(reader: Depacketizer) -> list[Gop | Discontinuity]:
     return reader.take()
 
 
-def packets_of(codec: VideoCodec, units: Iterable[AccessUnit], **options: object) -> list[bytes]:
-    packetiser = Packetiser(codec, **options)  # type: ignore[arg-type]
+def packets_of(codec: VideoCodec, units: Iterable[AccessUnit], **options: Any) -> list[bytes]:
+    packetiser = Packetiser(codec, **options)
     return [packet for unit in units for packet in packetiser.packets(unit)]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
@@ -119,11 +120,11 @@ class Seen:
 
 
 def libav_sees(data: bytes) -> Seen:
-    with av.open(BytesIO(data)) as container:
+    with av.open(BytesIO(data), "r") as container:
         packets = [bytes(each) for each in container.demux(video=0) if each.size]
-    with av.open(BytesIO(data)) as container:
+    with av.open(BytesIO(data), "r") as container:
         frames = list(container.decode(video=0))
         hashes = [hashlib.md5(frame.to_ndarray().tobytes()).hexdigest() for frame in frames]
-        times = [frame.pts for frame in frames]
-        assert all(frame.time_base.denominator == 90_000 for frame in frames)
-        return Seen(times, hashes, container.duration, packets)
+        times = [frame.pts for frame in frames if frame.pts is not None]
+        assert {frame.time_base for frame in frames} == {Fraction(1, 90_000)}
+        return Seen(times, hashes, container.duration or 0, packets)

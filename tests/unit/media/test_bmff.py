@@ -4,6 +4,7 @@ import base64
 import contextlib
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,9 +42,9 @@ VARIANTS = pytest.mark.parametrize(
 @CODECS
 @VARIANTS
 def test_segments_are_read_without_a_warning_and_frames_have_their_times(
-    codec: VideoCodec, options: dict[str, int], tmp_path: Path
+    codec: VideoCodec, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    units = encode(codec, **options)  # type: ignore[arg-type]
+    units = encode(codec, **options)
     segments = record(codec, units, gops_per_segment=4)
     assert len(segments) == 1
     data = segments[0].data
@@ -56,10 +57,10 @@ def test_segments_are_read_without_a_warning_and_frames_have_their_times(
 @CODECS
 @pytest.mark.parametrize("options", [{}, {"b_frames": 3}])
 def test_segments_of_one_span_concatenate(
-    codec: VideoCodec, options: dict[str, int], tmp_path: Path
+    codec: VideoCodec, options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Fragments of a span are presentable with the movie box of any of its segments (ONVIF)."""
-    units = encode(codec, **options)  # type: ignore[arg-type]
+    units = encode(codec, **options)
     segments = record(codec, units, gops_per_segment=1)
     header = read_header(segments[-1].data)
     joined = header.data

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +27,7 @@ from vigie.media.errors import MediaError, MediaReason
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
 CODECS = pytest.mark.parametrize("codec", [H264, H265])
-STRUCTURES = ({}, {"b_frames": 2}, {"b_frames": 2, "open_gop": True})
+STRUCTURES: tuple[dict[str, Any], ...] = ({}, {"b_frames": 2}, {"b_frames": 2, "open_gop": True})
 FRAME_US = 40_000
 
 
@@ -54,9 +55,9 @@ def shown(data: bytes, duration_ticks: int) -> list[tuple[int, str]]:
     ("first", "last"), [(0, 60), (0, 1), (7, 8), (14, 16), (15, 30), (29, 47), (44, 60), (13, 14)]
 )
 def test_the_window_is_met_to_the_millisecond(
-    codec: VideoCodec, options: dict[str, int], first: int, last: int, tmp_path: Path
+    codec: VideoCodec, options: dict[str, Any], first: int, last: int, tmp_path: Path
 ) -> None:
-    units = encode(codec, **options)  # type: ignore[arg-type]
+    units = encode(codec, **options)
     segments = record(codec, units)
     from_us, to_us = START_US + first * FRAME_US + 3_000, START_US + last * FRAME_US - 5_000
     plan = one_clip(segments, from_us, to_us)
@@ -97,9 +98,9 @@ def test_readers_see_the_length_of_the_window(codec: VideoCodec, tmp_path: Path)
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_window_shows_the_frames_of_its_time(
-    codec: VideoCodec, structure: dict[str, int], start: int, length: int, ppm: int
+    codec: VideoCodec, structure: dict[str, Any], start: int, length: int, ppm: int
 ) -> None:
-    units = encode(codec, **structure)  # type: ignore[arg-type]
+    units = encode(codec, **structure)
     segments = record(codec, units, gops_per_segment=1, ppm=ppm)
     end_us = segments[-1].start_us + segments[-1].duration_us
     from_us = START_US + start
@@ -180,7 +181,7 @@ def test_other_parameters_of_the_same_size_get_their_own_sample_entry(
 
 
 @pytest.mark.parametrize("other", [{"size": "640x360"}, {"codec": H265}])
-def test_another_size_or_codec_begins_a_new_file(other: dict[str, object], tmp_path: Path) -> None:
+def test_another_size_or_codec_begins_a_new_file(other: dict[str, Any], tmp_path: Path) -> None:
     codec = H265 if "codec" in other else H264
     size = str(other.get("size", "320x180"))
     later = START_US + 1_200_000
@@ -199,9 +200,9 @@ def test_another_size_or_codec_begins_a_new_file(other: dict[str, object], tmp_p
 @CODECS
 @pytest.mark.parametrize("options", STRUCTURES)
 def test_a_package_file_holds_the_fragments_as_recorded(
-    codec: VideoCodec, options: dict[str, int], tmp_path: Path
+    codec: VideoCodec, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    units = encode(codec, **options)  # type: ignore[arg-type]
+    units = encode(codec, **options)
     segments = [segment.planned() for segment in record(codec, units, gops_per_segment=1)]
     chosen = [
         reduced

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 from fractions import Fraction
+from typing import Any
 
 import av
 import pytest
@@ -21,9 +22,9 @@ from vigie.media.parameters import (
 )
 
 
-def sets_of(codec: VideoCodec, **options: object) -> ParameterSets:
+def sets_of(codec: VideoCodec, **options: Any) -> ParameterSets:
     collector = ParameterSetCollector(codec)
-    for nal in encode(codec, frames=3, **options)[0].nals:  # type: ignore[arg-type]
+    for nal in encode(codec, frames=3, **options)[0].nals:
         collector.add(nal)
     return collector.current()
 
@@ -104,9 +105,10 @@ def test_a_set_replaces_the_one_of_its_number_and_says_so() -> None:
     before = collector.current()
     for nal in (*before.sps, *before.pps):
         collector.add(nal)
-    assert not collector.changed
+    unchanged = not collector.changed
     for nal in sets_of(VideoCodec.H264, size="640x360").sps:
         collector.add(nal)
+    assert unchanged
     assert collector.changed
     assert len(collector.current().sps) == 1
 

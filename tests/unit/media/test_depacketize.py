@@ -1,6 +1,7 @@
 """What is received is what was sent; what is broken is cut, named and resumed at a key frame."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,9 +21,9 @@ CODECS = pytest.mark.parametrize("codec", [H264, H265])
 @pytest.mark.parametrize("options", [{}, {"b_frames": 2}, {"b_frames": 2, "open_gop": True}])
 @pytest.mark.parametrize("aggregate", [False, True])
 def test_every_byte_arrives_in_its_frame(
-    codec: VideoCodec, options: dict[str, int], *, aggregate: bool
+    codec: VideoCodec, options: dict[str, Any], *, aggregate: bool
 ) -> None:
-    units = encode(codec, aud=True, **options)  # type: ignore[arg-type]
+    units = encode(codec, aud=True, **options)
     reader = make_depacketizer(codec, 96)
     items = push_all(reader, packets_of(codec, units, aggregate=aggregate)) + finish(reader)
     first = units[0].timestamp
@@ -116,9 +117,9 @@ def test_a_lost_packet_cuts_at_the_last_whole_frame_and_resumes_at_a_key_frame(
 )  # fmt: skip
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_lost_doubled_or_swapped_no_broken_frame_is_stored(
-    codec: VideoCodec, structure: dict[str, int], damage: list[tuple[int, str]]
+    codec: VideoCodec, structure: dict[str, Any], damage: list[tuple[int, str]]
 ) -> None:
-    units = encode(codec, **structure)  # type: ignore[arg-type]
+    units = encode(codec, **structure)
     packets = packets_of(codec, units, mtu=700)
     whole = {unit.data for unit in units}
     for position, kind in damage:

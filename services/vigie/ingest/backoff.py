@@ -26,5 +26,5 @@ class Backoff:
         together does not return together.
         """
         doublings = min(max(failures - 1, 0), _MAX_DOUBLINGS)
-        bound = min(self.first_seconds * 2**doublings, self.longest_seconds)
+        bound = min(self.first_seconds * 2.0**doublings, self.longest_seconds)
         return bound / 2 + source.random() * bound / 2

@@ -56,7 +56,7 @@ SPOOL_SEGMENTS: Final = MetricSpec(
 SPOOL_AGE: Final = MetricSpec(
     "vigie_ingest_spool_oldest_age_seconds",
     "gauge",
-    "Age of the oldest footage in the spool that waits for its upload.",
+    "Time since the oldest segment that waits for its upload was closed.",
 )
 SPOOL_WARNING: Final = MetricSpec(
     "vigie_ingest_spool_warning_info",
@@ -113,10 +113,10 @@ EVENT_FAILURES: Final = MetricSpec(
     "Failed attempts to publish outages or status, by kind.",
     ("kind",),
 )
-STATES_QUARANTINED: Final = MetricSpec(
-    "vigie_ingest_camera_states_rejected_total",
-    "counter",
-    "States of cameras that could not be understood; the camera keeps its last good one.",
+STATES_REJECTED: Final = MetricSpec(
+    "vigie_ingest_camera_states_rejected",
+    "gauge",
+    "Cameras whose newest state could not be understood; they keep their last good one.",
 )
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
@@ -144,5 +144,5 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     VIEWERS,
     SKIPPED,
     EVENT_FAILURES,
-    STATES_QUARANTINED,
+    STATES_REJECTED,
 )

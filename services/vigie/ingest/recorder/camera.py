@@ -137,6 +137,10 @@ class CameraRecorder:
             self._tools.quota.release(len(group.data))
             self._give_up(error, group)
 
+    def configure(self, segment_seconds: int) -> None:
+        """Cut segments of another length from the next run on."""
+        self._run_settings = RunSettings(segment_seconds * TIMESCALE, self._settings.sync)
+
     def lost(self, cause: str, detail: str, at_us: int) -> None:
         """Continuity is broken at about ``at_us``."""
         self._interrupt(cause, detail, at_us)

@@ -39,6 +39,10 @@ class CameraIntake:
         self._refused.labels(reason="QUEUE_FULL").inc()
         return False
 
+    def configure(self, segment_seconds: int) -> None:
+        """Cut segments of another length from the next run on."""
+        self._inbox.control(partial(self._recorder.configure, segment_seconds))
+
     def lost(self, cause: str, detail: str, at_us: int) -> None:
         """Continuity is broken."""
         if not self._since_group:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vigie.ingest.spool.layout import RunDirectory
 
@@ -68,7 +69,11 @@ class Backlog:
         """How many closed segments wait."""
         return sum(len(run.segments) for runs in self._cameras.values() for run in runs.values())
 
-    def oldest(self) -> RunBacklog | None:
-        """The run with the oldest waiting segment (by the time in its identifier)."""
-        waiting = [run for runs in self._cameras.values() for run in runs.values() if run.segments]
-        return min(waiting, key=lambda run: run.directory.run, default=None)
+    def first_waiting(self) -> list[Path]:
+        """The file of the first waiting segment of every run."""
+        return [
+            run.directory.media(run.segments[0])
+            for runs in self._cameras.values()
+            for run in runs.values()
+            if run.segments
+        ]

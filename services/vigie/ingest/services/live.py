@@ -1,0 +1,100 @@
+"""LiveService: live pictures of one camera, with the access on record before the first byte."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+from vigie.ingest.engine import TIMESCALE
+from vigie.ingest.live.channel import Item, LiveHub, Skipped, StateChange
+from vigie.ingest.live.chunks import Chunk, LiveInit
+from vigie.ingest.services.names import CameraStates, admit_cameras, camera_of, checked_purpose
+from vigie.ingest.upload.events import gap_cause
+from vigie.ingest.v1 import live_pb2, live_pb2_grpc
+from vigie.platform.grpc.call import current_call
+
+PART_BYTES: Final = 1_000_000
+"""A message stays below 1 MiB."""
+
+
+class LiveServicer(live_pb2_grpc.LiveServiceServicer):
+    """See `live.proto`.
+
+    Args:
+        hub: the channels of all cameras.
+        cameras: newest state of every camera, for its zone.
+    """
+
+    def __init__(self, hub: LiveHub, cameras: CameraStates) -> None:
+        self._hub = hub
+        self._cameras = cameras
+
+    async def WatchLive(
+        self, request: live_pb2.WatchLiveRequest, context: Any
+    ) -> AsyncIterator[live_pb2.WatchLiveResponse]:
+        """See `live.proto`."""
+        del context
+        call = current_call()
+        camera = camera_of(request.camera, "camera")
+        purpose = checked_purpose(request.purpose)
+        await admit_cameras(call, [camera], self._cameras, purpose)
+        viewer = self._hub.channel(camera).watch()
+        init: LiveInit | None = None
+        try:
+            while True:
+                item = await viewer.next()
+                if isinstance(item, Chunk) and item.init is not init:
+                    init = item.init
+                    yield _header(init)
+                for message in _messages(item):
+                    until_us = item.arrival_us if isinstance(item, Chunk) else None
+                    call.delivered(size_bytes=message.ByteSize(), until_us=until_us)
+                    yield message
+        finally:
+            viewer.close()
+
+
+def _header(init: LiveInit) -> live_pb2.WatchLiveResponse:
+    parameters = init.parameters
+    return live_pb2.WatchLiveResponse(
+        header=live_pb2.LiveHeader(
+            data=init.data,
+            content_type=init.content_type,
+            codec=parameters.codec_string,
+            width=parameters.width,
+            height=parameters.height,
+            timescale=TIMESCALE,
+            parameter_sets=list(parameters.parameter_sets),
+        )
+    )
+
+
+def _messages(item: Item) -> Iterator[live_pb2.WatchLiveResponse]:
+    match item:
+        case Chunk():
+            yield from _parts(item)
+        case Skipped():
+            yield live_pb2.WatchLiveResponse(
+                skipped=live_pb2.LiveSkipped(
+                    frame_count=item.frame_count, duration_us=item.duration_us
+                )
+            )
+        case StateChange():
+            state = live_pb2.LiveStateChange(state=item.state, detail=item.detail, at_us=item.at_us)
+            if item.cause:
+                state.cause = gap_cause(item.cause)
+            yield live_pb2.WatchLiveResponse(state=state)
+
+
+def _parts(chunk: Chunk) -> Iterator[live_pb2.WatchLiveResponse]:
+    """One message, or several for a chunk of 1 MiB and more."""
+    for start in range(0, len(chunk.data), PART_BYTES):
+        end = start + PART_BYTES
+        yield live_pb2.WatchLiveResponse(
+            chunk=live_pb2.LiveChunk(
+                data=chunk.data[start:end],
+                key_frame=chunk.key_frame,
+                more=end < len(chunk.data),
+                sample_count=chunk.sample_count,
+                decode_time_ticks=chunk.decode_time_ticks,
+                arrival_us=chunk.arrival_us,
+            )
+        )

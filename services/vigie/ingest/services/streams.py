@@ -1,0 +1,265 @@
+"""StreamService: what the reception of each camera is doing, from the compacted topic."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from vigie.ingest import reasons
+from vigie.ingest.services.names import CameraStates, admit_cameras, camera_of, stream_of
+from vigie.ingest.upload.events import STATUS_TOPIC
+from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
+from vigie.ingest.v1.events_pb2 import StreamStatusEvent
+from vigie.platform.clock import MICROSECONDS_PER_SECOND, WallClock
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import EventLog, Position, StoredEvent
+from vigie.platform.eventlog.events import Unprocessable
+from vigie.platform.eventlog.table import CompactedTable
+from vigie.platform.grpc.call import Call, current_call
+from vigie.platform.paging import Tokens, page_size_of, query_of
+
+DEFAULT_PAGE_SIZE: Final = 100
+MAX_PAGE_SIZE: Final = 1000
+CHECKPOINT_SECONDS: Final = 15.0
+_STALE_HEARTBEATS: Final = 3
+
+
+def parse_status(stored: StoredEvent) -> StreamStatusEvent:
+    """The status in an event.
+
+    Raises:
+        Unprocessable: it is not one.
+    """
+    try:
+        return StreamStatusEvent.FromString(stored.event.value or b"")
+    except DecodeError as error:
+        raise Unprocessable("NOT_PARSABLE", str(error)) from error
+
+
+class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
+    """See `streams.proto`.
+
+    Args:
+        log: for watches.
+        statuses: newest status of every camera.
+        cameras: newest state of every camera, for its zone.
+        tokens: seals page and resume tokens.
+        wall_clock: tells what is stale.
+        heartbeat_seconds: how often a living process repeats a status.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        statuses: CompactedTable[StreamStatusEvent],
+        cameras: CameraStates,
+        tokens: Tokens,
+        wall_clock: WallClock,
+        heartbeat_seconds: float,
+    ) -> None:
+        self._log = log
+        self._statuses = statuses
+        self._cameras = cameras
+        self._tokens = tokens
+        self._wall_clock = wall_clock
+        self._stale_us = round(heartbeat_seconds * _STALE_HEARTBEATS * MICROSECONDS_PER_SECOND)
+
+    async def GetStream(
+        self, request: streams_pb2.GetStreamRequest, context: Any
+    ) -> streams_pb2.Stream:
+        """See `streams.proto`."""
+        del context
+        camera = stream_of(request.name, "name")
+        await admit_cameras(current_call(), [camera], self._cameras)
+        status = self._statuses.get(camera)
+        if status is None:
+            raise VigieError(reasons.STREAM_NOT_FOUND, f"{camera} has no stream yet", field="name")
+        return self._stream(status)
+
+    async def ListStreams(
+        self, request: streams_pb2.ListStreamsRequest, context: Any
+    ) -> streams_pb2.ListStreamsResponse:
+        """See `streams.proto`."""
+        del context
+        call = current_call()
+        query = query_of(request)
+        wanted = self._wanted(request.cameras)
+        cursor = self._tokens.open_page(request.page_token, query, subject=call.caller.subject)
+        await admit_cameras(call, wanted, self._cameras)
+        after = str(cursor["after"]) if cursor else ""
+        may_see = self._filter(call, wanted)
+        states = set(request.states)
+        matching = [
+            status
+            for camera, status in sorted(self._statuses.items.items())
+            if camera > after and may_see(camera) and (not states or status.state in states)
+        ]
+        size = page_size_of(request.page_size, default=DEFAULT_PAGE_SIZE, most=MAX_PAGE_SIZE)
+        page = matching[:size]
+        token = ""
+        if len(matching) > size:
+            token = self._tokens.seal(
+                {"after": page[-1].camera}, query, subject=call.caller.subject
+            )
+        return streams_pb2.ListStreamsResponse(
+            streams=[self._stream(status) for status in page], next_page_token=token
+        )
+
+    async def WatchStreams(
+        self, request: streams_pb2.WatchStreamsRequest, context: Any
+    ) -> AsyncIterator[streams_pb2.WatchStreamsResponse]:
+        """See `streams.proto`."""
+        del context
+        call = current_call()
+        query = query_of(request, without=("resume_token",))
+        wanted = self._wanted(request.cameras)
+        cursor = self._tokens.open_resume(request.resume_token, query)
+        await admit_cameras(call, wanted, self._cameras)
+        may_see = self._filter(call, wanted)
+        progress = _Progress(cursor)
+        known: dict[str, StreamStatusEvent] = {}
+        async for stored in _until_idle(
+            self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
+        ):
+            answer = self._answer(stored, may_see, known, heartbeats=request.include_heartbeats)
+            if stored is not None:
+                progress.advance(stored.position)
+            if answer is None:
+                continue
+            answer.resume_token = self._tokens.seal(progress.cursor(), query)
+            call.delivered(size_bytes=answer.ByteSize())
+            yield answer
+
+    def _answer(
+        self,
+        stored: StoredEvent | None,
+        may_see: Callable[[str], bool],
+        known: dict[str, StreamStatusEvent],
+        *,
+        heartbeats: bool,
+    ) -> streams_pb2.WatchStreamsResponse | None:
+        if stored is None:
+            return streams_pb2.WatchStreamsResponse(is_checkpoint=True)
+        camera = stored.event.key
+        if stored.event.value is None or not may_see(camera):
+            return None
+        try:
+            status = parse_status(stored)
+        except Unprocessable:
+            return None  # the table counts it; a watch has nothing to show for it
+        before, known[camera] = known.get(camera), status
+        if before is not None and not heartbeats and _same(before, status):
+            return None
+        return streams_pb2.WatchStreamsResponse(stream=self._stream(status))
+
+    def _wanted(self, names: Sequence[str]) -> list[str]:
+        return [camera_of(name, f"cameras[{index}]") for index, name in enumerate(names)]
+
+    def _filter(self, call: Call, wanted: Sequence[str]) -> Callable[[str], bool]:
+        chosen = frozenset(wanted)
+
+        def may_see(camera: str) -> bool:
+            if chosen:
+                return camera in chosen
+            # Asked each time: a camera may be moved, and rights may change, while somebody looks.
+            state = self._cameras.get(camera)
+            zones = call.zones_allowed()
+            return zones.everywhere or (state is not None and state.zone in zones)
+
+        return may_see
+
+    def _stream(self, status: StreamStatusEvent) -> streams_pb2.Stream:
+        updated = status.update_time
+        updated_us = updated.seconds * MICROSECONDS_PER_SECOND + updated.nanos // 1000
+        stream = streams_pb2.Stream(
+            name=f"cameras/{status.camera}/stream",
+            instance=status.instance,
+            update_time=updated,
+            state=status.state,
+            cause=status.cause,
+            detail=status.detail,
+            run=status.run,
+            codec=status.codec,
+            width=status.width,
+            height=status.height,
+            frame_rate_millihertz=status.frame_rate_millihertz,
+            bit_rate_bps=status.bit_rate_bps,
+            camera_clock_offset_us=status.camera_clock_offset_us,
+            has_camera_clock=status.has_camera_clock,
+            failed_attempts=status.failed_attempts,
+            stale=self._wall_clock.now_us() - updated_us > self._stale_us,
+        )
+        if status.run_start_us:
+            stream.run_start_time.CopyFrom(_timestamp(status.run_start_us))
+        if status.last_frame_us:
+            stream.last_frame_time.CopyFrom(_timestamp(status.last_frame_us))
+        return stream
+
+
+class _Progress:
+    """How far a watch has read, in every partition."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._offsets: dict[int, int] = {}
+        for partition, offset in (cursor or {}).get("positions", []):
+            self._offsets[int(partition)] = int(offset)
+
+    def advance(self, position: Position) -> None:
+        """An event was read."""
+        self._offsets[position.partition] = position.offset
+
+    def positions(self) -> tuple[Position, ...]:
+        """Where to read on."""
+        return tuple(Position(*item) for item in sorted(self._offsets.items()))
+
+    def cursor(self) -> dict[str, Any]:
+        """What a resume token carries."""
+        return {"positions": [list(item) for item in sorted(self._offsets.items())]}
+
+
+async def _until_idle(events: AsyncIterator[StoredEvent]) -> AsyncIterator[StoredEvent | None]:
+    """The events, and ``None`` (a checkpoint) when none came for a while.
+
+    Waiting must not cancel the reader, or an event could be lost between two waits.
+    """
+    pending: asyncio.Task[StoredEvent] | None = None
+    try:
+        while True:
+            if pending is None:
+                pending = asyncio.ensure_future(anext(events))
+            done, _ = await asyncio.wait({pending}, timeout=CHECKPOINT_SECONDS)
+            if not done:
+                yield None
+                continue
+            finished, pending = pending, None
+            try:
+                stored = finished.result()
+            except StopAsyncIteration:
+                return
+            yield stored
+    finally:
+        if pending is not None:
+            pending.cancel()
+
+
+_CHANGING: Final = ("update_time", "last_frame_us", "frame_rate_millihertz", "bit_rate_bps")
+
+
+def _same(before: StreamStatusEvent, now: StreamStatusEvent) -> bool:
+    """Whether two states differ in nothing but what every heartbeat changes."""
+    pair = []
+    for status in (before, now):
+        copy = StreamStatusEvent()
+        copy.CopyFrom(status)
+        for name in (*_CHANGING, "camera_clock_offset_us"):
+            copy.ClearField(name)
+        pair.append(copy)
+    return bool(pair[0] == pair[1])
+
+
+def _timestamp(instant_us: int) -> Timestamp:
+    seconds, rest = divmod(instant_us, MICROSECONDS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)

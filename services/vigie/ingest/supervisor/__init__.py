@@ -1,0 +1,1 @@
+"""Which cameras are received, by which engine, since when, and why not."""

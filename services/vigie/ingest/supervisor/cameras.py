@@ -1,0 +1,54 @@
+"""The desired state of the cameras, and which of them are this process's own."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from google.protobuf.message import DecodeError
+
+from vigie.platform.eventlog import StoredEvent
+from vigie.platform.eventlog.events import Unprocessable
+from vigie.registry.v1.events_pb2 import CameraState
+
+CAMERAS_TOPIC: Final = "cameras"
+
+
+class CameraAssignment(Protocol):
+    """Which cameras are this process's own.
+
+    Embedded: all. With Kafka: those of the partitions that the consumer group gives this member.
+    """
+
+    def is_mine(self, camera: str) -> bool:
+        """Whether this process receives the camera."""
+        ...
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called on the event loop whenever the answer may have changed."""
+        ...
+
+
+class AllCameras:
+    """The assignment of a single ingest process: everything."""
+
+    def is_mine(self, camera: str) -> bool:
+        """See `CameraAssignment.is_mine`."""
+        del camera
+        return True
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """See `CameraAssignment.on_change`: it never changes."""
+
+
+def parse_camera(stored: StoredEvent) -> CameraState:
+    """The state of a camera in an event.
+
+    Raises:
+        Unprocessable: it is not one; the camera keeps its last good state, aloud.
+    """
+    try:
+        state = CameraState.FromString(stored.event.value or b"")
+    except DecodeError as error:
+        raise Unprocessable("NOT_PARSABLE", str(error)) from error
+    if state.camera != stored.event.key:
+        raise Unprocessable("WRONG_KEY", f"the state of {state.camera!r}")
+    return state

@@ -1,0 +1,52 @@
+"""Waits until the searchable table has caught up with the log, for a short time."""
+
+from typing import Final
+
+from vigie.audit.recorder import ACCESSES_TOPIC
+from vigie.audit.search import AccessReader
+from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.eventlog import EventLog
+
+_WAIT_SECONDS: Final = 2.0
+_STEP_SECONDS: Final = 0.02
+
+
+class Freshness:
+    """Lets a search see what was recorded before it was asked.
+
+    The consumer usually is a few milliseconds behind. When it is far behind or stands still, the
+    search answers from what is there and says up to when that is complete.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        reader: AccessReader,
+        *,
+        wall_clock: WallClock,
+        monotonic_clock: MonotonicClock,
+        wait_seconds: float = _WAIT_SECONDS,
+    ) -> None:
+        self._event_log = event_log
+        self._reader = reader
+        self._wall_clock = wall_clock
+        self._monotonic_clock = monotonic_clock
+        self._wait_seconds = wait_seconds
+
+    async def catch_up(self) -> int:
+        """Wait for the records that are in the log now.
+
+        Returns:
+            The instant (microseconds since the Unix epoch) up to which the table is complete.
+        """
+        now_us = self._wall_clock.now_us()
+        end = await self._event_log.end(ACCESSES_TOPIC)
+        if end is None:
+            return now_us
+        deadline_us = self._monotonic_clock.now_us() + round(self._wait_seconds * 1e6)
+        while True:
+            if await self._reader.reached(end.partition) >= end.offset:
+                return now_us
+            if self._monotonic_clock.now_us() >= deadline_us:
+                return await self._reader.newest_us(end.partition)
+            await self._monotonic_clock.sleep(_STEP_SECONDS)

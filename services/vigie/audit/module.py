@@ -1,0 +1,107 @@
+"""The audit context as a module: recorder, consumer, AuditService."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from vigie.audit.freshness import Freshness
+from vigie.audit.indexer import AccessIndexer
+from vigie.audit.recorder import ACCESSES_TOPIC, TOPICS, EventLogAccessRecorder
+from vigie.audit.search import AccessReader
+from vigie.audit.service import AuditServicer
+from vigie.audit.tables import MIGRATIONS
+from vigie.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
+from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.database import Database, migrate
+from vigie.platform.eventlog import (
+    Consumer,
+    ConsumerObserver,
+    ConsumerOptions,
+    EventLog,
+    Quarantine,
+)
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.module import ServiceBinding
+from vigie.platform.paging import Tokens
+
+AUDIT_SERVICE: Final = "vigie.audit.v1.AuditService"
+GROUP: Final = "audit-index"
+
+
+class AuditModule:
+    """Wires the context; a `vigie.platform.module.Module`.
+
+    ``recorder`` is what the gRPC host needs; it works once `start` has declared the topic. A
+    process that serves gRPC without this module makes an `EventLogAccessRecorder` by itself and
+    declares `vigie.audit.recorder.TOPICS`.
+
+    Args:
+        database: where the searchable table is.
+        event_log: where records are durable.
+        quarantine: for records that cannot be parsed.
+        tokens: seals page and resume tokens.
+    """
+
+    name = "audit"
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        event_log: EventLog,
+        quarantine: Quarantine,
+        wall_clock: WallClock,
+        monotonic_clock: MonotonicClock,
+        metrics: MetricsRegistry,
+        tokens: Tokens,
+        observer: ConsumerObserver | None = None,
+        faults: FaultPoints = NO_FAULTS,
+    ) -> None:
+        self._database = database
+        self._event_log = event_log
+        self.recorder = EventLogAccessRecorder(
+            event_log, wall_clock=wall_clock, monotonic_clock=monotonic_clock, metrics=metrics
+        )
+        self.consumer = Consumer(
+            event_log,
+            database,
+            quarantine,
+            monotonic_clock,
+            topic=ACCESSES_TOPIC,
+            group=GROUP,
+            handler=AccessIndexer(metrics).handle,
+            options=replace(ConsumerOptions(), idle_seconds=1.0),
+            observer=observer,
+            faults=faults,
+        )
+        reader = AccessReader(database)
+        freshness = Freshness(
+            event_log, reader, wall_clock=wall_clock, monotonic_clock=monotonic_clock
+        )
+        self._servicer = AuditServicer(reader, freshness, tokens)
+        self._started = False
+
+    def services(self) -> Sequence[ServiceBinding]:
+        """AuditService."""
+        return (ServiceBinding(AUDIT_SERVICE, self._servicer, add_AuditServiceServicer_to_server),)
+
+    async def start(self) -> None:
+        """Bring the table up to date, declare the topic, begin to consume.
+
+        Raises:
+            VigieError: DATA_NEWER_THAN_PROGRAM, DATABASE_UNAVAILABLE, TOPIC_MISMATCH.
+        """
+        await migrate(self._database, MIGRATIONS)
+        await self._event_log.declare(TOPICS)
+        self.consumer.start()
+        self._started = True
+
+    def not_ready(self) -> str | None:
+        """See `Module.not_ready`."""
+        return self.consumer.not_ready() if self._started else "audit has not started"
+
+    async def stop(self, *, timeout_seconds: float) -> None:
+        """Finish the unit of work under way."""
+        self._started = False
+        await self.consumer.stop(timeout_seconds=timeout_seconds)

@@ -69,6 +69,9 @@ def parse_stream_uri(
         raise _invalid("it has a fragment (`#…`); write `%23` if the path has that sign", field)
     _check_host(parts, scheme, field)
     _check_query(parts, field)
+    if parts.netloc.startswith("@") and parts.netloc.count("@") == 1 and scheme in {"udp", "rtp"}:
+        # How libav writes "receive on this address": an empty user is no credential.
+        return StreamAddress(parts._replace(scheme=scheme).geturl(), None)
     login = _login(parts, field)
     host = parts.netloc.rpartition("@")[2]
     return StreamAddress(parts._replace(scheme=scheme, netloc=host).geturl(), login)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from vigie.cli import options as opt
 from vigie.cli.arguments import resource
+from vigie.cli.commands import command, examples, new_app
 from vigie.cli.exits import Exit
 from vigie.cli.language import tr
 from vigie.cli.output import enum_word, local_time, seconds, show_table, size
@@ -19,9 +20,15 @@ from vigie.cli.timeline_view import cause_text
 from vigie.evidence.v1 import evidence_service_pb2 as pb
 from vigie.evidence.v1 import evidence_service_pb2_grpc as pb_grpc
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help=tr("Requests for evidence and their packages.", "Demandes de preuve et leurs paquets."),
+app = new_app(
+    "Requests for evidence and their packages.",
+    "Demandes de preuve et leurs paquets.",
+    epilog=examples(
+        "vigie evidence request cam-rambla-01 --from 14:00 --to +5m --case 2026/00123 \\\n"
+        "    --purpose 'vol avec violence' --legal-basis 'CPP 77-1-1, réquisition 2026/45'",
+        "vigie evidence approve REQUEST --reason 'conforme'",
+        "vigie evidence download REQUEST && vigie evidence verify package.zip",
+    ),
 )
 Request = Annotated[str, typer.Argument(help=tr("Request (its identifier).", "Demande."))]
 Reason = Annotated[str, typer.Option(help=tr("Why; kept in the custody.", "Motif ; tracé."))]
@@ -39,7 +46,7 @@ def _name(text: str) -> str:
     return resource("evidenceRequests", text)
 
 
-@app.command()
+@command(app, "request", "Demander une preuve ; les images sont aussitôt mises sous séquestre.")
 def request(
     context: typer.Context,
     cameras: Annotated[list[str], typer.Argument(help=tr("Cameras.", "Caméras."))],
@@ -67,7 +74,7 @@ def request(
     _show(session, session.call(_stub(session).CreateEvidenceRequest, message))
 
 
-@app.command("list")
+@command(app, "list", "Lister les demandes, les plus récentes d'abord.")
 def list_requests(context: typer.Context, case: opt.Case = "") -> None:
     """List requests, newest first."""
     session = session_of(context)
@@ -93,7 +100,7 @@ def list_requests(context: typer.Context, case: opt.Case = "") -> None:
         show_table(session.console, columns, rows)
 
 
-@app.command()
+@command(app, "get", "Montrer une demande et sa chaîne de conservation.")
 def get(context: typer.Context, name: Request) -> None:
     """Show a request and its chain of custody."""
     session = session_of(context)
@@ -103,7 +110,7 @@ def get(context: typer.Context, name: Request) -> None:
     _show(session, answer)
 
 
-@app.command()
+@command(app, "approve", "Approuver la demande d'un autre ; son paquet est alors fabriqué.")
 def approve(context: typer.Context, name: Request, reason: Reason, etag: str = "") -> None:
     """Approve somebody else's request; its package is then built."""
     session = session_of(context)
@@ -111,7 +118,7 @@ def approve(context: typer.Context, name: Request, reason: Reason, etag: str = "
     _show(session, session.call(_stub(session).ApproveEvidenceRequest, message))
 
 
-@app.command()
+@command(app, "refuse", "Refuser la demande d'un autre ; le séquestre est levé.")
 def refuse(context: typer.Context, name: Request, reason: Reason, etag: str = "") -> None:
     """Refuse somebody else's request; the hold is released."""
     session = session_of(context)
@@ -119,7 +126,7 @@ def refuse(context: typer.Context, name: Request, reason: Reason, etag: str = ""
     _show(session, session.call(_stub(session).RefuseEvidenceRequest, message))
 
 
-@app.command()
+@command(app, "cancel", "Retirer sa propre demande ; le séquestre est levé.")
 def cancel(context: typer.Context, name: Request, etag: str = "") -> None:
     """Withdraw your own request; the hold is released."""
     session = session_of(context)
@@ -127,7 +134,7 @@ def cancel(context: typer.Context, name: Request, etag: str = "") -> None:
     _show(session, session.call(_stub(session).CancelEvidenceRequest, message))
 
 
-@app.command()
+@command(app, "watch", "Suivre les demandes à mesure qu'elles changent.")
 def watch(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help=tr("One request; else all.", "Une demande."))] = "",
@@ -155,7 +162,7 @@ def watch(
                 return
 
 
-@app.command()
+@command(app, "download", "Télécharger un paquet ; reprend là où un essai s'est arrêté.")
 def download(
     context: typer.Context,
     name: Request,
@@ -207,7 +214,7 @@ def _settle(partial: Path, target: Path, sha256: str) -> None:
     partial.rename(target)
 
 
-@app.command()
+@command(app, "verify", "Vérifier un paquet hors ligne ; nomme la première anomalie.")
 def verify(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help=tr("ZIP or unpacked folder.", "ZIP ou dossier."))],

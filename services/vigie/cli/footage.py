@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vigie.cli import options as opt
 from vigie.cli.arguments import parse_duration, parse_instant
+from vigie.cli.commands import command, new_app
 from vigie.cli.language import tr
 from vigie.cli.output import local_time, seconds, show_table, size
 from vigie.cli.session import Session, session_of
@@ -19,6 +20,7 @@ from vigie.ingest.v1 import live_pb2, live_pb2_grpc
 from vigie.platform.clock import SystemMonotonicClock, SystemWallClock, from_us
 from vigie.recording.v1 import playback_pb2, playback_pb2_grpc, recording_pb2, recording_pb2_grpc
 
+app = new_app("Footage.", "Images.")
 Output = Annotated[
     Path,
     typer.Option("--output", "-o", help=tr("File to write; - : standard output.", "Fichier.")),
@@ -26,6 +28,7 @@ Output = Annotated[
 Cameras = Annotated[list[str], typer.Argument(help=tr("Cameras.", "Caméras."))]
 
 
+@command(app, "timeline", "Ce qui est enregistré, et ce qui manque avec sa cause.")
 def timeline(
     context: typer.Context,
     cameras: Cameras,
@@ -61,6 +64,7 @@ def timeline(
         draw(session.console, window, list(merged.values()))
 
 
+@command(app, "completeness", "Durées attendues, présentes et manquantes, par caméra et zone.")
 def completeness(
     context: typer.Context,
     cameras: Annotated[list[str] | None, typer.Argument()] = None,
@@ -93,6 +97,7 @@ def completeness(
     show_table(session.console, names, rows)
 
 
+@command(app, "segments", "Les segments enregistrés d'une caméra, avec leurs empreintes.")
 def segments(
     context: typer.Context, camera: opt.Camera, start: opt.From = "-1h", end: opt.To = "now"
 ) -> None:
@@ -119,6 +124,7 @@ def segments(
         show_table(session.console, (tr("start", "début"), "object", "", "SHA-256", "holds"), rows)
 
 
+@command(app, "play", "Lire les images enregistrées dans un fichier ; dit séquences et lacunes.")
 def play(
     context: typer.Context,
     camera: opt.Camera,
@@ -154,6 +160,9 @@ def play(
                                f"{size(message.end.size_bytes)}")  # fmt: skip
 
 
+@command(
+    app, "clip", "Enregistrer un MP4 d'exactement cette période (plusieurs si le codec change)."
+)
 def clip(
     context: typer.Context,
     camera: opt.Camera,
@@ -189,6 +198,7 @@ def clip(
                 session.show_json(message.end)
 
 
+@command(app, "snapshot", "Enregistrer en JPEG l'image visible à un instant.")
 def snapshot(
     context: typer.Context,
     camera: opt.Camera,
@@ -216,6 +226,9 @@ def snapshot(
                        f"{local_time(answer.frame_time, milliseconds=True)}")  # fmt: skip
 
 
+@command(
+    app, "live", "Voir en direct : MP4 fragmenté vers un fichier ou un lecteur (-o - | ffplay -)."
+)
 def live(
     context: typer.Context,
     camera: opt.Camera,
@@ -277,9 +290,3 @@ def _writing(path: Path) -> Iterator[IO[bytes]]:
         raise typer.BadParameter(f"{path}: {error.strerror}") from error
     with stream:
         yield stream
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (timeline, completeness, segments, play, clip, snapshot, live):
-        app.command(rich_help_panel=tr("Footage", "Images"))(command)

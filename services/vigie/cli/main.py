@@ -1,23 +1,32 @@
 """The command `vigie`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from vigie.cli import evidence, footage
+from vigie.cli.commands import LazyGroup, add_entries
+from vigie.cli.globals import GlobalOptions
 from vigie.cli.language import tr
-from vigie.cli.session import DEFAULT_ADDRESS, Session, read_token
-from vigie.platform.grpc.client import ClientTls
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:7443"
 
 app = typer.Typer(
     name="vigie",
+    cls=LazyGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=tr(
         "Vigie: recording, evidence and accountable access for shared public-space cameras.",
         "Vigie : enregistrement, preuve et accès tracé pour caméras partagées de voie publique.",
+    ),
+    epilog=tr(
+        "`vigie COMMAND --help` explains a command. Every answer also comes as JSON: "
+        "`vigie --json COMMAND`.",
+        "`vigie COMMANDE --help` explique une commande. Toute réponse existe aussi en JSON : "
+        "`vigie --json COMMANDE`.",
     ),
 )
 
@@ -27,17 +36,26 @@ def global_options(
     context: typer.Context,
     address: Annotated[
         str,
-        typer.Option(envvar="VIGIE_ADDRESS", help=tr("Address of the product.", "Adresse.")),
+        typer.Option(
+            envvar="VIGIE_ADDRESS", help=tr("Address of the product.", "Adresse du produit.")
+        ),
     ] = DEFAULT_ADDRESS,
     token: Annotated[
         str,
         typer.Option(
-            envvar="VIGIE_TOKEN", show_envvar=True, help=tr("Bearer token.", "Jeton d'accès.")
+            envvar="VIGIE_TOKEN",
+            help=tr(
+                "Bearer token. Others see a command line: rather set the variable or give a file.",
+                "Jeton d'accès. Une ligne de commande se voit : préférer la variable ou un "
+                "fichier.",
+            ),
         ),
     ] = "",
     token_file: Annotated[
         Path | None,
-        typer.Option(envvar="VIGIE_TOKEN_FILE", help=tr("File with the token.", "Fichier.")),
+        typer.Option(
+            envvar="VIGIE_TOKEN_FILE", help=tr("File with the token.", "Fichier du jeton.")
+        ),
     ] = None,
     ca_file: Annotated[
         Path | None,
@@ -60,15 +78,16 @@ def global_options(
     ] = 60.0,
 ) -> None:
     """Options of all commands."""
-    tls = ClientTls(ca_file, certificate_file, key_file) if ca_file else None
-    context.obj = Session(
+    context.obj = GlobalOptions(
         address=address,
-        token=read_token(token, token_file),
-        tls=tls,
+        token=token,
+        token_file=token_file,
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
         as_json=as_json,
         timeout_seconds=timeout_seconds,
     )
 
 
-footage.register(app)
-app.add_typer(evidence.app, name="evidence")
+add_entries(app)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,55 @@ PurposeText = Annotated[
 Case = Annotated[
     str,
     typer.Option("--case", help=tr("Procedure or incident number.", "Numéro de procédure.")),
+]
+
+
+Etag = Annotated[
+    str,
+    typer.Option(help=tr("Only if it is still this version.", "Seulement si version inchangée.")),
+]
+RequestId = Annotated[
+    str,
+    typer.Option(help=tr("UUID; repeating the call is harmless.", "UUID ; répétition sans effet.")),
+]
+Limit = Annotated[
+    int,
+    typer.Option(min=0, help=tr("At most this many; 0: all.", "Au plus ce nombre ; 0 : tout.")),
+]
+Reason = Annotated[
+    str,
+    typer.Option(help=tr("Why; kept in the history.", "Motif ; conservé dans l'historique.")),
+]
+DisplayName = Annotated[
+    str | None, typer.Option("--name", help=tr("Name for people.", "Nom affiché."))
+]
+Description = Annotated[
+    str | None, typer.Option(help=tr("Free text; '' clears it.", "Texte libre ; '' efface."))
+]
+Position = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAT,LON",
+        help=tr("WGS 84 degrees, e.g. 45.79,3.11.", "Degrés WGS 84, p. ex. 45.79,3.11."),
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        envvar="VIGIE_DATA",
+        exists=True,
+        file_okay=False,
+        help=tr("Data directory of the product.", "Répertoire de données du produit."),
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="VIGIE_CONFIG",
+        help=tr("Configuration file (TOML).", "Fichier de configuration (TOML)."),
+    ),
 ]
 
 

@@ -1,5 +1,6 @@
 """Tables, sizes and times as people read them."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -8,9 +9,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _STEP: Final = 1000
+_REPLACED: Final = "\ufffd"
+_STEERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that reverse the direction of writing (Unicode UAX #9, explicit formatting)."""
 
 
 def local_time(stamp: Timestamp | datetime, *, milliseconds: bool = False) -> str:
@@ -53,13 +58,39 @@ def enum_word(name: str, prefix: str) -> str:
     return name.removeprefix(prefix).lower().replace("_", " ")
 
 
+def plain(text: str) -> str:
+    """``text`` with what could steer a terminal replaced: others have entered it.
+
+    Line ends stay; other control characters and those that reverse the direction of writing
+    become U+FFFD.
+    """
+    return "".join(
+        _REPLACED
+        if character in _STEERING or (unicodedata.category(character) == "Cc" and character != "\n")
+        else character
+        for character in text
+    )
+
+
 def show_table(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = ""
 ) -> None:
-    """A plain table that also reads well in a log."""
+    """A plain table that also reads well in a log; cells are shown as they are, no markup."""
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(plain(cell)) for cell in row))
     console.print(table)
+
+
+def show_fields(console: Console, title: str, fields: Iterable[tuple[str, str]]) -> None:
+    """One thing: its name, then a line for each field that says something."""
+    console.print(Text(plain(title), style="bold"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in fields:
+        if value and value != "-":
+            grid.add_row(f"  {label}", Text(plain(value)))
+    console.print(grid)

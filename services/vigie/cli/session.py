@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from rich.console import Console
 
 from vigie.cli.exits import Exit, exit_of
+from vigie.cli.globals import global_options_of
 from vigie.cli.language import speaks_french, tr
 from vigie.platform.grpc.client import ClientError, ClientTls
 
-DEFAULT_ADDRESS: Final = "127.0.0.1:7443"
 _MAX_MESSAGE_BYTES: Final = 4 << 20
 Stub = TypeVar("Stub")
 
@@ -59,14 +59,15 @@ class Session:
         language = (("accept-language", "fr" if speaks_french() else "en"),)
         return (*language, ("authorization", f"Bearer {self.token}")) if self.token else language
 
-    def call(self, method: Any, request: Message) -> Any:
-        """One answer.
+    def call(self, method: Any, request: Message, *, at_least_seconds: float = 0) -> Any:
+        """One answer; the deadline is the session's, or ``at_least_seconds`` if that is later.
 
         Raises:
             typer.Exit: the call failed; the failure is printed.
         """
+        deadline = max(self.timeout_seconds, at_least_seconds)
         with self.failing():
-            return method(request, metadata=self.metadata, timeout=self.timeout_seconds)
+            return method(request, metadata=self.metadata, timeout=deadline)
 
     def stream(self, method: Any, request: Message) -> Generator[Any, None, None]:
         """Answers as they come, without a deadline; closing the iterator cancels the call.
@@ -141,11 +142,23 @@ def as_dict(message: Message) -> dict[str, Any]:
 
 
 def session_of(context: typer.Context) -> Session:
-    """The session the global options made."""
-    found = context.find_object(Session)
-    if found is None:
-        raise RuntimeError("the command is not part of the vigie command line")
-    return found
+    """The session the global options describe; one for the whole command.
+
+    Raises:
+        typer.BadParameter: the token's file cannot be read.
+    """
+    found = global_options_of(context)
+    if found.session is None:
+        files = (found.ca_file, found.certificate_file, found.key_file)
+        found.session = Session(
+            address=found.address,
+            token=read_token(found.token, found.token_file),
+            tls=ClientTls(*files) if found.ca_file else None,
+            as_json=found.as_json,
+            timeout_seconds=found.timeout_seconds,
+        )
+    session: Session = found.session
+    return session
 
 
 def read_token(token: str, token_file: Path | None) -> str:

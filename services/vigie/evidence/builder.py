@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, Final
 
@@ -38,6 +38,7 @@ from vigie.platform.objectstore import ObjectStore
 REPORT_NAME: Final = "report.html"
 README_NAME: Final = "LISEZMOI-README.txt"
 _READ_BYTES: Final = 1 << 20
+_LONGEST_SEGMENT_US: Final = 300_000_000
 
 Progress = Callable[[int], None]
 """Told how much is done, in thousandths; called from the writing thread."""
@@ -132,7 +133,8 @@ class PackageBuilder:
             pieces,
         )
         work.statements.append(statement)
-        work.segments[camera] = list(await self._recordings.segments(camera, start_us, end_us))
+        earlier_us = start_us - _LONGEST_SEGMENT_US
+        work.segments[camera] = list(await self._recordings.segments(camera, earlier_us, end_us))
 
     def _write(
         self, work: _Work, reader: SourceReader, path: Path, progress: Progress
@@ -173,25 +175,32 @@ class PackageBuilder:
         self, work: _Work, output: _Output, camera: str, stretch: Sequence[SegmentFacts]
     ) -> None:
         """One file: plan it from the indexes of its segments, then copy verified content."""
-        planned = [
-            kept
-            for segment in stretch
-            for kept in [whole_fragments(output.reader.index(segment), *work.window_us)]
-            if kept is not None
-        ]
+        planned = _select(output.reader, stretch, *work.window_us)
         if not planned:
             return
         plan = plan_package(planned)
+        if plan.start_us > max(work.window_us[0], stretch[0].start_us):
+            # An open GOP: its first pictures refer to the one before, so that is needed too.
+            planned = _select(output.reader, stretch, planned[0].start_us - 1, work.window_us[1])
+            plan = plan_package(planned)
         sources: list[m.SourceSegment] = []
 
         def chunks() -> Iterator[bytes]:
             of_segment = {each.source: each for each in planned}
+            counts = iter(plan.sample_counts)
             for segment, parts in groupby(plan.parts, key=lambda part: part.source):
+                digest = hashlib.sha256()
                 with output.reader.fetch(segment) as content:
                     for part in parts:
                         yield part.head
-                        yield from _range(content, part.offset, part.length)
-                    sources.append(_source(of_segment[segment], content))
+                        for chunk in _range(content, part.offset, part.length):
+                            digest.update(chunk)
+                            yield chunk
+                own = of_segment[segment]
+                samples = sum(islice(counts, len(own.fragments)))
+                sources.append(
+                    _source(own, max(own.start_us, plan.start_us), samples, digest.hexdigest())
+                )
                 output.advance(segment.size_bytes)
             yield plan.tail
 
@@ -204,8 +213,8 @@ class PackageBuilder:
             codec=first.source.codec,
             width=first.source.width,
             height=first.source.height,
-            start=from_us(first.start_us),
-            end=from_us(planned[-1].end_us),
+            start=sources[0].start,
+            end=sources[-1].end,
             segments=tuple(sources),
         )
         work.files.append(m.File(path=name, size_bytes=size_bytes, sha256=sha256, media=media))
@@ -254,22 +263,29 @@ def _stretches(segments: Sequence[SegmentFacts]) -> Iterator[list[SegmentFacts]]
         yield [segment for _, segment in group]
 
 
-def _source(planned: PlannedSegment[SegmentFacts], content: IO[bytes]) -> m.SourceSegment:
+def _select(
+    reader: SourceReader, stretch: Sequence[SegmentFacts], from_us: int, to_us: int
+) -> list[PlannedSegment[SegmentFacts]]:
+    """The whole fragments of a stretch that overlap the window."""
+    overlapping = (each for each in stretch if each.start_us < to_us and each.end_us > from_us)
+    chosen = (whole_fragments(reader.index(each), from_us, to_us) for each in overlapping)
+    return [each for each in chosen if each is not None]
+
+
+def _source(
+    planned: PlannedSegment[SegmentFacts], start_us: int, samples: int, samples_sha256: str
+) -> m.SourceSegment:
     segment = planned.source
-    digest = hashlib.sha256()
-    for fragment in planned.fragments:
-        for chunk in _range(content, fragment.data_offset, fragment.data_size):
-            digest.update(chunk)
     return m.SourceSegment(
         object_key=segment.object_key,
         number=segment.number,
-        start=from_us(planned.start_us),
+        start=from_us(start_us),
         end=from_us(planned.end_us),
         size_bytes=segment.size_bytes,
         sha256=segment.sha256,
         fragments=len(planned.fragments),
-        samples=sum(len(fragment.table.sizes) for fragment in planned.fragments),
-        samples_sha256=digest.hexdigest(),
+        samples=samples,
+        samples_sha256=samples_sha256,
         camera_clock_offset_us=segment.camera_clock_offset_us,
     )
 

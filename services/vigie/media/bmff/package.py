@@ -56,6 +56,7 @@ def plan_package(segments: Sequence[PlannedSegment[S]]) -> MediaPlan[S]:
     parts: list[MediaPart[S]] = []
     index = RandomAccessTable()
     position, number = len(header), 0
+    counts: list[int] = []
     for segment in segments:
         for fragment in segment.fragments:
             number += 1
@@ -64,6 +65,7 @@ def plan_package(segments: Sequence[PlannedSegment[S]]) -> MediaPlan[S]:
             wall_us = segment.mapping.wall_us(base + start)
             head = build_fragment(table, number, base, wall_us=wall_us)
             samples = kept if number == 1 else range(len(table.sizes))
+            counts.append(len(samples))
             index.append(max(0, base + table.composition_offsets[0] - delay), position + PRFT_SIZE)
             position += len(head) + table.size_bytes
             lead = header + head if number == 1 else head
@@ -73,7 +75,7 @@ def plan_package(segments: Sequence[PlannedSegment[S]]) -> MediaPlan[S]:
     start_us = first.mapping.wall_us(start)
     return MediaPlan(
         media_type(configuration), tuple(parts), index.mfra(), start_us, segments[-1].end_us,
-        end - start,
+        end - start, sample_counts=tuple(counts),
     )  # fmt: skip
 
 

@@ -101,6 +101,8 @@ class MediaPlan(Generic[S]):
     end_us: int
     duration_ticks: int
     gaps: tuple[MediaGap, ...] = ()
+    sample_counts: tuple[int, ...] = ()
+    """Of a package: samples of each fragment, in order."""
 
     @property
     def size_bytes(self) -> int:

@@ -194,7 +194,8 @@ async def open_database(path: Path, *, faults: FaultPoints = NO_FAULTS) -> Embed
         VigieError: DATA_DIRECTORY_IN_USE; DATABASE_UNAVAILABLE when the file cannot be used.
     """
     try:
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        # Sealed credentials and access records are nobody else's business.
+        await asyncio.to_thread(path.parent.mkdir, mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise VigieError(
             DATABASE_UNAVAILABLE, f"cannot make {path.parent}: {error.strerror}"

@@ -133,6 +133,7 @@ class Consumer:
             self._trouble = None
             self._stopping.clear()
             self._task = asyncio.create_task(self.run(), name=f"consumer-{self._group}")
+            self._task.add_done_callback(self._ended)
 
     async def stop(self, *, timeout_seconds: float = 10.0) -> None:
         """Finish the unit of work under way, then leave the group; cancel after the time-out."""
@@ -192,6 +193,11 @@ class Consumer:
             return False
         log.info("consumer_replayed", topic=self._topic, group=self._group, number=number)
         return True
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._trouble = f"consumer {self._group} on {self._topic} ended: {error!r}"
+            log.error("consumer_crashed", topic=self._topic, group=self._group, exc_info=error)
 
     async def _step(self, subscription: Subscription) -> None:
         """Fetch once and process what came."""

@@ -17,6 +17,8 @@ from vigie.platform.reasons import EVENT_LOG_UNAVAILABLE
 Batch = Sequence[tuple[str, Sequence[Event]]]
 Flush = Callable[[Batch], Awaitable[Sequence[Sequence[Position]]]]
 
+_Waiting = tuple[str, Sequence[Event], asyncio.Future[Sequence[Position]]]
+
 MAX_EVENTS_A_BATCH: Final = 2000
 
 
@@ -67,17 +69,30 @@ class GroupCommit:
             taken.append(self._waiting.popleft())
             size += len(taken[-1][1])
         try:
+            await self._flush_together(taken)
+        except BaseException:
+            for _, _, done in taken:
+                _refuse(done, "the process is stopping")
+            raise
+
+    async def _flush_together(self, taken: Sequence[_Waiting]) -> None:
+        try:
             positions = await self._flush([(topic, events) for topic, events, _ in taken])
-        except BaseException as error:
+        except VigieError as error:
             # Each waiter gets an exception object of its own: tracebacks grow when raised.
             for _, _, done in taken:
-                _refuse(done, error.message if isinstance(error, VigieError) else repr(error))
-            if not isinstance(error, Exception):
-                raise
-            return
-        for (_, _, done), placed in zip(taken, positions, strict=True):
-            if not done.done():
-                done.set_result(placed)
+                _refuse(done, error.message)
+        except Exception as error:  # noqa: BLE001 - handed on to whoever appended it
+            # Somebody handed in what cannot be stored; the others must not suffer for it.
+            if len(taken) > 1:
+                for one in taken:
+                    await self._flush_together([one])
+            elif not taken[0][2].done():
+                taken[0][2].set_exception(error)
+        else:
+            for (_, _, done), placed in zip(taken, positions, strict=True):
+                if not done.done():
+                    done.set_result(placed)
 
 
 def _refuse(done: asyncio.Future[Sequence[Position]], why: str) -> None:

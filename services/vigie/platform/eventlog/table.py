@@ -94,6 +94,7 @@ class CompactedTable(Generic[T]):
             self._apply(stored)
         self.ready.set()
         self._task = asyncio.create_task(self._follow(), name=f"table-{self._topic}")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Stop following (idempotent); the table stays as it is."""
@@ -101,6 +102,11 @@ class CompactedTable(Generic[T]):
             task, self._task = self._task, None
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._trouble = f"topic {self._topic} is not followed any more: {error!r}"
+            log.error("table_crashed", topic=self._topic, exc_info=error)
 
     async def _follow(self) -> None:
         failures = 0

@@ -282,8 +282,9 @@ class ObjectTree:
         with as_store_error("sweep"):
             temporary_files = self._space.remove_leftovers()
             orphans = 0
-            for path in sorted(self._space.records.rglob("*.json")):
-                orphans += self._remove_orphan(path)
+            for folder, _, names in os.walk(self._space.records, topdown=False):
+                for name in names:
+                    orphans += self._remove_orphan(Path(folder, name))
             return SweepReport(temporary_files, orphans)
 
     def _remove_orphan(self, record_path: Path) -> bool:

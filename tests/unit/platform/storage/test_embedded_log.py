@@ -263,3 +263,15 @@ async def test_waiting_readers_do_not_touch_the_database(
     monkeypatch.setattr(log_database, "reading", counting)
     assert await subscription.fetch(max_events=1, timeout_seconds=0.3) == []
     assert readings == 1
+
+
+async def test_what_cannot_be_stored_fails_alone(event_log: EmbeddedEventLog) -> None:
+    bad = replace(event(3), headers={"name": "\ud800"})
+    outcomes = await asyncio.gather(
+        event_log.append("segments", [event(1)]),
+        event_log.append("segments", [event(2), bad]),
+        event_log.append("segments", [event(4)]),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, UnicodeEncodeError) for one in outcomes] == [False, True, False]
+    assert await ids(event_log, "segments") == ["id-00001", "id-00004"]

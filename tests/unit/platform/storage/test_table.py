@@ -148,3 +148,16 @@ async def test_a_closed_log_is_said(
     await event_log.close()
     await until(table.not_ready)
     assert table.not_ready() == "topic cameras cannot be followed: the event log is closed"
+
+
+async def test_a_listener_that_breaks_is_not_hidden(
+    event_log: EmbeddedEventLog, table: CompactedTable[str]
+) -> None:
+    def broken(key: str, before: str | None, now: str | None) -> None:
+        raise LookupError(key)
+
+    await table.start()
+    table.on_change(broken)
+    await event_log.append("cameras", [camera(1, "a", b"one")])
+    await until(table.not_ready)
+    assert "LookupError('a')" in (table.not_ready() or "")

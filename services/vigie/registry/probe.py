@@ -1,5 +1,6 @@
 """Trying a camera. The registry cannot reach cameras; ingest can, and is asked."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import grpc
@@ -33,17 +34,22 @@ class SourceProber(Protocol):
 
 
 class IngestProber:
-    """Asks ingest over gRPC (``vigie.ingest.v1.ProbeService``)."""
+    """Asks ingest over gRPC (``vigie.ingest.v1.ProbeService``).
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = ProbeServiceStub(channel)
+    Args:
+        channel: gives the channel at each call: the own process's address is known only once it
+            listens.
+    """
+
+    def __init__(self, channel: Callable[[], grpc.aio.Channel]) -> None:
+        self._channel = channel
 
     async def probe(
         self, request: ProbeSourceRequest, *, timeout_seconds: float
     ) -> ProbeSourceResponse:
         """See `SourceProber.probe`."""
         try:
-            answer: ProbeSourceResponse = await self._stub.ProbeSource(
+            answer: ProbeSourceResponse = await ProbeServiceStub(self._channel()).ProbeSource(
                 request, timeout=timeout_seconds + _ALLOWANCE_SECONDS
             )
         except grpc.aio.AioRpcError as error:

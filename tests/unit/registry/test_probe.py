@@ -103,7 +103,7 @@ async def test_the_prober_speaks_to_ingest_and_names_its_absence() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        prober = IngestProber(channel)
+        prober = IngestProber(lambda: channel)
         question = probe_request("cam-01", "rtsp://10.0.0.8/a", 2.5)
         answer = await prober.probe(question, timeout_seconds=2.5)
         assert answer.codec == "avc1.640028"

@@ -14,7 +14,16 @@ import av
 import imageio_ffmpeg
 
 from vigie.ingest.backoff import Backoff
-from vigie.ingest.engine import TIMESCALE, CodecParameters, FrameGroup
+from vigie.ingest.engine import (
+    TIMESCALE,
+    CodecParameters,
+    ConnectionInfo,
+    EndCause,
+    FrameGroup,
+    LiveFrames,
+    SessionSink,
+    SourceSpec,
+)
 from vigie.ingest.recorder.camera import CameraRecorder, RecorderSettings, RecorderTools
 from vigie.ingest.recorder.intake import CameraIntake
 from vigie.ingest.recorder.media import ClearMediaWriter
@@ -311,3 +320,76 @@ class Installation:
     def spool_files(self) -> list[str]:
         runs = self.root / "spool" / "runs"
         return sorted(str(path.relative_to(runs)) for path in runs.rglob("*") if path.is_file())
+
+
+class ScriptedSession:
+    """A session whose deliveries a test writes."""
+
+    def __init__(self, source: SourceSpec, sink: SessionSink, engine: "ScriptedEngine") -> None:
+        self.source = source
+        self.sink = sink
+        self.engine = engine
+        self.is_open = True
+        self._count = 0
+
+    def close(self) -> None:
+        self.end(EndCause.STOPPED, "")
+
+    def end(self, cause: EndCause, detail: str = "") -> None:
+        """The session is over; only the first time counts."""
+        if self.is_open:
+            self.is_open = False
+            self.sink.ended(cause, detail)
+
+    def play(self, film: Footage, indices: Sequence[int], *, last: bool = False) -> None:
+        """Deliver groups as if they came now, by the wall clock of the engine."""
+        if not self._count:
+            self.sink.connected(ConnectionInfo("scripted", "test"))
+            self.sink.parameters(film.parameters)
+        for index in indices:
+            ended = last and index == indices[-1]
+            group = film.group(index, start_us=self.engine.start_us, last=ended)
+            self.sink.received(len(group.sizes), len(group.data), group.arrival_us[-1])
+            self.sink.group(group)
+            self._count += 1
+
+    def tick(self, film: Footage, index: int, start: int, stop: int) -> None:
+        """Deliver the frames of a group that one tick has completed."""
+        frames = film.groups[index % len(film.groups)][start:stop]
+        shift = (index - index % len(film.groups)) * TIMESCALE
+        self.sink.frames(
+            LiveFrames(
+                data=b"".join(data for data, _ in frames),
+                sizes=[len(data) for data, _ in frames],
+                presentation_ticks=[shift + ticks for _, ticks in frames],
+                key_frame=start == 0,
+                arrival_us=self.engine.start_us + index * 1_000_000,
+                parameters=film.parameters,
+            )
+        )
+
+
+class ScriptedEngine:
+    """An engine that receives what a test delivers."""
+
+    def __init__(self, start_us: int = START_US) -> None:
+        self.start_us = start_us
+        self.sessions: list[ScriptedSession] = []
+        self.refuse: EndCause | None = None
+
+    def open(self, source: SourceSpec, sink: SessionSink) -> ScriptedSession:
+        session = ScriptedSession(source, sink, self)
+        self.sessions.append(session)
+        if self.refuse is not None:
+            session.end(self.refuse, "as the test wants")
+        return session
+
+    @property
+    def current(self) -> list[ScriptedSession]:
+        return [session for session in self.sessions if session.is_open]
+
+    def start(self) -> None: ...
+
+    def stop(self, *, timeout_seconds: float) -> None:
+        for session in self.sessions:
+            session.close()

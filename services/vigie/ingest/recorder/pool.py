@@ -116,6 +116,12 @@ class WriterPool:
         with self._lock:
             self._put(inbox, _Entry(work, 0))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued or being written."""
+        with self._lock:
+            return self._is_idle()
+
     def drain(self, timeout_seconds: float) -> bool:
         """Wait until nothing is queued or being written; false when time ran out."""
         with self._lock:

@@ -101,6 +101,8 @@ class RunRepair:
             if not directory.segment_record(number).exists():
                 self._close_segment(directory, run, number)
         recorded = directory.numbers("json")
+        for number in set(directory.numbers("sums")) & set(recorded):
+            directory.sums(number).unlink()
         end = self._read(directory.end_record, EndRecord)
         if end is None and not recorded:
             return self._nothing(directory)

@@ -126,6 +126,7 @@ class SegmentUpload:
     def _remove(self, record: SegmentRecord, directory: RunDirectory) -> None:
         self._tools.faults.reach(points.UPLOAD_REMOVE)
         directory.media(record.number).unlink(missing_ok=True)
+        directory.sums(record.number).unlink(missing_ok=True)
         self._tools.quota.release(record.size_bytes)
         self._tools.faults.reach(points.UPLOAD_FORGET)
         if record.number:

@@ -1,0 +1,143 @@
+"""What recovery believes of a file that nobody closed."""
+
+from pathlib import Path
+
+import pytest
+from ingest_support import START_US, Told, camera_recorder, footage, frames_of, recorder_tools
+
+from vigie.ingest.recorder.camera import RecorderTools
+from vigie.ingest.spool.layout import RunDirectory
+from vigie.ingest.spool.records import SegmentRecord, SpoolRecordError, read_record
+from vigie.ingest.spool.repair import RunRepair
+from vigie.media.bmff.reader import read_fragments
+from vigie.platform.faultpoint import NO_FAULTS
+
+FILM = footage()
+
+
+def abandoned(
+    root: Path, groups: int, *, segment_seconds: int = 30
+) -> tuple[RecorderTools, RunDirectory]:
+    """A run that was being written when its process went away."""
+    tools, told = recorder_tools(root), Told()
+    recorder = camera_recorder(tools, told, segment_seconds=segment_seconds)
+    for index in range(groups):
+        recorder.group(FILM.parameters, FILM.group(index))
+    assert recorder._run is not None
+    recorder._run.abandon()
+    return tools, tools.layout.run("cam-test-01", told.runs[0].run)
+
+
+def repair(tools: RecorderTools, *, boot: str = "boot-1") -> RunRepair:
+    return RunRepair(tools.layout, boot=boot, faults=NO_FAULTS)
+
+
+def closed(directory: RunDirectory, number: int = 0) -> tuple[SegmentRecord, bytes]:
+    record = read_record(directory.segment_record(number), SegmentRecord)
+    assert record is not None
+    return record, directory.media(number).read_bytes()
+
+
+def test_what_was_written_is_kept(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 5)
+    state = repair(tools).close(directory, "RECOVERED")
+
+    record, content = closed(directory)
+    assert state.waiting == [0]
+    assert frames_of(content) == FILM.frames(range(5))
+    assert record.sample_count == 125
+    assert record.start_us == START_US + 20_000
+    assert record.duration_us == 5_000_000
+
+
+def test_recovery_twice_changes_nothing(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 5)
+    repair(tools).close(directory, "RECOVERED")
+    before = {path.name: path.read_bytes() for path in directory.path.iterdir()}
+    repair(tools).close(directory, "OUTAGE")
+    assert {path.name: path.read_bytes() for path in directory.path.iterdir()} == before
+
+
+def test_a_cut_at_any_byte_keeps_the_whole_fragments_before_it(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 4)
+    whole = directory.media(0).read_bytes()
+    ends = [fragment.end for fragment in read_fragments(whole)]
+    sums = directory.sums(0).read_bytes()
+    record = directory.run_record.read_bytes()
+    step = max(1, len(whole) // 60)
+    for cut in [*range(0, len(whole), step), *(end + d for end in ends[:-1] for d in (-1, 0, 1))]:
+        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.run_record.write_bytes(record)
+        directory.media(0).write_bytes(whole[:cut])
+        directory.sums(0).write_bytes(sums)
+        state = repair(tools).close(directory, "RECOVERED")
+        kept = sum(end <= cut for end in ends)
+        assert state.ended == bool(kept)
+        if kept:
+            assert frames_of(closed(directory)[1]) == FILM.frames(range(kept))
+            for path in directory.path.iterdir():
+                path.unlink()
+
+
+def test_a_flipped_bit_is_never_served(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 4)
+    whole = bytearray(directory.media(0).read_bytes())
+    fragments = read_fragments(bytes(whole))
+    whole[fragments[2].data_offset + 300] ^= 4
+    directory.media(0).write_bytes(whole)
+
+    repair(tools).close(directory, "RECOVERED")
+
+    assert frames_of(closed(directory)[1]) == FILM.frames(range(2))
+    assert list(tools.layout.quarantine.iterdir())
+
+
+@pytest.mark.parametrize(("boot", "kept"), [("boot-1", 4), ("boot-2", 3)])
+def test_after_a_power_cut_the_last_unwitnessed_fragment_is_not_believed(
+    tmp_path: Path, boot: str, kept: int
+) -> None:
+    tools, directory = abandoned(tmp_path, 4)
+    directory.sums(0).write_bytes(b"")
+    repair(tools, boot=boot).close(directory, "RECOVERED")
+    assert frames_of(closed(directory)[1]) == FILM.frames(range(kept))
+
+
+def test_zeros_where_a_fragment_should_be_are_cut_off(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 4)
+    whole = bytearray(directory.media(0).read_bytes())
+    last = read_fragments(bytes(whole))[3]
+    whole[last.data_offset :] = bytes(len(whole) - last.data_offset)
+    directory.media(0).write_bytes(whole)
+    directory.sums(0).write_bytes(directory.sums(0).read_bytes()[: 3 * 40])
+    repair(tools).close(directory, "RECOVERED")
+    assert frames_of(closed(directory)[1]) == FILM.frames(range(3))
+
+
+def test_a_later_segment_begins_where_the_one_before_ends(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 5, segment_seconds=3)
+    state = repair(tools).close(directory, "RECOVERED")
+    first, _ = closed(directory, 0)
+    second, content = closed(directory, 1)
+    assert state.waiting == [0, 1]
+    assert second.start_us == first.end_us
+    assert second.media_start_ticks == first.media_duration_ticks
+    assert frames_of(content) == FILM.frames(range(3, 5))
+
+
+def test_a_run_without_footage_leaves_nothing(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 1)
+    directory.media(0).write_bytes(b"")
+    assert not repair(tools).close(directory, "RECOVERED").ended
+    assert not directory.path.exists()
+
+
+def test_an_altered_run_record_is_for_the_quarantine(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 2)
+    content = bytearray(directory.run_record.read_bytes())
+    content[40] ^= 1
+    directory.run_record.write_bytes(content)
+    with pytest.raises(SpoolRecordError):
+        repair(tools).close(directory, "RECOVERED")
+    moved = repair(tools).quarantine(directory.path, "test")
+    assert (moved / "000000.m4v").exists()
+    assert moved.with_name(moved.name + ".why").read_text() == "test\n"

@@ -1,0 +1,258 @@
+"""What the reception of one camera costs: the native engine beside one ffmpeg a camera.
+
+Simulated cameras (1080p25, H.264 at 4 Mbit/s, key frames every 2 s) run in a process of their own
+on the first core, whoever receives on the second. Printed: CPU seconds (user and system) a
+camera-minute, PSS a camera, frames lost.
+
+    python tests/bench/bench_reception.py                    # 10 cameras for 10 s
+    python tests/bench/bench_reception.py -n 100 -s 60
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+
+from vigie.ingest.engine import (
+    CodecParameters,
+    ConnectionInfo,
+    EndCause,
+    FrameGroup,
+    LiveFrames,
+    SenderReport,
+    SourceSpec,
+)
+from vigie.ingest.libav.engine import LibavEngine
+from vigie.ingest.native.engine import NativeEngine
+from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
+
+SOURCE_CORE, RECEIVER_CORE = 0, 1
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench-footage"
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class CountingSink:
+    """Counts, and hashes when asked to."""
+
+    def __init__(self, *, hashing: bool, live: bool) -> None:
+        self._hashing = hashing
+        self.wants_frames = live
+        self.group_count = self.frame_count = self.lost_count = self.live_count = 0
+        self.last_ticks: int | None = None
+
+    def connected(self, info: ConnectionInfo) -> None:
+        pass
+
+    def parameters(self, parameters: CodecParameters) -> None:
+        pass
+
+    def frames(self, frames: LiveFrames) -> None:
+        self.live_count += len(frames.sizes)
+
+    def group(self, group: FrameGroup) -> None:
+        self.group_count += 1
+        if self.last_ticks is not None and group.presentation_ticks[0] != self.last_ticks:
+            self.lost_count += 1
+        self.last_ticks = group.next_ticks
+        if self._hashing:
+            hashlib.sha256(group.data).digest()
+
+    def lost(self, cause: EndCause, detail: str, at_us: int) -> None:
+        self.lost_count += 1
+
+    def sender_report(self, report: SenderReport) -> None:
+        pass
+
+    def received(self, frames: int, size_bytes: int, at_us: int) -> None:
+        self.frame_count += frames
+
+    def ended(self, cause: EndCause, detail: str) -> None:
+        if cause is not EndCause.STOPPED:
+            self.lost_count += 1
+
+
+def serve(count: int) -> None:
+    """The process of the cameras: prints their addresses, ends with its standard input."""
+    from vigie.simcam.config import CameraConfig, ServerConfig
+    from vigie.simcam.footage import FootageSpec
+    from vigie.simcam.server import SimCamServer
+
+    footage = FootageSpec(
+        width=1920, height=1080, frame_count=100, gop_frames=50, bitrate_bps=4_000_000
+    )
+    cameras = tuple(CameraConfig(id=f"cam-{n:03d}", footage=footage) for n in range(count))
+
+    async def run() -> None:
+        config = ServerConfig(cameras=cameras, cache_folder=FOLDER, control_port=None)
+        async with SimCamServer(config) as server:
+            print(json.dumps([server.url(camera.id) for camera in cameras]), flush=True)  # noqa: T201 - a benchmark prints
+            await asyncio.to_thread(sys.stdin.read)
+
+    asyncio.run(run())
+
+
+def pss_bytes(pid: int | str) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def receive(engine_name: str, seconds: float, addresses: list[str]) -> None:
+    """The process of the receiver: prints its figures."""
+    made: dict[str, Any] = {"native": NativeEngine, "libav": LibavEngine}
+    name, _, kind = engine_name.partition("+")
+    engine = made[name](SystemWallClock(), SystemMonotonicClock())
+    empty = pss_bytes("self")
+    engine.start()
+    began = time.monotonic()
+    sinks = [CountingSink(hashing=kind == "sha256", live=kind == "live") for _ in addresses]
+    for number, (address, sink) in enumerate(zip(addresses, sinks, strict=True)):
+        engine.open(SourceSpec(f"cam-{number:03d}", address), sink)
+    while not all(sink.group_count for sink in sinks) and time.monotonic() - began < 120:
+        time.sleep(0.1)
+    started = time.monotonic() - began
+    before, since = cpu_seconds(), time.monotonic()
+    frames = sum(sink.frame_count for sink in sinks)
+    lag = 0
+    while (left := since + seconds - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+        if name == "native":
+            lag = max(lag, engine.statistics()[0].take_peak())
+    passed = time.monotonic() - since
+    figures = {
+        "cpu": (cpu_seconds() - before) * 60 / passed / len(sinks),
+        "pss": (pss_bytes("self") - empty) / len(sinks),
+        "total_pss": pss_bytes("self") / len(sinks),
+        "started": started,
+        "lost": sum(sink.lost_count for sink in sinks),
+        "frames": (sum(sink.frame_count for sink in sinks) - frames) / passed / len(sinks),
+        "lag": lag,
+    }
+    print(json.dumps(figures), flush=True)  # noqa: T201 - a benchmark prints
+    engine.stop(timeout_seconds=10)
+    assert threading.active_count() < len(sinks) + 10
+
+
+def cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def ffmpeg(seconds: float, addresses: list[str]) -> dict[str, float]:
+    """One ffmpeg a camera, copying into fragmented MP4 as a recorder would."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:
+        processes, began = [], time.monotonic()
+        targets = [Path(folder) / f"{number}.mp4" for number in range(len(addresses))]
+        for address, target in zip(addresses, targets, strict=True):
+            command = [program, "-v", "error", "-nostdin", "-rtsp_transport", "tcp"]
+            command += [
+                "-i",
+                address,
+                "-an",
+                "-c",
+                "copy",
+                "-movflags",
+                "+frag_keyframe+empty_moov",
+            ]
+            processes.append(subprocess.Popen(pinned(RECEIVER_CORE, [*command, str(target)])))
+        try:
+            while not all(t.exists() and t.stat().st_size > 100_000 for t in targets):
+                if time.monotonic() - began > 180:
+                    break
+                time.sleep(0.2)
+            started = time.monotonic() - began
+            before, since = sum(map(process_cpu, processes)), time.monotonic()
+            time.sleep(seconds)
+            passed = time.monotonic() - since
+            return {
+                "cpu": (sum(map(process_cpu, processes)) - before) * 60 / passed / len(addresses),
+                "total_pss": sum(pss_bytes(process.pid) for process in processes) / len(addresses),
+                "started": started,
+            }
+        finally:
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.wait()
+
+
+def process_cpu(process: "subprocess.Popen[bytes]") -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def pinned(core: int, command: list[str]) -> list[str]:
+    """On one core, where there are several."""
+    return ["taskset", "-c", str(core), *command] if len(os.sched_getaffinity(0)) > 1 else command
+
+
+def show(name: str, figures: dict[str, float], peer: dict[str, float] | None) -> None:
+    text = f"{name:<16} CPU {figures['cpu']:.4f} s a camera-minute"
+    text += f", PSS {figures['total_pss'] / 1e6:.2f} MB a camera"
+    if "pss" in figures:
+        text += f" (without the interpreter {figures['pss'] / 1e6:.2f})"
+    text += f", all started after {figures['started']:.1f} s"
+    if "lost" in figures:
+        text += f", {figures['frames']:.2f} frames/s, {figures['lost']:.0f} losses"
+    if figures.get("lag"):
+        text += f", tick lag {figures['lag'] / 1000:.1f} ms"
+    if peer is not None:
+        text += f"; CPU 1/{peer['cpu'] / figures['cpu']:.1f} of ffmpeg"
+    print(text, flush=True)  # noqa: T201 - a benchmark prints
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--cameras", type=int, default=10)
+    parser.add_argument("-s", "--seconds", type=float, default=10)
+    parser.add_argument("--engines", default="native,native+sha256,libav")
+    parser.add_argument("--no-ffmpeg", action="store_true")
+    parser.add_argument("--role", choices=["serve", "receive"])
+    parser.add_argument("--engine", default="native")
+    options = parser.parse_args()
+    if options.role == "serve":
+        serve(options.cameras)
+        return
+    if options.role == "receive":
+        receive(options.engine, options.seconds, json.loads(sys.stdin.read()))
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    own = [sys.executable, __file__, "-n", str(options.cameras), "-s", str(options.seconds)]
+    source = subprocess.Popen(
+        pinned(SOURCE_CORE, [*own, "--role", "serve"]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert source.stdout is not None
+    try:
+        addresses = json.loads(source.stdout.readline())
+        peer = None
+        if not options.no_ffmpeg:
+            peer = ffmpeg(options.seconds, addresses)
+            show("ffmpeg -c copy", peer, None)
+        for name in options.engines.split(","):
+            command = pinned(RECEIVER_CORE, [*own, "--role", "receive", "--engine", name])
+            result = subprocess.run(
+                command, input=json.dumps(addresses).encode(), stdout=subprocess.PIPE, check=True
+            )
+            line = next(x for x in result.stdout.splitlines() if x.startswith(b"{"))
+            show(name, json.loads(line), peer)
+    finally:
+        source.communicate(b"")
+
+
+if __name__ == "__main__":
+    main()

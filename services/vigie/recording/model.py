@@ -5,16 +5,20 @@ from enum import IntEnum
 
 from vigie.common.v1.types_pb2 import GapCause
 
-PIECE_LIMIT_US = 6 * 3_600_000_000
-"""Longest row of spans, destroyed spans and outages (six hours).
-
-A run lasts for weeks; its row would be found from any instant only by reading every row before
-it. Rows that are never longer than this are all found by one range of starts
-(``start_us > window start - limit``), however old the index and however many segments.
-"""
-
 SEGMENT_LIMIT_US = 3_600_000_000
 """Longest segment that is indexed (one hour; configured lengths end at five minutes)."""
+
+PIECE_US = 6 * 3_600_000_000
+"""Spans are cut where a new quarter of a UTC day begins.
+
+A run lasts for weeks; its row would be found from any instant only by reading every row before
+it. Cut at fixed instants, the rows follow from the segments alone, in whatever order these came
+or went: a rebuilt index has the same rows.
+"""
+
+PIECE_LIMIT_US = PIECE_US + SEGMENT_LIMIT_US
+"""No row of spans, destroyed spans and outages is longer than this: all that overlap an instant
+are found by one range of starts, however old the index and however many segments it has."""
 
 
 class Cause(IntEnum):

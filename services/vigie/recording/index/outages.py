@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.ingest.v1 import events_pb2
 from vigie.recording.index.tables import OUTAGES
-from vigie.recording.model import PIECE_LIMIT_US, Cause
+from vigie.recording.model import PIECE_US, Cause
 
 
 class OutageInvalidError(ValueError):
@@ -15,8 +15,8 @@ class OutageInvalidError(ValueError):
 
 
 def pieces(start_us: int, end_us: int) -> list[tuple[int, int]]:
-    """Cut an interval into pieces of at most `PIECE_LIMIT_US`, counted from its start."""
-    cuts = [*range(start_us, end_us, PIECE_LIMIT_US), end_us]
+    """Cut an interval into pieces of at most `PIECE_US`, counted from its start."""
+    cuts = [*range(start_us, end_us, PIECE_US), end_us]
     return list(pairwise(cuts))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vigie.recording.model import PIECE_LIMIT_US, Segment
+from vigie.recording.model import PIECE_US, Segment
 
 _SpanRow = Row[Any]
 
@@ -16,8 +16,8 @@ _SpanRow = Row[Any]
 async def add_segment(connection: AsyncConnection, table: Table, segment: Segment) -> None:
     """Let the spans of ``table`` cover one more segment; covered already: nothing changes.
 
-    Segments may come in any order. A row is joined with its neighbour while it stays within
-    `PIECE_LIMIT_US`; a neighbour whose time does not meet this segment's exactly is left apart
+    Segments may come in any order. Rows are joined within one quarter of a day (`PIECE_US`); a
+    neighbour whose time does not meet this segment's exactly is left apart
     (the checker reports it, the timeline tells the truth).
     """
     near = (
@@ -36,7 +36,7 @@ async def add_segment(connection: AsyncConnection, table: Table, segment: Segmen
     first, last, start, end = segment.number, segment.number, segment.start_us, segment.end_us
     joined: list[_SpanRow] = []
     for row in near:
-        if max(end, row.end_us) - min(start, row.start_us) > PIECE_LIMIT_US:
+        if row.start_us // PIECE_US != segment.start_us // PIECE_US:
             continue
         before = row.last_number == first - 1 and row.end_us == start
         after = row.first_number == last + 1 and row.start_us == end

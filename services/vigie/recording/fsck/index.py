@@ -1,0 +1,283 @@
+"""I7 and I2 (runs), I6 and I10 (spans tell what segments cover), and the register's own spans."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from vigie.recording.fsck.report import Finding, error, warning
+from vigie.recording.fsck.view import View
+from vigie.recording.index.convert import segment_from_row
+from vigie.recording.index.tables import (
+    DESTROYED_SPANS,
+    DESTRUCTIONS,
+    RUN_ENDS,
+    SEGMENTS,
+    SPANS,
+)
+from vigie.recording.model import PIECE_US, Segment
+from vigie.recording.reindex import destroyed_segment
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of one run."""
+
+    run: str
+    stored: list[Segment] = field(default_factory=list)
+    destroyed: list[Segment] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[Segment]:
+        """Stored and destroyed segments by number."""
+        return sorted([*self.stored, *self.destroyed], key=lambda segment: segment.number)
+
+
+async def check_runs(view: View) -> AsyncIterator[Finding]:
+    """I7, I2, I6, I10 for every run in the index or the register."""
+    async for names in _run_names(view):
+        for name in names:
+            findings = await _check_run(view, name)
+            if findings:
+                # Asked again: a segment or a destruction may have come between the readings.
+                for finding in await _check_run(view, name):
+                    yield finding
+
+
+async def _run_names(view: View) -> AsyncIterator[list[str]]:
+    for table, others in (
+        (SEGMENTS, ()),
+        (DESTRUCTIONS, (SEGMENTS,)),
+        (SPANS, (SEGMENTS,)),
+        (DESTROYED_SPANS, (DESTRUCTIONS, SEGMENTS)),
+    ):
+        after = ""
+        while True:
+            query = select(table.c.run).distinct().where(table.c.run > after)
+            for other in others:
+                query = query.where(table.c.run.not_in(select(other.c.run)))
+            async with view.database.reading() as connection:
+                rows = await connection.execute(query.order_by(table.c.run).limit(200))
+                names = [run for (run,) in rows]
+            if not names:
+                break
+            yield names
+            after = names[-1]
+
+
+async def _check_run(view: View, name: str) -> list[Finding]:
+    async with view.database.reading() as connection:
+        rows = (await connection.execute(select(SEGMENTS).where(SEGMENTS.c.run == name))).all()
+        gone = (
+            await connection.execute(select(DESTRUCTIONS).where(DESTRUCTIONS.c.run == name))
+        ).all()
+        end = (await connection.execute(select(RUN_ENDS).where(RUN_ENDS.c.run == name))).first()
+        spans = await _rows(connection, SPANS, name)
+        destroyed_spans = await _rows(connection, DESTROYED_SPANS, name)
+    stored = [segment_from_row(row) for row in rows if row.destroying_us is None]
+    run = _Run(name, stored, [destroyed_segment(row) for row in gone])
+    view_count = len(rows) + len(gone)
+    findings = [*_contiguous(run), *_complete(view, run, end)]
+    findings += _spans_agree(run, run.stored, spans, "I10", "the timeline")
+    findings += _spans_agree(run, run.destroyed, destroyed_spans, "I3", "the destroyed footage")
+    return findings if view_count or spans or destroyed_spans else []
+
+
+async def _rows(connection: Any, table: Table, name: str) -> Sequence[Any]:
+    query = select(table).where(table.c.run == name).order_by(table.c.first_number)
+    rows: Sequence[Any] = (await connection.execute(query)).all()
+    return rows
+
+
+def _contiguous(run: _Run) -> list[Finding]:
+    """I7: each segment begins where the one before it ends, on both clocks."""
+    findings: list[Finding] = []
+    segments = run.all
+    for before, after in pairwise(segments):
+        where = {"camera": after.camera, "run": run.run, "object_key": after.object_key}
+        if before.number == after.number:
+            findings.append(
+                error(
+                    "I7",
+                    "two objects are the same segment of a run",
+                    "keep both; find out which process wrote the second",
+                    **where,
+                )
+            )
+            continue
+        if after.start_us < before.end_us:
+            findings.append(
+                error(
+                    "I7",
+                    "a segment begins before the one before it ends",
+                    "reindex; if it stays, the times of the objects are wrong",
+                    **where,
+                )
+            )
+        elif after.number == before.number + 1 and after.start_us != before.end_us:
+            findings.append(
+                error(
+                    "I7",
+                    "a segment does not begin where the one before it ends",
+                    "reindex; if it stays, the times of the objects are wrong",
+                    **where,
+                )
+            )
+    stored = run.stored
+    by_number = {segment.number: segment for segment in stored}
+    for segment in stored:
+        before_it = by_number.get(segment.number - 1)
+        where = {"camera": segment.camera, "run": run.run, "object_key": segment.object_key}
+        if before_it is None:
+            continue
+        media_end = before_it.media_start_ticks + before_it.media_duration_ticks
+        if media_end != segment.media_start_ticks:
+            findings.append(
+                error(
+                    "I7",
+                    "the media time of a run is broken",
+                    "reindex; if it stays, the objects are not of one run",
+                    **where,
+                )
+            )
+        if (before_it.header_sha256, before_it.camera) != (segment.header_sha256, segment.camera):
+            findings.append(
+                error(
+                    "I7",
+                    "segments of one run have other parameters or cameras",
+                    "reindex; if it stays, the objects are not of one run",
+                    **where,
+                )
+            )
+    return findings
+
+
+def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
+    """I2: no segment of a run has vanished between reception and event."""
+    segments = run.all
+    if not segments:
+        return []
+    numbers = {segment.number for segment in segments}
+    last = max(numbers)
+    expected = set(range(last + 1))
+    if end is not None and end.end_us <= view.bound_us:
+        expected = set(range(end.segment_count))
+    findings: list[Finding] = []
+    camera = segments[0].camera
+    newest_us = max(segment.end_us for segment in segments)
+    for number in sorted(expected - numbers):
+        if (run.run, number) in view.spooled or newest_us > view.bound_us:
+            continue
+        findings.append(
+            error(
+                "I2",
+                "a segment of a run is neither stored, spooled nor destroyed",
+                "look for it in the spool's quarantine and the event quarantine",
+                camera=camera,
+                run=run.run,
+                number=number,
+            )
+        )
+    if end is not None and end.segment_count <= last:
+        findings.append(
+            error(
+                "I7",
+                "a run has more segments than its end says",
+                "reindex; if it stays, look at the span end object",
+                camera=camera,
+                run=run.run,
+                number=last,
+            )
+        )
+    if end is not None and end.segment_count == last + 1 and segments[-1].end_us != end.end_us:
+        findings.append(
+            error(
+                "I7",
+                "a run ends at another instant than its end says",
+                "reindex; if it stays, look at the span end object",
+                camera=camera,
+                run=run.run,
+            )
+        )
+    return findings
+
+
+def expected_spans(segments: Sequence[Segment]) -> list[tuple[int, int, int, int]]:
+    """(first, last number, start, end) of the rows that segments of one run must have."""
+    rows: list[tuple[int, int, int, int]] = []
+    for segment in sorted(segments, key=lambda s: s.number):
+        if rows:
+            first, last, start, end = rows[-1]
+            near = last == segment.number - 1 and end == segment.start_us
+            if near and start // PIECE_US == segment.start_us // PIECE_US:
+                rows[-1] = (first, segment.number, start, segment.end_us)
+                continue
+        rows.append((segment.number, segment.number, segment.start_us, segment.end_us))
+    return rows
+
+
+def _spans_agree(
+    run: _Run, segments: Sequence[Segment], rows: Sequence[Any], invariant: str, whose: str
+) -> list[Finding]:
+    """The spans say exactly what the segments cover."""
+    told = [(row.first_number, row.last_number, row.start_us, row.end_us) for row in rows]
+    expected = expected_spans(segments)
+    cameras = {row.camera for row in rows} | {segment.camera for segment in segments}
+    if sorted(told) == expected and len(cameras) <= 1:
+        return []
+    where = {"run": run.run, "camera": ",".join(sorted(cameras))}
+    listed = {number for first, last, *_ in told for number in range(first, last + 1)}
+    there = {segment.number for segment in segments}
+    if listed - there:
+        return [
+            error(
+                invariant,
+                f"{whose} lists what no segment covers",
+                "reindex",
+                number=min(listed - there),
+                **where,
+            )
+        ]
+    if there - listed:
+        return [
+            error(
+                "I6" if invariant == "I10" else invariant,
+                f"{whose} leaves out what a segment covers",
+                "reindex",
+                number=min(there - listed),
+                **where,
+            )
+        ]
+    return [error(invariant, f"{whose} has other bounds than its segments", "reindex", **where)]
+
+
+async def check_spool(view: View) -> AsyncIterator[Finding]:
+    """I2: what lies in the spool has not been told of long ago, and does not lie there for ever."""
+    for entry in view.spooled.values():
+        if entry.modified_us > view.bound_us:
+            continue
+        async with view.database.reading() as connection:
+            query = select(SEGMENTS.c.object_key).where(
+                SEGMENTS.c.run == entry.run, SEGMENTS.c.number == entry.number
+            )
+            indexed = (await connection.execute(query)).first()
+        if not entry.path.exists():
+            continue
+        if indexed is not None:
+            yield warning(
+                "I2",
+                "a spool file was left behind after its event",
+                "ingest removes it at its next start",
+                camera=entry.camera,
+                path=entry.path,
+            )
+        else:
+            yield warning(
+                "I2",
+                "a spool file waits for its upload",
+                "look at the store and at ingest's log",
+                camera=entry.camera,
+                path=entry.path,
+            )

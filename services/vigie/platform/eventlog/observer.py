@@ -1,8 +1,37 @@
 """Counting what consumers do: the interface, a silent one, and Prometheus."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from vigie.platform.metrics import MetricSpec
+
+_NAMES: Final = ("topic", "group")
+PROCESSED: Final = MetricSpec(
+    "vigie_consumer_processed_events_total",
+    "counter",
+    "Events whose effect is committed.",
+    _NAMES,
+)
+QUARANTINED: Final = MetricSpec(
+    "vigie_consumer_quarantined_events_total",
+    "counter",
+    "Events that could not be processed and were put into quarantine.",
+    (*_NAMES, "reason"),
+)
+FAILED: Final = MetricSpec(
+    "vigie_consumer_failures_total",
+    "counter",
+    "Units of work that failed and were tried again.",
+    _NAMES,
+)
+LAG: Final = MetricSpec(
+    "vigie_consumer_lag_events",
+    "gauge",
+    "Events stored behind the committed position.",
+    _NAMES,
+)
+METRICS: Final = (PROCESSED, QUARANTINED, FAILED, LAG)
 
 
 class ConsumerObserver(Protocol):
@@ -45,31 +74,10 @@ class PrometheusObserver:
     """Metrics of all consumers of a process; labels are topics, groups and constant reasons."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        names = ("topic", "group")
-        self._processed = Counter(
-            "vigie_consumer_processed_events_total",
-            "Events whose effect is committed.",
-            names,
-            registry=registry,
-        )
-        self._quarantined = Counter(
-            "vigie_consumer_quarantined_events_total",
-            "Events that could not be processed and were put into quarantine.",
-            (*names, "reason"),
-            registry=registry,
-        )
-        self._failed = Counter(
-            "vigie_consumer_failures_total",
-            "Units of work that failed and were tried again.",
-            names,
-            registry=registry,
-        )
-        self._lag = Gauge(
-            "vigie_consumer_lag_events",
-            "Events stored behind the committed position.",
-            names,
-            registry=registry,
-        )
+        self._processed = _counter(PROCESSED, registry)
+        self._quarantined = _counter(QUARANTINED, registry)
+        self._failed = _counter(FAILED, registry)
+        self._lag = Gauge(LAG.name, LAG.help, LAG.labels, registry=registry)
 
     def processed(self, topic: str, group: str, count: int) -> None:
         """See `ConsumerObserver.processed`."""
@@ -86,3 +94,7 @@ class PrometheusObserver:
     def lag(self, topic: str, group: str, count: int) -> None:
         """See `ConsumerObserver.lag`."""
         self._lag.labels(topic, group).set(count)
+
+
+def _counter(spec: MetricSpec, registry: CollectorRegistry) -> Counter:
+    return Counter(spec.name, spec.help, spec.labels, registry=registry)

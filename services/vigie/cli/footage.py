@@ -1,8 +1,6 @@
 """Timelines, completeness, playback, clips, snapshots, live pictures."""
 
 import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -12,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from vigie.cli import options as opt
 from vigie.cli.arguments import parse_duration, parse_instant
 from vigie.cli.commands import command, new_app
+from vigie.cli.files import writing
 from vigie.cli.language import tr
 from vigie.cli.output import local_time, seconds, show_table, size
 from vigie.cli.session import Session, session_of
@@ -144,7 +143,7 @@ def play(
         end_time=window.end_time,
         purpose=opt.purpose_of(purpose, case),
     )
-    with _writing(output) as stream:
+    with writing(output) as stream:
         for message in session.stream(stub.Play, request):
             kind = message.WhichOneof("payload")
             if kind == "header":
@@ -187,7 +186,7 @@ def clip(
             if kind == "file":
                 number = message.file.number
                 path = output if number == 0 else output.with_stem(f"{output.stem}-{number}")
-                stream = files.enter_context(_writing(path))
+                stream = files.enter_context(writing(path))
                 begins = local_time(message.file.start_time, milliseconds=True)
                 _note(session, f"{path}  {size(message.file.size_bytes)}  {begins}")
             elif kind == "data" and stream is not None:
@@ -216,7 +215,7 @@ def snapshot(
     )
     request.time.FromDatetime(parse_instant(at, from_us(SystemWallClock().now_us())))
     answer = session.call(stub.GetSnapshot, request)
-    with _writing(output) as stream:
+    with writing(output) as stream:
         stream.write(answer.image)
     if session.as_json:
         answer.image = b""
@@ -249,7 +248,7 @@ def live(
     limit_us = parse_duration(duration).total_seconds() * 1e6 if duration else None
     begun_us = clock.now_us()
     with (
-        _writing(output) as stream,
+        writing(output) as stream,
         contextlib.closing(session.stream(stub.WatchLive, request)) as (messages),
     ):
         for message in messages:
@@ -274,19 +273,3 @@ def _note(session: Session, text: str) -> None:
     """For people only, and never into the footage."""
     if not session.as_json:
         session.errors.print(text, markup=False)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[IO[bytes]]:
-    """Standard output for ``-``; else a new file, which must not exist yet."""
-    if str(path) == "-":
-        yield sys.stdout.buffer
-        return
-    try:
-        stream = path.open("xb")
-    except FileExistsError as error:
-        raise typer.BadParameter(f"{path}: {tr('exists already', 'existe déjà')}") from error
-    except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}") from error
-    with stream:
-        yield stream

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.audit.metrics import INDEXED
 from vigie.audit.tables import ACCESSES, OBJECTS, ZONES
 from vigie.audit.v1 import events_pb2 as pb
-from vigie.platform.database import insert_if_absent
+from vigie.platform.database import in_chunks
 from vigie.platform.eventlog import StoredEvent, Unprocessable, parse_event
 from vigie.platform.metrics import MetricsRegistry
 
@@ -26,24 +27,40 @@ class AccessIndexer:
         for stored, record in parsed:
             if not record.record or not record.HasField("time"):
                 raise Unprocessable("ACCESS_RECORD_INCOMPLETE", "it has no identifier or no time")
-            await _insert(connection, stored, record)
-        self._indexed.inc(len(parsed))
+        known = await _known(connection, [record.record for _, record in parsed])
+        new = {
+            record.record: (stored, record)
+            for stored, record in parsed
+            if record.record not in known
+        }
+        await _insert(connection, list(new.values()))
+        self._indexed.inc(len(new))
+
+
+async def _known(connection: AsyncConnection, records: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for chunk in in_chunks(records):
+        statement = sa.select(ACCESSES.c.record).where(ACCESSES.c.record.in_(chunk))
+        known.update((await connection.execute(statement)).scalars())
+    return known
 
 
 async def _insert(
-    connection: AsyncConnection, stored: StoredEvent, record: pb.AccessRecord
+    connection: AsyncConnection, new: Sequence[tuple[StoredEvent, pb.AccessRecord]]
 ) -> None:
-    time_us = record.time.ToMicroseconds()
-    inserted = await insert_if_absent(
-        connection, ACCESSES, _row(stored, record, time_us), key=("record",)
-    )
-    if not inserted:
-        return
-    named = {"time_us": time_us, "record": record.record}
-    objects = [{"object": name, **named} for name in dict.fromkeys(record.objects)]
-    zones = [{"zone": name, **named} for name in dict.fromkeys(record.zones)]
-    await insert_if_absent(connection, OBJECTS, objects, key=("object", "time_us", "record"))
-    await insert_if_absent(connection, ZONES, zones, key=("zone", "time_us", "record"))
+    """Write rows that are not there yet, a table at a time: the writer is held briefly."""
+    rows: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    zones: list[dict[str, Any]] = []
+    for stored, record in new:
+        time_us = record.time.ToMicroseconds()
+        rows.append(_row(stored, record, time_us))
+        named = {"time_us": time_us, "record": record.record}
+        objects += [{"object": name, **named} for name in dict.fromkeys(record.objects)]
+        zones += [{"zone": name, **named} for name in dict.fromkeys(record.zones)]
+    for table, values in ((ACCESSES, rows), (OBJECTS, objects), (ZONES, zones)):
+        if values:
+            await connection.execute(sa.insert(table), values)
 
 
 def _row(stored: StoredEvent, record: pb.AccessRecord, time_us: int) -> dict[str, Any]:

@@ -20,4 +20,11 @@ ACCESS_RECORD_ALTERED: Final = ReasonSpec(
     "Un enregistrement de la table de recherche n'a plus l'empreinte d'origine.",
     "Somebody or something altered the database: keep it for inspection, rebuild from the log.",
 )
-REASONS: Final = (ACCESS_NOT_FOUND, ACCESS_RECORD_ALTERED)
+ACCESS_INDEX_BEHIND: Final = ReasonSpec(
+    "ACCESS_INDEX_BEHIND",
+    StatusCode.UNAVAILABLE,
+    "The searchable table is too far behind the log for a complete export.",
+    "La table de recherche est trop en retard sur le journal pour un export complet.",
+    "Try again later; if it stays so, look at the consumer audit-index (lag, quarantine).",
+)
+REASONS: Final = (ACCESS_NOT_FOUND, ACCESS_RECORD_ALTERED, ACCESS_INDEX_BEHIND)

@@ -76,7 +76,7 @@ class AuditServicer(AuditServiceServicer):
         cursor = self._tokens.open_resume(request.resume_token, query, subject=subject)
         await _admit_reading(call, request.filter)
         if cursor is None:
-            await self._freshness.catch_up()
+            await self._freshness.require()
             cursor = {"at": None, "ends": await self._reader.ends()}
         complete = False
         while not complete:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from ingest_support import START_US, ScriptedEngine
 
+from ingest_support import START_US, ScriptedEngine
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.module import IngestModule, IngestPlatform
 from vigie.ingest.v1.events_pb2 import Outage, SegmentEvent, StreamStatusEvent

@@ -17,6 +17,7 @@ from vigie.ingest.live.channel import LiveHub
 from vigie.ingest.recorder.camera import RecorderSettings, RecorderTools
 from vigie.ingest.recorder.media import ClearMediaWriter
 from vigie.ingest.services.live import LiveServicer
+from vigie.ingest.services.probe import ProbeServicer
 from vigie.ingest.services.streams import StreamServicer, parse_status
 from vigie.ingest.spool.boot import boot_identifier
 from vigie.ingest.spool.gauges import SpoolGauges
@@ -40,7 +41,7 @@ from vigie.ingest.timekeeping import RunClock
 from vigie.ingest.topics import TOPICS
 from vigie.ingest.upload.events import SEGMENTS_TOPIC, STATUS_TOPIC
 from vigie.ingest.upload.steps import UploadTools
-from vigie.ingest.v1 import live_pb2_grpc, streams_pb2_grpc
+from vigie.ingest.v1 import live_pb2_grpc, probe_pb2_grpc, streams_pb2_grpc
 from vigie.ingest.v1.events_pb2 import StreamStatusEvent
 from vigie.ingest.writepath import WritePath, WritePathSettings
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock, WallClock
@@ -152,7 +153,7 @@ class IngestModule:
         self._started = False
 
     def services(self) -> Sequence[ServiceBinding]:
-        """StreamService, LiveService."""
+        """StreamService, LiveService, ProbeService."""
         streams = StreamServicer(
             log=self._platform.event_log,
             statuses=self._statuses,
@@ -162,11 +163,20 @@ class IngestModule:
             heartbeat_seconds=self._config.heartbeat_seconds,
         )
         live = LiveServicer(self.hub, self._cameras)
+        probing = ProbeServicer(
+            self._engines,
+            self._platform.logins,
+            concurrency=self._config.probe_concurrency,
+            verify_tls=self._config.verify_tls,
+        )
         return (
             ServiceBinding(
                 STREAM_SERVICE, streams, streams_pb2_grpc.add_StreamServiceServicer_to_server
             ),
             ServiceBinding(LIVE_SERVICE, live, live_pb2_grpc.add_LiveServiceServicer_to_server),
+            ServiceBinding(
+                PROBE_SERVICE, probing, probe_pb2_grpc.add_ProbeServiceServicer_to_server
+            ),
         )
 
     async def start(self) -> None:

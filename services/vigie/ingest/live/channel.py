@@ -99,13 +99,18 @@ class Viewer:
         self._leave(self)
 
     def _skip_waiting(self) -> None:
-        waiting = [item for item in self._items if isinstance(item, Chunk)]
-        changes = [item for item in self._items if isinstance(item, StateChange)]
+        waiting = list(self._items)
+        changes = [item for item in waiting if isinstance(item, StateChange)]
         self._items.clear()
         self._items.extend(changes[-1:])
         self._skipping = True
-        for chunk in waiting:
-            self._count(chunk)
+        for item in waiting:
+            if isinstance(item, Chunk):
+                self._count(item)
+            elif isinstance(item, Skipped):
+                # A notice that nobody read: the next one tells of both.
+                self._skipped += item.frame_count
+                self._skipped_ticks += item.duration_us * TIMESCALE // 1_000_000
 
     def _count(self, chunk: Chunk) -> None:
         if not self._fresh:

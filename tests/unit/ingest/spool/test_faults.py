@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from ingest_support import Installation, eventually, footage, frames_of
 
+from ingest_support import Installation, eventually, footage, frames_of
 from vigie.ingest.spool.faults import FAULT_POINTS, FRAGMENT_WRITE
 from vigie.ingest.v1.events_pb2 import SegmentStored
 from vigie.platform.faultpoint import CountingFaults, StrikingFaults, raise_errno

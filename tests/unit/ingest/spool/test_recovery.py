@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ingest_support import START_US, Told, camera_recorder, footage, frames_of, recorder_tools
 
+from ingest_support import START_US, Told, camera_recorder, footage, frames_of, recorder_tools
 from vigie.ingest.recorder.camera import RecorderTools
 from vigie.ingest.spool.layout import RunDirectory
 from vigie.ingest.spool.records import SegmentRecord, SpoolRecordError, read_record

@@ -4,9 +4,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from ingest_module_support import CAMERA, HOUR_US, SEALER, Ingest, camera_state, opened
 from ingest_support import START_US, eventually, footage
-
 from vigie.common.v1 import types_pb2
 from vigie.ingest.engine import EndCause
 from vigie.ingest.v1 import events_pb2

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ingest_support import Installation, footage, frames_of
 
+from ingest_support import Installation, footage, frames_of
 from vigie.ingest.v1 import events_pb2
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore import ObjectStore, PutResult
@@ -109,7 +109,7 @@ async def test_an_altered_spool_file_is_never_stored_and_its_loss_is_told(tmp_pa
     deliver(first, 8)
     await first.path.drain_writers(10)
     await first.close(timeout_seconds=0.1)
-    victim = sorted((tmp_path / "spool" / "runs").rglob("000001.m4v"))[0]
+    victim = min((tmp_path / "spool" / "runs").rglob("000001.m4v"))
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
@@ -141,7 +141,7 @@ async def test_an_altered_record_is_made_anew_from_the_media(tmp_path: Path, dam
     sums = [segment.sha256 for segment in first.told.segments]
     times = [(segment.start_us, segment.duration_us) for segment in first.told.segments]
     await first.close(timeout_seconds=0.1)
-    victim = sorted((tmp_path / "spool" / "runs").rglob("000001.json"))[0]
+    victim = min((tmp_path / "spool" / "runs").rglob("000001.json"))
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes({"flip": bytes(content), "empty": b"", "garbage": b"\0\xff{}"}[damage])

@@ -65,7 +65,7 @@ def three() -> tuple[list[str], list[Part]]:
 
 
 async def until_ready(lifecycle: Lifecycle) -> None:
-    while any(lifecycle.readiness().values()):  # noqa: ASYNC110 - it is asked for, as a probe does
+    while any(lifecycle.readiness().values()):
         await asyncio.sleep(0)
 
 

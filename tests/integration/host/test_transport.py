@@ -1,0 +1,286 @@
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, answer, binding, window
+from vigie.platform.clock import ManualMonotonicClock, SystemWallClock
+from vigie.platform.errors import VigieError
+from vigie.platform.grpc.bearer import FixedToken
+from vigie.platform.grpc.call import current_call
+from vigie.platform.grpc.client import ClientError, ClientTls, ServiceClients, open_channel
+from vigie.platform.grpc.host import GrpcHost
+from vigie.platform.grpc.record import MemoryAccessRecorder
+from vigie.platform.grpc.settings import GrpcConfig, TlsConfig
+from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
+from vigie.platform.identity import StaticAuthenticator
+from vigie.platform.logging import LoggingConfig, configure_logging
+from vigie.platform.metrics import MetricsRegistry
+
+CALLERS = {"token": caller_with("person-1", PERMISSION)}
+DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> None:
+    configure_logging(LoggingConfig(level="error"))
+
+
+class Authority:
+    """A throw-away certificate authority."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
+        certificate = self._build(self.name, self.key.public_key(), ca=True)
+        self.file = self._write("ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key files for ``localhost``."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._build(subject, key.public_key(), ca=False)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return (
+            self._write(f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM)),
+            self._write(f"{name}.key", pem),
+        )
+
+    def _build(self, subject: x509.Name, key: Any, *, ca: bool) -> x509.Certificate:
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + DAY)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        return path
+
+
+def tls_config(authority: Authority, *, mutual: bool = False) -> GrpcConfig:
+    certificate, key = authority.issue("server")
+    return GrpcConfig(
+        listen=("localhost:0",),
+        tls=TlsConfig(
+            certificate_file=certificate,
+            key_file=key,
+            client_ca_file=authority.file if mutual else None,
+        ),
+    )
+
+
+async def look(host: RunningHost, tls: ClientTls | None) -> str:
+    address = f"localhost:{host.host.ports[0]}"
+    channel = open_channel(address, source=FixedToken("token"), tls=tls, services=())
+    try:
+        stub: Any = ProbeStub(channel)
+        return str((await stub.Look(window(), timeout=5)).text)
+    finally:
+        await channel.close(grace=None)
+
+
+async def unavailable(host: RunningHost, tls: ClientTls | None) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await look(host, tls)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_tls_needs_the_right_authority(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with running_host([binding(Probe())], CALLERS, config=tls_config(authority)) as host:
+        assert await look(host, ClientTls(ca_file=authority.file)) == "here"
+        await unavailable(host, None)
+        (tmp_path / "other").mkdir()
+        await unavailable(host, ClientTls(ca_file=Authority(tmp_path / "other").file))
+
+
+async def test_mutual_tls_needs_a_certificate_of_the_client(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    config = tls_config(authority, mutual=True)
+    async with running_host([binding(Probe())], CALLERS, config=config) as host:
+        certificate, key = authority.issue("client")
+        assert await look(host, ClientTls(authority.file, certificate, key)) == "here"
+        await unavailable(host, ClientTls(authority.file))
+
+
+async def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    clock = ManualMonotonicClock()
+    config = tls_config(authority)
+    async with running_host(
+        [binding(Probe())], CALLERS, config=config, monotonic_clock=clock
+    ) as host:
+        assert await look(host, ClientTls(authority.file)) == "here"
+        (tmp_path / "new").mkdir()
+        renewed = Authority(tmp_path / "new")
+        certificate, key = renewed.issue("server")
+        (tmp_path / "server.pem").write_bytes(certificate.read_bytes())
+        (tmp_path / "server.key").write_bytes(key.read_bytes())
+        await clock.advance(61)
+        assert await look(host, ClientTls(renewed.file)) == "here"
+        (tmp_path / "server.key").unlink()
+        await clock.advance(61)
+        assert await look(host, ClientTls(renewed.file)) == "here"
+
+
+async def test_missing_tls_files_are_named(tmp_path: Path) -> None:
+    config = tls_config(Authority(tmp_path))
+    (tmp_path / "server.key").unlink()
+    with pytest.raises(VigieError, match=r"server\.key cannot be read") as caught:
+        async with running_host([binding(Probe())], CALLERS, config=config):
+            pass
+    assert caught.value.field == "grpc.tls.key_file"
+
+
+async def test_a_taken_port_is_one_clear_error() -> None:
+    async with running_host([binding(Probe())], CALLERS) as host:
+        config = GrpcConfig(listen=host.host.addresses)
+        with pytest.raises(VigieError, match="the port is taken") as caught:
+            async with running_host([binding(Probe())], CALLERS, config=config):
+                pass
+        assert caught.value.reason.name == "LISTEN_FAILED"
+
+
+@pytest.fixture
+async def probe_host() -> AsyncIterator[tuple[Probe, RunningHost]]:
+    probe = Probe()
+    config = GrpcConfig(listen=("127.0.0.1:0",), max_unary_seconds=0.2)
+    async with running_host([binding(probe)], CALLERS, config=config) as host:
+        yield probe, host
+
+
+async def test_reflection_tells_services_to_anybody(
+    probe_host: tuple[Probe, RunningHost],
+) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(probe_host[1].channel())
+    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    call = stub.ServerReflectionInfo(iter([ask]))
+    response = await call.read()
+    names = {service.name for service in response.list_services_response.service}
+    assert names == {
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    call.cancel()
+
+
+async def test_health_follows_readiness() -> None:
+    reasons: dict[str, str | None] = {SERVICE: None}
+    clock = ManualMonotonicClock()
+    wall = SystemWallClock()
+    host = GrpcHost(
+        GrpcConfig(listen=("127.0.0.1:0",)),
+        services=[binding(Probe())],
+        authenticator=StaticAuthenticator(CALLERS, wall),
+        recorder=MemoryAccessRecorder(),
+        wall_clock=wall,
+        monotonic_clock=clock,
+        metrics=MetricsRegistry(),
+        readiness=reasons.get,
+    )
+    await host.start()
+    channel = open_channel(host.internal_address, source=None)
+    stub = health_pb2_grpc.HealthStub(channel)
+
+    async def status(service: str) -> str:
+        response = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))
+
+    assert [await status(SERVICE), await status("")] == ["SERVING", "SERVING"]
+    reasons[SERVICE] = "the store does not answer"
+    await clock.advance(1.0)
+    assert [await status(SERVICE), await status("")] == ["NOT_SERVING", "NOT_SERVING"]
+    await channel.close(grace=None)
+    await host.stop(timeout_seconds=1)
+
+
+async def failing(call: Any) -> ClientError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return ClientError.of(caught.value)
+
+
+async def test_a_call_has_a_longest_time(probe_host: tuple[Probe, RunningHost]) -> None:
+    probe, host = probe_host
+
+    async def slow(request: Any, context: Any) -> Any:
+        await current_call().admit()
+        await asyncio.Event().wait()
+
+    probe.look = slow
+    stub: Any = ProbeStub(host.channel("token"))
+    error = await failing(stub.Look(window()))
+    assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert host.recorder.entries[-1].end_status == "DEADLINE_EXCEEDED"
+
+
+async def test_messages_are_limited_both_ways(probe_host: tuple[Probe, RunningHost]) -> None:
+    probe, host = probe_host
+
+    async def large(request: Any, context: Any) -> Any:
+        await current_call().admit()
+        return answer("x" * (1 << 20))
+
+    probe.look = large
+    stub: Any = ProbeStub(host.channel("token"))
+    error = await failing(stub.Look(window()))
+    assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    raw = host.channel("token").unary_unary(f"/{SERVICE}/Look")
+    error = await failing(raw(b"\x00" * (1 << 20) + b"\x00"))
+    assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_services_call_each_other_with_their_own_token(
+    probe_host: tuple[Probe, RunningHost],
+) -> None:
+    _, host = probe_host
+    asked: list[str] = []
+
+    class Source:
+        async def token(self) -> str:
+            asked.append("token")
+            return "token"
+
+    clients = ServiceClients(lambda _: host.host.internal_address, Source())
+    stub: Any = clients.stub(ProbeStub, SERVICE)
+    assert (await stub.Look(window())).text == "here"
+    assert [item.text async for item in stub.Play(window())] == ["0", "1", "2"]
+    assert asked == ["token", "token"]
+    await clients.close()
+
+
+async def test_only_reading_methods_are_tried_again() -> None:
+    from vigie.audit.v1 import audit_service_pb2  # noqa: F401 - puts the service into the pool
+    from vigie.platform.grpc.client import service_config
+
+    config = service_config(["vigie.audit.v1.AuditService"])
+    assert '"SearchAccesses"' in config
+    assert '"GetAccess"' in config
+    assert "ExportAccesses" not in config

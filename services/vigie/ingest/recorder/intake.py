@@ -32,9 +32,9 @@ class CameraIntake:
 
     def group(self, parameters: CodecParameters, group: FrameGroup) -> bool:
         """Hand over one key-frame interval; false when there was no room for it."""
-        self._since_group = False
         work = partial(self._recorder.group, parameters, group)
         if self._inbox.media(work, len(group.data)):
+            self._since_group = False
             return True
         self._refused.labels(reason="QUEUE_FULL").inc()
         return False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
+
 from ingest_support import (
     ENCODERS,
     START_US,
@@ -15,7 +16,6 @@ from ingest_support import (
     frames_of,
     recorder_tools,
 )
-
 from vigie.ingest.engine import TIMESCALE, SenderReport
 from vigie.media.bmff.reader import read_fragments, read_header, read_mfra
 

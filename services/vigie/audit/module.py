@@ -1,5 +1,6 @@
 """The audit context as a module: recorder, consumer, AuditService."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from vigie.audit.freshness import Freshness
 from vigie.audit.indexer import AccessIndexer
 from vigie.audit.recorder import ACCESSES_TOPIC, TOPICS, EventLogAccessRecorder
+from vigie.audit.retention import AccessRetention
 from vigie.audit.search import AccessReader
 from vigie.audit.service import AuditServicer
 from vigie.audit.tables import MIGRATIONS
@@ -80,6 +82,10 @@ class AuditModule:
             event_log, reader, wall_clock=wall_clock, monotonic_clock=monotonic_clock
         )
         self._servicer = AuditServicer(reader, freshness, tokens)
+        self._retention = AccessRetention(
+            database, wall_clock=wall_clock, monotonic_clock=monotonic_clock
+        )
+        self._retaining: asyncio.Task[None] | None = None
         self._started = False
 
     def services(self) -> Sequence[ServiceBinding]:
@@ -95,13 +101,22 @@ class AuditModule:
         await migrate(self._database, MIGRATIONS)
         await self._event_log.declare(TOPICS)
         self.consumer.start()
+        self._retaining = asyncio.create_task(self._retention.run(), name="audit-retention")
         self._started = True
 
     def not_ready(self) -> str | None:
         """See `Module.not_ready`."""
-        return self.consumer.not_ready() if self._started else "audit has not started"
+        if not self._started:
+            return "audit has not started"
+        if self._retaining is not None and self._retaining.done():
+            return "accesses are no longer removed at the end of their time"
+        return self.consumer.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Finish the unit of work under way."""
         self._started = False
+        if self._retaining is not None:
+            self._retaining.cancel()
+            await asyncio.gather(self._retaining, return_exceptions=True)
+            self._retaining = None
         await self.consumer.stop(timeout_seconds=timeout_seconds)

@@ -231,8 +231,11 @@ class RecordingModule:
         return next((trouble for trouble in troubles if trouble), None) or self._live.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
-        """See `Module.stop`: units of work under way are finished, nothing new begins."""
+        """See `Module.stop`: what ingest told before it stopped is still taken into the index."""
         self._started = False
+        await asyncio.gather(
+            *(c.drain(timeout_seconds=timeout_seconds / 2) for c in self._consumers.values())
+        )
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -38,6 +38,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 HANDLER_FAILED: Final = "HANDLER_FAILED"
+_DRAIN_POLL_SECONDS: Final = 0.02
 _TRANSIENT_CODES: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -124,6 +125,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = "not started"
+        self._subscription: Subscription | None = None
         self._failures = 0
         self._report_due_us = 0
 
@@ -134,6 +136,21 @@ class Consumer:
             self._stopping.clear()
             self._task = asyncio.create_task(self.run(), name=f"consumer-{self._group}")
             self._task.add_done_callback(self._ended)
+
+    async def drain(self, *, timeout_seconds: float) -> bool:
+        """Wait until everything that is in the topic has taken effect; false after the time-out.
+
+        For an orderly stop: those who write to the topic have stopped before.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self._subscription is not None and await self._subscription.lag() > 0:
+                    if self._task is None or self._task.done():
+                        return False
+                    await self._clock.sleep(_DRAIN_POLL_SECONDS)
+        except TimeoutError:
+            return False
+        return self._subscription is not None
 
     async def stop(self, *, timeout_seconds: float = 10.0) -> None:
         """Finish the unit of work under way, then leave the group; cancel after the time-out."""
@@ -153,22 +170,23 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until `stop`; returns then, or when the log is closed."""
-        subscription: Subscription | None = None
+        self._subscription = None
         try:
             while not self._stopping.is_set():
                 try:
-                    if subscription is None:
-                        subscription = await self._log.subscribe(self._topic, self._group)
-                    await self._step(subscription)
+                    if self._subscription is None:
+                        self._subscription = await self._log.subscribe(self._topic, self._group)
+                    await self._step(self._subscription)
                 except _StoppedError:
                     break
                 except Exception as error:  # noqa: BLE001 - the boundary of the unit of work
                     if isinstance(error, VigieError) and error.reason is STOPPING:
                         self._trouble = error.message
                         break
-                    await self._recover(subscription, error)
+                    await self._recover(self._subscription, error)
         finally:
-            if subscription is not None:
+            if self._subscription is not None:
+                subscription, self._subscription = self._subscription, None
                 await subscription.close()
 
     async def replay(self, number: int) -> bool:

@@ -193,7 +193,7 @@ def create(
             retention_days=retention_days, recipients=recipient,
         ),
     )  # fmt: skip
-    _set_times(entered, signed or valid_from, valid_from, valid_until)
+    _set_times(entered, signed, valid_from, valid_until)
     request = pb.CreateAuthorisationRequest(
         authorisation_id=authorisation_id, authorisation=entered, request_id=request_id
     )

@@ -70,19 +70,19 @@ Position = Annotated[
     ),
 ]
 Data = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--data",
-        envvar="VIGIE_DATA",
-        exists=True,
-        file_okay=False,
-        help=tr("Data directory of the product.", "Répertoire de données du produit."),
+        help=tr(
+            "Data directory; default: as configured.", "Répertoire de données ; défaut : configuré."
+        ),
     ),
 ]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
+        "-c",
         envvar="VIGIE_CONFIG",
         help=tr("Configuration file (TOML).", "Fichier de configuration (TOML)."),
     ),

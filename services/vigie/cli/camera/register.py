@@ -117,9 +117,8 @@ def list_cameras(
 
 
 def _filter(words: list[str], zone: str, state: str, expression: str) -> str:
-    if any('"' in word for word in words):
-        raise typer.BadParameter(tr("words hold no quotation mark", "un mot n'a pas de guillemet"))
-    terms = [f'"{word}"' for word in words]
+    quoted = (word.replace("\\", r"\\").replace('"', r"\"") for word in words)
+    terms = [f'"{word}"' for word in quoted]
     if zone:
         terms.append(f'zone = "{identifier(zone)}"')
     if state:

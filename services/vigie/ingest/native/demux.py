@@ -87,8 +87,11 @@ class Demultiplexer:
             if taken != position:
                 self._skipped = 0
                 return taken
-        if end - position < _HEADER:
+        if end - position <= _HEADER:
             return position
+        if self._client.is_playing and buffer[position + _HEADER] >> 6 != _RTP_VERSION:
+            # Neither RTP nor RTCP: waiting for what its length promises would swallow footage.
+            return self._skip_garbage(buffer, position, end)
         following = position + _HEADER + (buffer[position + 2] << 8 | buffer[position + 3])
         if following > end:
             return position

@@ -2,18 +2,24 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import typer
 from rich.console import Console
 
 from vigie.cli.exits import Exit, exit_of
 from vigie.cli.language import tr
+from vigie.platform.clock import SystemWallClock
 from vigie.platform.config import Config, ConfigError, load_config
+from vigie.platform.database import EmbeddedDatabase, open_database
 from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import EmbeddedEventLog, open_event_log
+from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
+
+DATABASE_FILE: Final = "vigie.db"
 
 
 @contextmanager
@@ -69,42 +75,71 @@ def data_directory(config: Config) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Storage of an installation at rest; see `vigie.app.Storage`."""
+    """The storage of an installation.
+
+    Attributes:
+        config: the configuration it was found by.
+        directory: the data directory.
+        database: state and index.
+        event_log: topics.
+        store: the bucket.
+        clock: of this machine.
+    """
 
     config: Config
     directory: Path
-    database: Any
-    event_log: Any
-    store: Any
+    database: EmbeddedDatabase
+    event_log: EmbeddedEventLog
+    store: DirectoryObjectStore
+    clock: SystemWallClock
 
 
 @asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[Opened]:
-    """Open database, event log and store for this process alone.
+    """Open everything for this process alone, tables brought up to date: to change something.
 
     Raises:
-        VigieError: DATA_DIRECTORY_IN_USE when the product runs on them; see `open_database`.
+        VigieError: DATA_DIRECTORY_IN_USE when the product runs on it; see `open_database`.
         typer.BadParameter: there is no data directory.
     """
     from vigie.app import TOPICS, DataConfig
-    from vigie.platform.clock import SystemWallClock
-    from vigie.platform.database import open_database
-    from vigie.platform.eventlog import open_event_log
-    from vigie.platform.objectstore.directory import open_directory_store
 
-    directory = data_directory(config)
-    clock = SystemWallClock()
-    database = await open_database(directory / "vigie.db")
-    try:
+    directory, clock = data_directory(config), SystemWallClock()
+    async with AsyncExitStack() as closing:
+        database = await open_database(directory / DATABASE_FILE)
+        closing.push_async_callback(database.close)
         event_log = await open_event_log(database, clock)
-        try:
-            await event_log.declare(TOPICS)
-            store = await open_directory_store(config.section(DataConfig).store, clock)
-            try:
-                yield Opened(config, directory, database, event_log, store)
-            finally:
-                await store.close()
-        finally:
-            await event_log.close()
-    finally:
-        await database.close()
+        closing.push_async_callback(event_log.close)
+        await event_log.declare(TOPICS)
+        store = await open_directory_store(config.section(DataConfig).store, clock)
+        closing.push_async_callback(store.close)
+        yield Opened(config, directory, database, event_log, store, clock)
+
+
+@asynccontextmanager
+async def looked_at(config: Config) -> AsyncIterator[Opened]:
+    """Open everything to read it, also while the product runs: no lock is taken.
+
+    Readers of SQLite in WAL mode see a snapshot and never wait, nor make a writer wait; what is
+    in the store is never changed once it is there.
+
+    Raises:
+        VigieError: DATABASE_UNAVAILABLE, STORE_UNAVAILABLE.
+        typer.BadParameter: there is no data directory with a database.
+    """
+    from vigie.app import DataConfig
+
+    directory, clock = data_directory(config), SystemWallClock()
+    file = directory / DATABASE_FILE
+    if not file.is_file():
+        raise typer.BadParameter(
+            tr(f"{directory} holds no {DATABASE_FILE}", f"{directory} n'a pas de {DATABASE_FILE}")
+        )
+    async with AsyncExitStack() as closing:
+        database = EmbeddedDatabase(file)
+        closing.push_async_callback(database.close)
+        event_log = EmbeddedEventLog(database, clock)
+        closing.push_async_callback(event_log.close)
+        store = DirectoryObjectStore(config.section(DataConfig).store, clock)
+        closing.push_async_callback(store.close)
+        yield Opened(config, directory, database, event_log, store, clock)

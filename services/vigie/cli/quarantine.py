@@ -1,0 +1,258 @@
+"""Events that a consumer could not process: looked at, tried again, or dropped, on record."""
+
+import asyncio
+import getpass
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from vigie.audit.recorder import EventLogAccessRecorder
+from vigie.cli import options as opt
+from vigie.cli.commands import command, examples, new_app
+from vigie.cli.installation import Opened, looked_at, opened, read_config, telling
+from vigie.cli.language import tr
+from vigie.cli.output import local_time, plain, show_fields, show_table
+from vigie.cli.session import Session, as_dict, session_of
+from vigie.common.v1 import access_pb2
+from vigie.platform.clock import SystemMonotonicClock, from_us
+from vigie.platform.config import Config
+from vigie.platform.eventlog import Quarantine, QuarantinedEvent
+from vigie.platform.grpc.record import AccessEntry, Phase
+from vigie.platform.identifiers import IdentifierSource
+from vigie.platform.metrics import MetricsRegistry
+
+app = new_app(
+    "Events that could not be processed. `replay` and `discard` need the product stopped and are "
+    "put on record.",
+    "Événements non traitables. `replay` et `discard` demandent le produit arrêté et sont "
+    "consignés.",
+    epilog=examples(
+        "vigie quarantine list",
+        "vigie quarantine show 3",
+        "vigie quarantine replay 3 --reason 'corrigé en 1.2'",
+    ),
+)
+
+Number = Annotated[int, typer.Argument(min=1, help=tr("Number in `list`.", "Numéro de `list`."))]
+Why = Annotated[str, typer.Option("--reason", help=tr("Why; kept on record.", "Motif ; consigné."))]
+_PAGE: Final = 500
+
+
+@command(app, "list", "Lister les événements en quarantaine, les plus anciens d'abord.")
+def list_events(
+    context: typer.Context,
+    topic: Annotated[str, typer.Option(help=tr("Only this topic.", "Ce sujet."))] = "",
+    group: Annotated[str, typer.Option(help=tr("Only this consumer.", "Ce lecteur."))] = "",
+    config: opt.ConfigFile = None,
+    data: opt.Data = None,
+) -> None:
+    """List the events in quarantine, oldest first; also while the product runs."""
+    session = session_of(context)
+    with telling():
+        found = asyncio.run(_list(read_config(config, data), topic or None, group or None))
+    if session.as_json:
+        for item in found:
+            session.show_json(_document(item))
+        return
+    if not found:
+        session.errors.print(tr("nothing in quarantine", "rien en quarantaine"), style="dim")
+        return
+    columns = (
+        tr("number", "numéro"), tr("since", "depuis"), tr("topic", "sujet"),
+        tr("consumer", "lecteur"), tr("key", "clé"), tr("reason", "motif"), tr("replay", "rejeu"),
+    )  # fmt: skip
+    rows = [
+        (
+            str(item.number),
+            local_time(from_us(item.quarantined_us)),
+            item.stored.topic,
+            item.group,
+            item.stored.event.key,
+            item.reason,
+            tr("asked for", "demandé") if item.replay_requested else "",
+        )
+        for item in found
+    ]
+    show_table(session.console, columns, rows)
+
+
+async def _list(config: Config, topic: str | None, group: str | None) -> Sequence[QuarantinedEvent]:
+    found: list[QuarantinedEvent] = []
+    async with looked_at(config) as installation:
+        quarantine = Quarantine(installation.database, installation.clock)
+        while True:
+            after = found[-1].number if found else 0
+            page = await quarantine.list(topic=topic, group=group, after=after, limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+
+@command(app, "show", "Montrer un événement en quarantaine, avec son contenu.")
+def show(
+    context: typer.Context,
+    number: Number,
+    config: opt.ConfigFile = None,
+    data: opt.Data = None,
+) -> None:
+    """Show one event in quarantine with its content."""
+    session = session_of(context)
+
+    async def get() -> QuarantinedEvent:
+        async with looked_at(read_config(config, data)) as installation:
+            return await Quarantine(installation.database, installation.clock).get(number)
+
+    with telling():
+        item = asyncio.run(get())
+    if session.as_json:
+        session.show_json(_document(item))
+        return
+    event = item.stored.event
+    show_fields(
+        session.console,
+        f"{item.number}  {item.reason}",
+        (
+            (tr("detail", "détail"), item.detail),
+            (tr("since", "depuis"), local_time(from_us(item.quarantined_us), milliseconds=True)),
+            (tr("topic", "sujet"), f"{item.stored.topic} @ {item.stored.position.offset}"),
+            (tr("consumer", "lecteur"), item.group),
+            (tr("key", "clé"), event.key),
+            ("type", event.type),
+            (tr("happened", "survenu"), local_time(from_us(event.time_us), milliseconds=True)),
+            ("id", event.id),
+            ("source", event.source),
+            (tr("replay", "rejeu"), tr("asked for", "demandé") if item.replay_requested else ""),
+        ),
+    )
+    content = _content(item)
+    session.console.print(plain(str(content)), markup=False, soft_wrap=True)
+
+
+@command(app, "replay", "Demander que l'événement soit traité à nouveau au prochain démarrage.")
+def replay(
+    context: typer.Context,
+    number: Number,
+    reason: Why,
+    config: opt.ConfigFile = None,
+    data: opt.Data = None,
+) -> None:
+    """Ask for the event to be processed again at the next start.
+
+    Its order relative to later events of its key is lost; one that fails again stays.
+    """
+    session = session_of(context)
+    with telling():
+        asyncio.run(_change(read_config(config, data), number, "replay", reason))
+    _done(session, number, tr("will be tried again", "sera traité à nouveau"))
+
+
+@command(app, "discard", "Jeter un événement pour toujours.")
+def discard(
+    context: typer.Context,
+    number: Number,
+    reason: Why,
+    yes: Annotated[bool, typer.Option("--yes", help=tr("Do not ask.", "Ne pas demander."))] = False,
+    config: opt.ConfigFile = None,
+    data: opt.Data = None,
+) -> None:
+    """Drop an event for good."""
+    session = session_of(context)
+    if not yes:
+        typer.confirm(
+            tr(f"Drop event {number} for good?", f"Jeter l'événement {number} pour toujours ?"),
+            abort=True, err=True,
+        )  # fmt: skip
+    with telling():
+        asyncio.run(_change(read_config(config, data), number, "discard", reason))
+    _done(session, number, tr("dropped", "jeté"))
+
+
+async def _change(config: Config, number: int, action: str, reason: str) -> None:
+    """Put the action on record, then do it: never the other way round."""
+    async with opened(config) as installation:
+        quarantine = Quarantine(installation.database, installation.clock)
+        item = await quarantine.get(number)
+        await _record(installation, item, action, reason)
+        if action == "replay":
+            await quarantine.request_replay(number)
+        else:
+            await quarantine.discard(number)
+
+
+async def _record(installation: Opened, item: QuarantinedEvent, action: str, reason: str) -> None:
+    recorder = EventLogAccessRecorder(
+        installation.event_log,
+        wall_clock=installation.clock,
+        monotonic_clock=SystemMonotonicClock(),
+        metrics=MetricsRegistry(),
+    )
+    identifiers = IdentifierSource(installation.clock)
+    erasure = action == "discard"
+    entry = AccessEntry(
+        record=identifiers.text(),
+        request_id=identifiers.text(),
+        phase=Phase.OPENED,
+        time_us=installation.clock.now_us(),
+        # Nobody has shown a token: who can write the data directory is told by the system.
+        subject=f"local:{getpass.getuser()}",
+        peer="local",
+        method=f"/vigie.cli/quarantine/{action}",
+        kind=access_pb2.RECORD_KIND_ERASURE if erasure else access_pb2.RECORD_KIND_MODIFICATION,
+        permission="data-directory",
+        allowed=True,
+        objects=(f"quarantine/{item.stored.topic}/{item.group}/{item.stored.position.offset}",),
+        purpose=reason,
+    )
+    await recorder.record(entry)
+
+
+def _done(session: Session, number: int, what: str) -> None:
+    if session.as_json:
+        session.show_json({"number": number, "outcome": what})
+    else:
+        session.console.print(f"{number} {what}", markup=False)
+
+
+def _document(item: QuarantinedEvent) -> dict[str, Any]:
+    event = item.stored.event
+    return {
+        "number": item.number,
+        "group": item.group,
+        "topic": item.stored.topic,
+        "partition": item.stored.position.partition,
+        "offset": item.stored.position.offset,
+        "key": event.key,
+        "type": event.type,
+        "id": event.id,
+        "source": event.source,
+        "time_us": event.time_us,
+        "reason": item.reason,
+        "detail": item.detail,
+        "quarantined_us": item.quarantined_us,
+        "replay_requested": item.replay_requested,
+        "content": _content(item),
+    }
+
+
+def _content(item: QuarantinedEvent) -> Any:
+    """The event read by its type; hexadecimal where that cannot be done."""
+    from google.protobuf.message import DecodeError
+    from google.protobuf.symbol_database import Default
+
+    from vigie.audit.v1 import events_pb2 as _audit
+    from vigie.evidence.v1 import events_pb2 as _evidence
+    from vigie.ingest.v1 import events_pb2 as _ingest
+    from vigie.recording.v1 import events_pb2 as _recording
+    from vigie.registry.v1 import events_pb2 as _registry
+
+    del _audit, _evidence, _ingest, _recording, _registry  # imported so that their types are known
+    value = item.stored.event.value
+    if value is None:
+        return None
+    try:
+        message = Default().GetSymbol(item.stored.event.type)()
+        message.ParseFromString(value)
+    except (KeyError, DecodeError):
+        return value.hex()
+    return as_dict(message)

@@ -268,8 +268,10 @@ async def _finish(step: Awaitable[T]) -> T:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError as error:
-            if task.done():
+            if task.cancelled():
                 break
+            # Also when the step has just ended: a cancellation that is not passed on is lost, and
+            # whoever waits for this task to end waits for ever.
             cancelled = error
         except Exception:  # noqa: BLE001 - raised again just below, by `result`
             break

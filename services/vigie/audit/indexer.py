@@ -24,7 +24,7 @@ class AccessIndexer:
     async def handle(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
         """See `vigie.platform.eventlog.consumer.Handler`; a repeated record is left as it is."""
         parsed = [(stored, parse_event(stored, pb.AccessRecord)) for stored in events]
-        for stored, record in parsed:
+        for _, record in parsed:
             if not record.record or not record.HasField("time"):
                 raise Unprocessable("ACCESS_RECORD_INCOMPLETE", "it has no identifier or no time")
         known = await _known(connection, [record.record for _, record in parsed])

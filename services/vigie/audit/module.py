@@ -117,6 +117,6 @@ class AuditModule:
         self._started = False
         if self._retaining is not None:
             self._retaining.cancel()
-            await asyncio.gather(self._retaining, return_exceptions=True)
+            await asyncio.wait({self._retaining}, timeout=timeout_seconds)
             self._retaining = None
         await self.consumer.stop(timeout_seconds=timeout_seconds)

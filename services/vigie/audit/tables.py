@@ -53,6 +53,7 @@ OBJECTS: Final = sa.Table(
     sa.Column("object", sa.String, primary_key=True),
     sa.Column("time_us", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("record", sa.String, primary_key=True),
+    sa.Index("audit_access_objects_record", "record"),
 )
 
 ZONES: Final = sa.Table(

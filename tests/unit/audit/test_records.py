@@ -119,3 +119,18 @@ async def test_what_is_no_record_goes_to_quarantine_and_the_rest_goes_on(
     await archive.record()
     await indexed(archive, 1)
     assert archive.module.not_ready() is None
+
+
+async def test_accesses_are_removed_at_the_end_of_their_time(archive: Archive) -> None:
+    for _ in range(3):
+        await archive.record()
+    await indexed(archive, 3)
+    archive.wall.advance(1096 * 24 * 3600 - 1)
+    retention = archive.module._retention
+    assert await retention.remove_expired() == 1
+    archive.wall.advance(10)
+    assert await retention.remove_expired() == 2
+    async with archive.database.reading() as connection:
+        for table in METADATA.sorted_tables:
+            rows = await connection.execute(sa.select(sa.func.count()).select_from(table))
+            assert rows.scalar() == 0

@@ -45,7 +45,7 @@ def upgrade(op: Operations) -> None:
             sa.Column("time_us", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("record", sa.String, primary_key=True),
         )
-    op.create_index("audit_access_zones_record", "audit_access_zones", ["record"])
+        op.create_index(f"{name}_record", name, ["record"])
     if op.get_bind().dialect.name == "sqlite":
         op.execute(_NO_CHANGE)
 

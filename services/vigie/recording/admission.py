@@ -44,9 +44,10 @@ class Admission:
         unknown: list[str] = []
         async with self._database.reading() as connection:
             for camera in access.cameras:
-                if not await reader.camera_known(connection, camera):
+                stood_in = await zones_of(connection, camera, access.window)
+                if "" in stood_in and not await reader.camera_known(connection, camera):
                     unknown.append(camera)
-                zones |= await zones_of(connection, camera, access.window)
+                zones |= stood_in
         await call.admit(
             objects=[f"cameras/{camera}" for camera in access.cameras],
             # A camera without any zone is seen only by whoever may see all.

@@ -139,7 +139,7 @@ def camera_state_from_event(state: registry_pb2.CameraState) -> CameraState:
 
 def camera_state_values(state: CameraState) -> Mapping[str, Any]:
     """The columns of a camera state."""
-    terms = [
+    rows = [
         [term.authorisation, term.from_us, term.until_us, term.retention_days]
         for term in state.authorisations
     ]
@@ -149,16 +149,25 @@ def camera_state_values(state: CameraState) -> Mapping[str, Any]:
         "effective_us": state.effective_us,
         "lifecycle": int(state.lifecycle),
         "zone": state.zone,
-        "authorisations": json.dumps(terms, separators=(",", ":")),
+        "authorisations": json.dumps(rows, separators=(",", ":")),
     }
 
 
 def camera_state_from_row(row: Any) -> CameraState:
     """The camera state of a row."""
-    terms = tuple(AuthorisationTerm(*term) for term in json.loads(row.authorisations))
     return CameraState(
-        row.camera, row.revision, row.effective_us, Lifecycle(row.lifecycle), row.zone, terms
+        row.camera,
+        row.revision,
+        row.effective_us,
+        Lifecycle(row.lifecycle),
+        row.zone,
+        terms(row.authorisations),
     )
+
+
+def terms(text: str) -> tuple[AuthorisationTerm, ...]:
+    """The authorisations in a row of camera states."""
+    return tuple(AuthorisationTerm(*term) for term in json.loads(text))
 
 
 def live_state_from_event(status: ingest_pb2.StreamStatusEvent) -> LiveState:

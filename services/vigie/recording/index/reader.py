@@ -1,12 +1,28 @@
 """How the index is read. Every query is bounded by what it answers, not by what is stored."""
 
 from collections.abc import Sequence
-from typing import Any
+from enum import IntEnum
+from typing import Any, Final
 
-from sqlalchemy import Table, and_, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Integer,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vigie.recording.index.convert import camera_state_from_row, segment_from_row
+from vigie.recording.index.convert import camera_state_from_row, segment_from_row, terms
 from vigie.recording.index.tables import (
     CAMERA_STATES,
     DESTROYED_SPANS,
@@ -19,6 +35,7 @@ from vigie.recording.model import (
     SEGMENT_LIMIT_US,
     CameraState,
     Cause,
+    Lifecycle,
     Outage,
     Segment,
     Span,
@@ -30,111 +47,162 @@ ROW_LIMIT = 4000
 """Rows of one kind that are read at a time; a window with more is read in several steps."""
 
 
+class _Kind(IntEnum):
+    """What a row of the one statement is."""
+
+    SPAN = 1
+    DESTROYED = 2
+    OUTAGE = 3
+    STATE = 4
+
+
+def _facts_statement() -> CompoundSelect[Any]:
+    """Spans, destroyed spans, outages and states of a camera and a window in one statement.
+
+    Every statement is a way to the database and back, and building one costs more than running
+    it: this one is built once, and takes the window as parameters.
+    """
+    limit = bindparam("row_limit", type_=Integer)
+    states = CAMERA_STATES
+    in_force = (
+        select(func.max(states.c.revision))
+        .where(states.c.camera == bindparam("camera"), states.c.effective_us <= bindparam("start"))
+        .scalar_subquery()
+    )
+    parts: list[Select[Any]] = [
+        _overlapping(SPANS, _Kind.SPAN)
+        .add_columns(literal(0).label("number"), SPANS.c.run, literal(""))
+        .limit(limit),
+        _overlapping(DESTROYED_SPANS, _Kind.DESTROYED)
+        .add_columns(literal(0), DESTROYED_SPANS.c.run, literal(""))
+        .limit(limit),
+        _overlapping(OUTAGES, _Kind.OUTAGE)
+        .add_columns(OUTAGES.c.cause, OUTAGES.c.detail, cast(OUTAGES.c.open, String))
+        .limit(limit),
+        select(
+            literal(int(_Kind.STATE)),
+            states.c.effective_us,
+            states.c.revision,
+            states.c.lifecycle,
+            states.c.zone,
+            states.c.authorisations,
+        ).where(
+            states.c.camera == bindparam("camera"),
+            states.c.revision >= func.coalesce(in_force, 0),
+            states.c.effective_us < bindparam("end"),
+        ),
+    ]
+    names = ("kind", "start_us", "end_us", "number", "text", "more")
+    selected = []
+    for part in parts:
+        table = part.subquery()
+        columns = zip(table.columns, names, strict=True)
+        selected.append(select(*(column.label(name) for column, name in columns)))
+    return union_all(*selected)
+
+
+def _overlapping(table: Table, kind: _Kind) -> Select[Any]:
+    """Rows that overlap a window, by start."""
+    after = bindparam("start", type_=BigInteger)
+    overlaps = table.c.end_us > after
+    if table is OUTAGES:
+        # An open outage may be stretched to now by a heartbeat: it overlaps whatever follows.
+        overlaps = or_(overlaps, table.c.open == 1)
+    return (
+        select(literal(int(kind)).label("kind"), table.c.start_us, table.c.end_us)
+        .where(
+            table.c.camera == bindparam("camera"),
+            table.c.start_us > after - PIECE_LIMIT_US,
+            table.c.start_us < bindparam("end"),
+            overlaps,
+        )
+        .order_by(table.c.start_us)
+    )
+
+
+_FACTS: Final = _facts_statement()
+
+
 async def read_facts(
-    connection: AsyncConnection, camera: str, window: Interval, *, row_limit: int = ROW_LIMIT
+    connection: AsyncConnection,
+    camera: str,
+    window: Interval,
+    *,
+    row_limit: int = ROW_LIMIT,
+    with_tail: bool = True,
 ) -> tuple[Facts, int]:
-    """All facts about the beginning of a window, in a bounded number of rows.
+    """All facts about the beginning of a window, in a bounded number of rows and one statement.
+
+    Args:
+        connection: a reading.
+        camera: camera identifier.
+        window: what is asked about.
+        row_limit: rows of one kind that are read at most.
+        with_tail: whether `Facts.last_stored_us` is wanted (only the live tail needs it).
 
     Returns:
         The facts (without `Facts.live`), and up to which instant they are complete: the end of
         the window, or earlier when there are more than ``row_limit`` rows of one kind.
     """
-    spans, spans_until = await _spans(connection, SPANS, camera, window, row_limit)
-    gone, gone_until = await _spans(connection, DESTROYED_SPANS, camera, window, row_limit)
-    outages, outages_until = await _outages(connection, camera, window, row_limit)
-    until_us = min(spans_until, gone_until, outages_until)
+    parameters = {
+        "camera": camera,
+        "start": window.start_us,
+        "end": window.end_us,
+        "row_limit": row_limit + 1,
+    }
+    rows: dict[int, list[Any]] = {kind: [] for kind in _Kind}
+    for row in await connection.execute(_FACTS, parameters):
+        rows[row.kind].append(row)
+    until_us = window.end_us
+    for kind in (_Kind.SPAN, _Kind.DESTROYED, _Kind.OUTAGE):
+        rows[kind].sort(key=lambda row: row.start_us)
+        if len(rows[kind]) > row_limit:
+            # Everything that starts before the row too many is known.
+            until_us = min(until_us, rows[kind][-1].start_us)
+    if until_us <= window.start_us:
+        return await read_facts(
+            connection, camera, window, row_limit=row_limit * 4, with_tail=with_tail
+        )
+    rows = {kind: [r for r in rows[kind] if r.start_us < until_us] for kind in rows}
+    states = [
+        CameraState(
+            camera, row.end_us, row.start_us, Lifecycle(row.number), row.text, terms(row.more)
+        )
+        for row in sorted(rows[_Kind.STATE], key=lambda row: row.end_us)
+    ]
     facts = Facts(
-        spans=spans,
-        destroyed=gone,
-        states=await camera_states(connection, camera, Interval(window.start_us, until_us)),
-        outages=outages,
-        last_stored_us=await last_stored_us(connection, camera),
+        spans=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.SPAN]],
+        destroyed=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.DESTROYED]],
+        states=in_order(states),
+        outages=[
+            Outage(r.start_us, r.end_us, Cause(r.number), r.text, open=r.more == "1")
+            for r in rows[_Kind.OUTAGE]
+        ],
+        last_stored_us=await last_stored_us(connection, camera) if with_tail else None,
     )
     return facts, until_us
-
-
-async def _spans(
-    connection: AsyncConnection, table: Table, camera: str, window: Interval, limit: int
-) -> tuple[list[Span], int]:
-    columns = (table.c.run, table.c.start_us, table.c.end_us)
-    rows, until_us = await _overlapping(connection, columns, camera, window, limit)
-    return [Span(row.run, row.start_us, row.end_us) for row in rows], until_us
-
-
-async def _outages(
-    connection: AsyncConnection, camera: str, window: Interval, limit: int
-) -> tuple[list[Outage], int]:
-    columns = (
-        OUTAGES.c.start_us,
-        OUTAGES.c.end_us,
-        OUTAGES.c.cause,
-        OUTAGES.c.detail,
-        OUTAGES.c.open,
-    )
-    rows, until_us = await _overlapping(connection, columns, camera, window, limit)
-    outages = [
-        Outage(row.start_us, row.end_us, Cause(row.cause), row.detail, open=bool(row.open))
-        for row in rows
-    ]
-    return outages, until_us
-
-
-async def _overlapping(
-    connection: AsyncConnection,
-    columns: Sequence[Any],
-    camera: str,
-    window: Interval,
-    limit: int,
-) -> tuple[Sequence[Any], int]:
-    """Rows that overlap a window by start, at most ``limit``; and until where they are all."""
-    table: Table = columns[0].table
-    after = window.start_us
-    if table is OUTAGES:
-        # An open outage may be stretched to now by a heartbeat: it overlaps whatever follows.
-        overlaps = or_(table.c.end_us > after, table.c.open == 1)
-    else:
-        overlaps = table.c.end_us > after
-    query = (
-        select(*columns)
-        .where(
-            table.c.camera == camera,
-            table.c.start_us > after - PIECE_LIMIT_US,
-            table.c.start_us < window.end_us,
-            overlaps,
-        )
-        .order_by(table.c.start_us)
-        .limit(limit + 1)
-    )
-    rows = (await connection.execute(query)).all()
-    if len(rows) <= limit:
-        return rows, window.end_us
-    until_us = rows[-1].start_us
-    if until_us > after:
-        return rows[:-1], until_us
-    return await _overlapping(connection, columns, camera, window, limit * 4)
 
 
 async def camera_states(
     connection: AsyncConnection, camera: str, window: Interval
 ) -> list[CameraState]:
     """States in force in a window, by time; the first one may have begun before it."""
+    query = _states(camera, window).order_by(CAMERA_STATES.c.revision)
+    return in_order([camera_state_from_row(row) for row in await connection.execute(query)])
+
+
+def _states(camera: str, window: Interval) -> Select[Any]:
     table = CAMERA_STATES
     in_force = (
         select(func.max(table.c.revision))
         .where(table.c.camera == camera, table.c.effective_us <= window.start_us)
         .scalar_subquery()
     )
-    query = (
-        select(table)
-        .where(
-            table.c.camera == camera,
-            table.c.revision >= func.coalesce(in_force, 0),
-            table.c.effective_us < window.end_us,
-        )
-        .order_by(table.c.revision)
+    return select(table).where(
+        table.c.camera == camera,
+        table.c.revision >= func.coalesce(in_force, 0),
+        table.c.effective_us < window.end_us,
     )
-    states = [camera_state_from_row(row) for row in await connection.execute(query)]
-    return in_order(states)
 
 
 def in_order(states: Sequence[CameraState]) -> list[CameraState]:

@@ -66,11 +66,16 @@ class TimelineReader:
     async def _step(
         self, camera: str, window: Interval, now_us: int | None
     ) -> tuple[list[Entry], int]:
+        live = self._live(camera)
         async with self._database.reading() as connection:
             facts, until_us = await reader.read_facts(
-                connection, camera, window, row_limit=self._row_limit
+                connection,
+                camera,
+                window,
+                row_limit=self._row_limit,
+                with_tail=live is not None,
             )
-        facts = replace(facts, live=self._live(camera))
+        facts = replace(facts, live=live)
         now = self.now_us() if now_us is None else now_us
         step = compose(Interval(window.start_us, until_us), now, facts, self._rule)
         return step, until_us

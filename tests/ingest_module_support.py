@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ingest_support import START_US, ScriptedEngine
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.module import IngestModule, IngestPlatform
+from vigie.ingest.supervisor.cameras import AllCameras, CameraAssignment
 from vigie.ingest.v1.events_pb2 import Outage, SegmentEvent, StreamStatusEvent
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.database import open_database
@@ -67,7 +68,7 @@ class Ingest:
         self.metrics = MetricsRegistry()
         self._events = 0
 
-    async def open(self, **config: object) -> None:
+    async def open(self, assignment: CameraAssignment | None = None, **config: object) -> None:
         self.database = await open_database(self.root / "data" / "vigie.db")
         self.log = await open_event_log(self.database, self.wall)
         await self.log.declare([TopicSpec("cameras", compacted=True, partitions=1, why="test")])
@@ -85,6 +86,7 @@ class Ingest:
             tokens=Tokens(b"key"),
             data_directory=self.root / "data",
             jitter=random.Random(7),
+            assignment=assignment or AllCameras(),
         )
         settings = IngestConfig.model_validate(
             {"instance": "ingest-test", "segment_seconds": 3, "start_distance_seconds": 0} | config

@@ -24,6 +24,7 @@ from vigie.ingest.engine import (
     SessionSink,
     SourceSpec,
 )
+from vigie.ingest.metrics import QUARANTINED
 from vigie.ingest.recorder.camera import CameraRecorder, RecorderSettings, RecorderTools
 from vigie.ingest.recorder.intake import CameraIntake
 from vigie.ingest.recorder.media import ClearMediaWriter
@@ -106,7 +107,7 @@ def footage(kind: str = "h264", *, seconds: int = 8, size: str = "160x120") -> F
         "-sc_threshold", "0", "-b:v", "100k", "-f", "matroska", "pipe:1",
     ]  # fmt: skip
     encoded = subprocess.run(command, capture_output=True, check=True).stdout
-    with av.open(BytesIO(encoded)) as container:
+    with av.open(BytesIO(encoded), mode="r") as container:
         stream = container.streams.video[0]
         codec = VideoCodec("h264" if kind.startswith("h264") else "h265")
         assert stream.codec_context.extradata is not None
@@ -213,7 +214,7 @@ def camera_recorder(
 
 def frames_of(content: bytes) -> list[bytes]:
     """The samples of an MP4 file as PyAV reads them; any warning of libav fails the test."""
-    with av.open(BytesIO(content)) as container:
+    with av.open(BytesIO(content), mode="r") as container:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
@@ -267,7 +268,12 @@ class Installation:
             store=self.store,
             log=self.log,
             quota=self.tools.quota,
-            repair=RunRepair(self.tools.layout, boot=boot, faults=faults),
+            repair=RunRepair(
+                self.tools.layout,
+                boot=boot,
+                faults=faults,
+                quarantined=self.registry.counter(QUARANTINED),
+            ),
             wall_clock=self.wall,
             faults=faults,
             registry=self.registry,

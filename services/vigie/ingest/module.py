@@ -192,6 +192,14 @@ class IngestModule:
             raise VigieError(
                 reasons.SPOOL_UNUSABLE, f"{self._layout.root}: {error.strerror or error}"
             ) from error
+        try:
+            await self._start_reception()
+        except BaseException:
+            await self.path.stop(timeout_seconds=1.0)
+            raise
+        self._started = True
+
+    async def _start_reception(self) -> None:
         await self._cameras.start()
         await self._statuses.start()
         for engine in self._engines.values():
@@ -203,7 +211,6 @@ class IngestModule:
             spawn("ingest-spool-gauges", self._measure()),
         ]
         await self.reception.start()
-        self._started = True
 
     def not_ready(self) -> str | None:
         """See `Module.not_ready`."""
@@ -275,7 +282,12 @@ class IngestModule:
             store=platform.store,
             log=platform.event_log,
             quota=self.quota,
-            repair=RunRepair(self._layout, boot=boot, faults=platform.faults),
+            repair=RunRepair(
+                self._layout,
+                boot=boot,
+                faults=platform.faults,
+                quarantined=platform.metrics.counter(metrics.QUARANTINED),
+            ),
             wall_clock=platform.wall_clock,
             faults=platform.faults,
             registry=platform.metrics,

@@ -6,7 +6,6 @@ docs/design/write-path.md goes through it step by step.
 import asyncio
 import random
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -32,6 +31,7 @@ from vigie.platform.metrics import MetricsRegistry
 _log = structlog.get_logger(__name__)
 
 REPAIR_INTERVAL_SECONDS: Final = 5.0
+SWEEP_INTERVAL_US: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,6 @@ class WritePath:
         )
         self._segments = registry.counter(metrics.SEGMENTS)
         self._recovered = registry.counter(metrics.RECOVERED)
-        self._quarantined = registry.counter(metrics.QUARANTINED)
         self._refused = registry.counter(metrics.REFUSED)
         self._maintenance: asyncio.Task[None] | None = None
 
@@ -110,7 +109,7 @@ class WritePath:
             self._queue(state)
         self._tools.quota.add(await asyncio.to_thread(self.layout.media_bytes))
         self.pool.start()
-        self._maintenance = asyncio.create_task(self._repair_damaged(), name="spool-repair")
+        self._maintenance = asyncio.create_task(self._maintain(), name="spool-maintenance")
 
     def intake(
         self, camera: str, *, segment_seconds: int, listener: RecorderListener
@@ -163,7 +162,7 @@ class WritePath:
     def _recover(self) -> list[RunState]:
         """Close every run that the last process left open; what cannot be understood goes aside."""
         for stranger in self.layout.strangers():
-            self._quarantine(stranger, "not a run of a camera", "STRANGER")
+            self._repair.quarantine(stranger, "not a run of a camera", "STRANGER")
         states = [self._close(run, "RECOVERED") for run in self.layout.run_directories()]
         return [state for state in states if state is not None]
 
@@ -172,7 +171,7 @@ class WritePath:
         try:
             state = self._repair.close(directory, reason)
         except SpoolRecordError as error:
-            self._quarantine(directory.path, str(error), "RECORD_ALTERED")
+            self._repair.quarantine(directory.path, str(error), "RUN_UNREADABLE")
             return None
         except OSError as error:
             _log.warning("run_not_repaired", run=directory.run, error=str(error))
@@ -181,10 +180,6 @@ class WritePath:
             self._recovered.inc()
             _log.info("run_recovered", camera=directory.camera, run=directory.run)
         return state
-
-    def _quarantine(self, path: Path, why: str, reason: str) -> None:
-        self._repair.quarantine(path, why)
-        self._quarantined.labels(reason=reason).inc()
 
     def _queue(self, state: RunState) -> None:
         if state.damaged:
@@ -197,16 +192,33 @@ class WritePath:
             self.uploader.segment_closed(state.directory, number)
         self.uploader.run_ended(state.directory)
 
-    async def _repair_damaged(self) -> None:
-        """Try again to close what the disk did not let us close."""
+    async def _maintain(self) -> None:
+        """Try again to close what the disk did not let us close; empty the quarantine in time."""
+        swept_us: int | None = None
         while True:
+            now_us = self._clock.now_us()
+            try:
+                if swept_us is None or now_us - swept_us >= SWEEP_INTERVAL_US:
+                    swept_us = now_us
+                    wall_us = self._tools.wall_clock.now_us()
+                    await asyncio.to_thread(self._repair.sweep_quarantine, wall_us)
+                await self.repair_damaged()
+            except OSError as error:
+                _log.warning("spool_maintenance_failed", error=str(error))
             await self._clock.sleep(REPAIR_INTERVAL_SECONDS)
-            for run in self.uploader.backlog.damaged():
-                state = await asyncio.to_thread(self._close_counting, run.directory)
-                if state is None:
-                    self.uploader.backlog.forget(run.directory)
-                else:
-                    self._queue(state)
+
+    async def repair_damaged(self) -> None:
+        """Try once to close every run that waits for repair.
+
+        Raises:
+            OSError: the spool cannot even be looked at.
+        """
+        for run in self.uploader.backlog.damaged():
+            state = await asyncio.to_thread(self._close_counting, run.directory)
+            if state is None:
+                self.uploader.backlog.forget(run.directory)
+            else:
+                self._queue(state)
 
     def _close_counting(self, directory: RunDirectory) -> RunState | None:
         before = _media_bytes(directory)

@@ -13,6 +13,7 @@ from ingest_support import eventually, frames_of
 from vigie.common.v1 import types_pb2
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.module import IngestModule, IngestPlatform
+from vigie.ingest.supervisor.cameras import CameraAssignment
 from vigie.ingest.v1.events_pb2 import SegmentStored
 from vigie.media.bmff.reader import read_fragments
 from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
@@ -39,7 +40,8 @@ FILM = FootageSpec(width=192, height=96, frame_count=50, gop_frames=25, bitrate_
 class LiveIngest(Ingest):
     """The module with the product's own engines and the machine's clocks."""
 
-    async def open(self, **config: object) -> None:
+    async def open(self, assignment: CameraAssignment | None = None, **config: object) -> None:
+        del assignment
         self.system_wall = SystemWallClock()
         clock = SystemMonotonicClock()
         self.database = await open_database(self.root / "data" / "vigie.db")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from prometheus_client import Counter
 
 from vigie.ingest.engine import TIMESCALE
 from vigie.ingest.recorder.metadata import SegmentFacts, segment_record
@@ -40,7 +41,10 @@ from vigie.platform.faultpoint import FaultPoints
 
 _log = structlog.get_logger(__name__)
 
+QUARANTINE_DAYS: Final = 28
+"""No copy of footage outlives the shortest calendar month (CSI L252-5)."""
 MAX_SLEW_PPM: Final = 500
+_DAY_SECONDS: Final = 86_400
 _MICRO: Final = 1_000_000
 
 
@@ -68,12 +72,16 @@ class RunRepair:
         layout: of the spool.
         boot: identifier of the boot of the machine.
         faults: fault points.
+        quarantined: counter of what goes to quarantine, by reason.
     """
 
-    def __init__(self, layout: SpoolLayout, *, boot: str, faults: FaultPoints) -> None:
+    def __init__(
+        self, layout: SpoolLayout, *, boot: str, faults: FaultPoints, quarantined: Counter
+    ) -> None:
         self._layout = layout
         self._boot = boot
         self._faults = faults
+        self._quarantined = quarantined
 
     def close(self, directory: RunDirectory, reason: str) -> RunState:
         """Bring the run to its end (idempotent).
@@ -88,21 +96,16 @@ class RunRepair:
         """
         if not directory.path.exists():
             return RunState(directory, [], ended=False)
-        for leftover in directory.path.glob("*.tmp"):
-            leftover.unlink()
         run = read_record(directory.run_record, RunRecord)
         if run is None:
             return self._nothing(directory)
         if run.run != directory.run or run.camera != directory.camera:
             raise SpoolRecordError("the run lies under another name")
-        for number in directory.numbers("json"):
-            self._read(directory.segment_record(number), SegmentRecord)
+        self._tidy(directory)
         for number in directory.numbers("m4v"):
             if not directory.segment_record(number).exists():
                 self._close_segment(directory, run, number)
         recorded = directory.numbers("json")
-        for number in set(directory.numbers("sums")) & set(recorded):
-            directory.sums(number).unlink()
         end = self._read(directory.end_record, EndRecord)
         if end is None and not recorded:
             return self._nothing(directory)
@@ -121,8 +124,9 @@ class RunRepair:
             raise SpoolRecordError("media without a record of its run")
         self._close_segment(directory, run, number)
 
-    def quarantine(self, path: Path, why: str) -> Path:
+    def quarantine(self, path: Path, why: str, reason: str) -> Path:
         """Move what nobody understands out of the way, with the reason beside it."""
+        self._quarantined.labels(reason=reason).inc()
         relative = path.relative_to(self._layout.runs)
         target = self._layout.quarantine / "_".join(relative.parts)
         number = 0
@@ -134,12 +138,39 @@ class RunRepair:
         _log.error("quarantined", what=str(relative), why=why)
         return target
 
+    def sweep_quarantine(self, now_us: int) -> int:
+        """Destroy what has been in quarantine for too long: it may hold footage (I9).
+
+        Returns:
+            How many entries went.
+        """
+        oldest = now_us / _MICRO - QUARANTINE_DAYS * _DAY_SECONDS
+        gone = 0
+        for entry in self._layout.quarantine.iterdir():
+            if entry.lstat().st_mtime >= oldest:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+            gone += 1
+            _log.info("quarantine_destroyed", what=entry.name)
+        return gone
+
+    def _tidy(self, directory: RunDirectory) -> None:
+        """Take away what is half-written, altered, or no longer needed."""
+        for leftover in directory.path.glob("*.tmp"):
+            leftover.unlink()
+        for number in directory.numbers("json"):
+            if self._read(directory.segment_record(number), SegmentRecord) is not None:
+                directory.sums(number).unlink(missing_ok=True)
+
     def _read(self, path: Path, kind: type[R]) -> R | None:
         """A record that can be made anew: an altered one goes aside and counts as missing."""
         try:
             return read_record(path, kind)
         except SpoolRecordError as error:
-            self.quarantine(path, str(error))
+            self.quarantine(path, str(error), "RECORD_ALTERED")
             return None
 
     def _nothing(self, directory: RunDirectory) -> RunState:
@@ -157,6 +188,7 @@ class RunRepair:
         if scanned.altered:
             kept = self._layout.quarantine / f"{run.camera}_{run.run}_{media.name}"
             shutil.copyfile(media, kept)
+            self._quarantined.labels(reason="MEDIA_ALTERED").inc()
             _log.error("spool_file_altered", camera=run.camera, run=run.run, number=number)
         if not scanned.fragments:
             media.unlink()

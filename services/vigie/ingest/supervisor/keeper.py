@@ -54,7 +54,6 @@ class CameraKeeper:
     Args:
         camera: camera identifier.
         tools: what all keepers share.
-        targets: where sessions deliver.
         status: published status.
         outages: published outages.
     """
@@ -77,6 +76,7 @@ class CameraKeeper:
         self._evaluated_us = 0
         self._changed = asyncio.Event()
         self._leaving = False
+        self._tells_end = True
         self._is_resting = True
         self._session: Session | None = None
         self._failures = 0
@@ -106,9 +106,15 @@ class CameraKeeper:
         self.status.tell(now_us)
         self.outages.refresh(now_us)
 
-    def leave(self) -> None:
-        """End the session and `run`; another process, or the next start, takes over."""
+    def leave(self, *, tell: bool) -> None:
+        """End the session and `run`; another process, or the next start, takes over.
+
+        Args:
+            tell: publish a last status; not when another process owns the camera now, whose
+                status it would overwrite.
+        """
         self._leaving = True
+        self._tells_end = tell
         self._changed.set()
 
     async def run(self) -> None:
@@ -123,6 +129,8 @@ class CameraKeeper:
                 await self._changed.wait()
         now_us = self._now_us()
         self.outages.refresh(now_us)
+        if not self._tells_end:
+            return
         self._change(events_pb2.STREAM_STATE_STOPPED, "INGEST_DOWN", "ingest stops", now_us)
 
     # --- what the recorder tells (RecorderListener) ---------------------------------------------

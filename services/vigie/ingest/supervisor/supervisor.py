@@ -15,6 +15,7 @@ from vigie.ingest.supervisor.outages import OutageBook
 from vigie.ingest.supervisor.outbox import Outbox
 from vigie.ingest.supervisor.sink import SinkTargets
 from vigie.ingest.supervisor.status import StatusBoard
+from vigie.ingest.upload.events import status_removed
 from vigie.ingest.v1 import events_pb2
 from vigie.ingest.writepath import WritePath
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock, WallClock
@@ -91,7 +92,7 @@ class ReceptionSupervisor:
         for task in self._background:
             task.cancel()
         for keeper in self._keepers.values():
-            keeper.leave()
+            keeper.leave(tell=True)
         tasks = set(self._tasks.values())
         if not tasks:
             return True
@@ -107,6 +108,9 @@ class ReceptionSupervisor:
             return
         if now is None or not self._tools.assignment.is_mine(camera):
             self._let_go(camera)
+            if now is None:
+                event_id, now_us = self._tools.new_id(), self._tools.wall_clock.now_us()
+                self._tools.statuses.put(camera, status_removed(camera, event_id, now_us))
             return
         if before is not None and now.revision < before.revision:
             _log.warning("camera_state_older", camera=camera, revision=now.revision)
@@ -142,7 +146,7 @@ class ReceptionSupervisor:
         keeper = self._keepers.pop(camera, None)
         if keeper is None:
             return
-        keeper.leave()
+        keeper.leave(tell=False)
         self._tools.hub.forget(camera)
         for metric in (self._frames, self._bytes, self._age, self._offset):
             if (camera,) in metric._metrics:  # noqa: SLF001 - the library has no other way to ask

@@ -76,6 +76,18 @@ def status_event(message: events_pb2.StreamStatusEvent, event_id: str, now_us: i
     )
 
 
+def status_removed(camera: str, event_id: str, now_us: int) -> Event:
+    """The camera is gone: its status goes from the topic too."""
+    return Event(
+        key=camera,
+        type=events_pb2.StreamStatusEvent.DESCRIPTOR.full_name,
+        value=None,
+        id=event_id,
+        time_us=now_us,
+        source=SOURCE,
+    )
+
+
 def gap_cause(name: str) -> types_pb2.GapCause.ValueType:
     """The cause called ``name`` (as `EndCause` and the enumeration spell it)."""
     return types_pb2.GapCause.Value(f"GAP_CAUSE_{name}")

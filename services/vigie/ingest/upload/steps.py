@@ -99,8 +99,9 @@ class SegmentUpload:
             return await asyncio.to_thread(read_record, path, SegmentRecord)
         except SpoolRecordError as error:
             # The media is whole perhaps: without its record, repair closes it anew.
-            self._quarantined.labels(reason="RECORD_ALTERED").inc()
-            await asyncio.to_thread(self._tools.repair.quarantine, path, str(error))
+            await asyncio.to_thread(
+                self._tools.repair.quarantine, path, str(error), "RECORD_ALTERED"
+            )
             await asyncio.to_thread(self._tools.repair.close_segment, directory, number)
             return await asyncio.to_thread(read_record, path, SegmentRecord)
 
@@ -157,10 +158,9 @@ class SegmentUpload:
     async def _refuse(
         self, record: SegmentRecord, directory: RunDirectory, reason: str, detail: str
     ) -> None:
-        self._quarantined.labels(reason=reason).inc()
         await self._tools.losses.footage_lost(record, f"a segment could not be stored: {reason}")
         media = directory.media(record.number)
-        await asyncio.to_thread(self._tools.repair.quarantine, media, detail)
+        await asyncio.to_thread(self._tools.repair.quarantine, media, detail, reason)
         self._tools.quota.release(record.size_bytes)
 
 

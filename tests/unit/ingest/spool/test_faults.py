@@ -120,10 +120,7 @@ async def test_a_disk_that_refuses_once_costs_at_most_one_interval(
     installation = await Installation(tmp_path).open(faults=faults)
     deliver(installation, range(GROUPS))
     await installation.path.drain_writers(10)
-    for run in installation.path.uploader.backlog.damaged():
-        state = installation.path._close_counting(run.directory)
-        assert state is not None
-        installation.path._queue(state)
+    await installation.path.repair_damaged()
     assert await installation.path.uploader.drain(10)
 
     stored, frames = await content_of(installation)

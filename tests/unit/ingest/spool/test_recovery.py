@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from ingest_support import START_US, Told, camera_recorder, footage, frames_of, recorder_tools
+from vigie.ingest.metrics import QUARANTINED
 from vigie.ingest.recorder.camera import RecorderTools
 from vigie.ingest.spool.layout import RunDirectory
 from vigie.ingest.spool.records import SegmentRecord, SpoolRecordError, read_record
 from vigie.ingest.spool.repair import RunRepair
 from vigie.media.bmff.reader import read_fragments
 from vigie.platform.faultpoint import NO_FAULTS
+from vigie.platform.metrics import MetricsRegistry
 
 FILM = footage()
 
@@ -29,7 +31,8 @@ def abandoned(
 
 
 def repair(tools: RecorderTools, *, boot: str = "boot-1") -> RunRepair:
-    return RunRepair(tools.layout, boot=boot, faults=NO_FAULTS)
+    quarantined = MetricsRegistry().counter(QUARANTINED)
+    return RunRepair(tools.layout, boot=boot, faults=NO_FAULTS, quarantined=quarantined)
 
 
 def closed(directory: RunDirectory, number: int = 0) -> tuple[SegmentRecord, bytes]:
@@ -138,6 +141,26 @@ def test_an_altered_run_record_is_for_the_quarantine(tmp_path: Path) -> None:
     directory.run_record.write_bytes(content)
     with pytest.raises(SpoolRecordError):
         repair(tools).close(directory, "RECOVERED")
-    moved = repair(tools).quarantine(directory.path, "test")
+    moved = repair(tools).quarantine(directory.path, "test", "TEST")
     assert (moved / "000000.m4v").exists()
     assert moved.with_name(moved.name + ".why").read_text() == "test\n"
+
+
+def test_the_quarantine_is_emptied_before_a_month_is_over(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 2)
+    moved = repair(tools).quarantine(directory.path, "test", "TEST")
+    written_us = moved.stat().st_mtime_ns // 1000
+    day_us = 86_400_000_000
+    assert repair(tools).sweep_quarantine(written_us + 27 * day_us) == 0
+    assert moved.exists()
+    assert repair(tools).sweep_quarantine(written_us + 29 * day_us) == 2
+    assert not list(tools.layout.quarantine.iterdir())
+
+
+def test_a_stale_running_digest_does_not_survive_its_segment(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 3)
+    sums = directory.sums(0).read_bytes()
+    repair(tools).close(directory, "RECOVERED")
+    directory.sums(0).write_bytes(sums)
+    repair(tools).close(directory, "RECOVERED")
+    assert not directory.sums(0).exists()

@@ -1,5 +1,6 @@
 """Which cameras are connected to, when, and how every instant without footage is explained."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -322,3 +323,59 @@ async def test_hours_until_an_authorisation_cost_nothing_but_a_glance(ingest: In
     await ingest.publish(camera_state(valid_from_us=START_US + HOUR_US))
     await eventually(lambda: ingest.module.reception.keeper(CAMERA) is not None)
     assert ingest.monotonic.sleeper_count <= 4
+
+
+async def test_a_camera_taken_away_from_this_process_is_left_in_silence(tmp_path: Path) -> None:
+    ingest = Ingest(tmp_path)
+    assignment = Assignment()
+    await ingest.open(assignment=assignment)
+    await ingest.module.start()
+    await ingest.publish(camera_state())
+    await ingest.publish(camera_state(camera="cam-stays-01"))
+    await eventually(lambda: len(ingest.engine.current) == 2)
+
+    assignment.give_away(CAMERA)
+    await eventually(lambda: len(ingest.engine.current) == 1)
+    assert ingest.engine.current[0].source.camera == "cam-stays-01"
+    await settled(ingest)
+    statuses = [s async for s in ingest.log.read("stream-status")]
+    last = [s.event for s in statuses if s.event.key == CAMERA][-1]
+    told = events_pb2.StreamStatusEvent.FromString(last.value or b"")
+    assert told.state != events_pb2.STREAM_STATE_STOPPED
+
+    assignment.take_back(CAMERA)
+    await eventually(lambda: len(ingest.engine.current) == 2)
+    await ingest.close()
+
+
+class Assignment:
+    """A consumer group that a test plays."""
+
+    def __init__(self) -> None:
+        self.others: set[str] = set()
+        self.listeners: list[Callable[[], None]] = []
+
+    def is_mine(self, camera: str) -> bool:
+        return camera not in self.others
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        self.listeners.append(listener)
+
+    def give_away(self, camera: str) -> None:
+        self.others.add(camera)
+        for listener in self.listeners:
+            listener()
+
+    def take_back(self, camera: str) -> None:
+        self.others.discard(camera)
+        for listener in self.listeners:
+            listener()
+
+
+async def test_a_camera_that_is_no_longer_known_leaves_no_status(ingest: Ingest) -> None:
+    await ingest.publish(camera_state())
+    await recording(ingest)
+    await ingest.log.append("cameras", [Event(CAMERA, "x", None, "gone", START_US, "test")])
+    await eventually(lambda: not ingest.engine.current)
+    await eventually(lambda: ingest.module._statuses.get(CAMERA) is None)
+    assert ingest.metrics.value("vigie_ingest_frames_received_total", camera=CAMERA) == 0

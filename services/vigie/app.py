@@ -4,9 +4,6 @@ One process with embedded defaults (`vigie up`) is the target ``all``. A reader 
 who depends on whom reads `NEEDS`; who is given what, `Wiring`.
 """
 
-import asyncio
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -47,6 +44,8 @@ from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import Module, ServiceBinding
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.platform.paging import Tokens
+from vigie.platform.periodic import Periodic
+from vigie.platform.runfile import RunFile
 from vigie.platform.sealing import Sealer, load_or_create_sealer
 from vigie.platform.supervisor import Supervisor
 from vigie.recording.config import RecordingConfig
@@ -198,8 +197,9 @@ class Application:
             self._config.section(HttpConfig),
             operations_routes(self.metrics, self._readiness),
         )
-        run_file = RunFile(self._config.section(DataConfig).directory, self)
-        everything: list[Module] = [self.http, *modules, self.host, run_file]
+        run_file = RunFile(self._config.section(DataConfig).directory / "run.json", self._facts)
+        upkeep = wiring.upkeep()
+        everything: list[Module] = [self.http, *upkeep, *modules, self.host, run_file]
         self.lifecycle = Lifecycle(
             everything,
             NEEDS,
@@ -207,6 +207,10 @@ class Application:
             monotonic_clock=self._clocks.monotonic,
             supervisor=self.supervisor,
         )
+
+    def _facts(self) -> dict[str, str]:
+        """What the run file says once everything serves."""
+        return {"grpc": self.host.addresses[0], "http": self.http.address}
 
     # The life is made last, of the host and the routes among others: they ask it through these.
 
@@ -269,6 +273,15 @@ class Wiring:
             self._recording(),
             self._ingest(),
             self._evidence(),
+        ]
+
+    def upkeep(self) -> list[Module]:
+        """What the embedded storage asks for now and then."""
+        log, store, clock = self._storage.event_log, self._storage.store, self._clocks.monotonic
+        return [
+            Periodic("event-log-upkeep", log.maintain, clock, interval_seconds=300),
+            Periodic("store-check", store.check, clock, interval_seconds=15, at_start=True),
+            Periodic("store-sweep", store.sweep, clock, interval_seconds=86_400),
         ]
 
     def set_address(self, address: Callable[[], str]) -> None:
@@ -353,46 +366,6 @@ class Wiring:
                 version=version("vigie"),
             ),
         )
-
-
-class RunFile:
-    """Says where this process serves, in ``run.json`` of the data directory, while it is ready.
-
-    A `vigie.platform.module.Module`; it starts last, so that the file means: ready.
-    """
-
-    name = "run-file"
-
-    def __init__(self, directory: Path, application: Application) -> None:
-        self._path = directory / "run.json"
-        self._application = application
-
-    def services(self) -> Sequence[ServiceBinding]:
-        """None."""
-        return ()
-
-    def not_ready(self) -> str | None:
-        """See `Module.not_ready`."""
-        return None
-
-    async def start(self) -> None:
-        """Write the file, whole or not at all."""
-        document = {
-            "process_id": os.getpid(),
-            "grpc": self._application.host.addresses[0],
-            "http": self._application.http.address,
-        }
-        await asyncio.to_thread(self._write, json.dumps(document))
-
-    def _write(self, text: str) -> None:
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(self._path)
-
-    async def stop(self, *, timeout_seconds: float) -> None:
-        """Remove the file."""
-        del timeout_seconds
-        await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
 
 def _nowhere() -> str:

@@ -13,6 +13,7 @@ from vigie.demo.scene import Scene
 from vigie.demo.stage import MARKER, Stage, StageError
 from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
 
+_LOG_WIDTH = 120
 __all__ = ["StageError", "run_demo"]
 
 
@@ -29,6 +30,8 @@ async def run_demo(folder: Path, console: Console, *, stay: bool | None) -> bool
     """
     wall, clock = SystemWallClock(), SystemMonotonicClock()
     stays = sys.stdin.isatty() and console.is_terminal if stay is None else stay
+    if not console.is_terminal:
+        console.width = max(console.width, _LOG_WIDTH)  # a log has no edge to fold at
     account = Account(console, clock)
     console.print(f"[bold]Vigie[/]  {tr('from the camera to the court', 'de la caméra au juge')}")
     folder = await asyncio.to_thread(folder.resolve)

@@ -14,9 +14,10 @@ from vigie.cli.arguments import resource
 from vigie.cli.commands import command, examples, new_app
 from vigie.cli.exits import Exit
 from vigie.cli.language import tr
-from vigie.cli.output import enum_word, local_time, seconds, show_table, size
+from vigie.cli.output import local_time, percent, seconds, show_table, size
 from vigie.cli.session import Session, fail, session_of
 from vigie.cli.timeline_view import cause_text
+from vigie.cli.words import enum_text
 from vigie.evidence.v1 import evidence_service_pb2 as pb
 from vigie.evidence.v1 import evidence_service_pb2_grpc as pb_grpc
 
@@ -257,7 +258,7 @@ def verify(
         f"{tr('files', 'fichiers')}, {size(found.size_bytes)}"
     )
     for camera in found.manifest.cameras:
-        share = f"{100 * camera.stored_us / max(1, camera.requested_us):.3f} %"
+        share = percent(camera.stored_us, camera.requested_us, 3)
         session.console.print(f"  {camera.camera}: {share}", markup=False)
     session.console.print(f"  {tr('signer', 'signataire')}: {found.signature.fingerprint}")
     if not found.trusted:
@@ -269,7 +270,7 @@ def verify(
 
 
 def _state(found: pb.EvidenceRequest) -> str:
-    return enum_word(pb.EvidenceState.Name(found.state), "EVIDENCE_STATE_")
+    return enum_text(pb.EvidenceState, found.state, "EVIDENCE_STATE_")
 
 
 def _show(session: Session, found: pb.EvidenceRequest) -> None:

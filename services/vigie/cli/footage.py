@@ -12,7 +12,7 @@ from vigie.cli.arguments import parse_duration, parse_instant
 from vigie.cli.commands import command, new_app
 from vigie.cli.files import writing
 from vigie.cli.language import tr
-from vigie.cli.output import local_time, seconds, show_table, size
+from vigie.cli.output import local_time, percent, seconds, show_table, size
 from vigie.cli.session import Session, session_of
 from vigie.cli.timeline_view import cause_text, draw
 from vigie.ingest.v1 import live_pb2, live_pb2_grpc
@@ -90,7 +90,7 @@ def completeness(
             f"{cause_text(each.cause)} {seconds(each.duration.ToMicroseconds())}"
             for each in (*line.missing, *line.excluded)
         )
-        share = f"{100 * stored / expected:.3f} %" if expected else "-"
+        share = percent(stored, expected, 3)
         rows.append((line.name, share, seconds(stored), seconds(expected), causes))
     names = (tr("name", "nom"), "%", tr("stored", "présent"), tr("expected", "attendu"), "causes")
     show_table(session.console, names, rows)

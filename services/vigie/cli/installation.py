@@ -1,12 +1,15 @@
 """The installation on this machine: its configuration and, with nobody else at work, its data."""
 
+import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -24,7 +27,11 @@ DATABASE_FILE: Final = "vigie.db"
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Turn a failure of the domain into a message and an exit code."""
+    """Turn a failure of the domain into a message and an exit code; logs go beside the answer."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     errors = Console(stderr=True, highlight=False)
     try:
         yield

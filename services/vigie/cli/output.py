@@ -1,5 +1,6 @@
 """Tables, sizes and times as people read them."""
 
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -51,6 +52,14 @@ def seconds(duration_us: int) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def percent(part: float, whole: float, decimals: int = 2) -> str:
+    """``99.99 %``, never rounded up: 100 % means that nothing is missing. ``-`` of nothing."""
+    if whole <= 0:
+        return "-"
+    scale = 10**decimals
+    return f"{math.floor(100 * scale * part / whole) / scale:.{decimals}f} %"
 
 
 def enum_word(name: str, prefix: str) -> str:

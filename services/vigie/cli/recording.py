@@ -103,12 +103,11 @@ def _show(session: Session, report: Report) -> None:
     more = max(0, len(report.findings) - _SHOWN) + report.suppressed
     if more:
         console.print(tr(f"… and {more} more (--json)", f"… et {more} autres (--json)"))
-    rows = [(name, str(number)) for name, number in sorted(report.checked.items())]
-    show_table(console, (tr("looked at", "contrôlé"), tr("number", "nombre")), rows)
     until = local_time(from_us(report.bound_us))
     if report.clean:
         sound = tr("sound, up to", "sain, jusqu'au")
-        console.print(f"[bold green]✓[/] {sound} {until}")
+        checks_run = f"{len(report.checked)} {tr('checks', 'contrôles')}"
+        console.print(f"[bold green]✓[/] {sound} {until}  ({checks_run})")
     else:
         errors = sum(each.severity is Severity.ERROR for each in report.findings)
         text = tr(f"{errors} errors, up to {until}", f"{errors} anomalies, jusqu'au {until}")

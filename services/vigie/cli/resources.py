@@ -113,9 +113,9 @@ def enum_of(enumeration: Any, prefix: str, text: str) -> Any:
         return enumeration.Value(name)
     words = words_of(enumeration, prefix)
     close = difflib.get_close_matches(text, words, n=1)
-    hint = tr(f"did you mean {close[0]}?", f"vouliez-vous dire {close[0]} ?") if close else ""
-    known = tr("known are", "valeurs connues")
-    raise typer.BadParameter(f"{text!r}: {hint or f'{known}: ' + ', '.join(words)}")
+    hint = tr(f"did you mean {close[0]}? ", f"vouliez-vous dire {close[0]} ? ") if close else ""
+    known = tr("known are", "valeurs connues :")
+    raise typer.BadParameter(f"{text!r}: {hint}{known} {', '.join(words)}")
 
 
 def completing(enumeration: Any, prefix: str) -> Callable[[str], list[str]]:

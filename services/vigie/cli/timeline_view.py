@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vigie.cli.language import tr
-from vigie.cli.output import local_time, seconds, show_table
+from vigie.cli.output import local_time, percent, seconds, show_table
 from vigie.common.v1 import types_pb2
 from vigie.recording.v1 import recording_pb2 as pb
 
@@ -58,7 +58,7 @@ def draw(
     for timeline in timelines:
         line = Text(f"{timeline.camera:<{widest}} ")
         line.append_text(_bar(timeline, begin, end, width))
-        line.append(f" {_share(timeline):6.2f} %")
+        line.append(f" {_share(timeline):>8}")
         console.print(line)
     legend = Text()
     for kind, words in (
@@ -96,15 +96,14 @@ def _bar(timeline: pb.CameraTimeline, begin: int, end: int, width: int) -> Text:
     return bar
 
 
-def _share(timeline: pb.CameraTimeline) -> float:
+def _share(timeline: pb.CameraTimeline) -> str:
     """Stored time in percent of what is past and not pending."""
     sums = dict.fromkeys(_STYLES, 0)
     for entry in timeline.entries:
         length = entry.end_time.ToMicroseconds() - entry.start_time.ToMicroseconds()
         sums[entry.kind] = sums.get(entry.kind, 0) + length
     stored = sums[pb.TIMELINE_ENTRY_KIND_SPAN]
-    known = stored + sums[pb.TIMELINE_ENTRY_KIND_GAP]
-    return 100 * stored / known if known else 0.0
+    return percent(stored, stored + sums[pb.TIMELINE_ENTRY_KIND_GAP])
 
 
 def _gaps(console: Console, timelines: Sequence[pb.CameraTimeline]) -> None:

@@ -1,0 +1,57 @@
+"""What all tests share: real servers by the environment, and the count of what was left out.
+
+A test marked ``needs_server("KAFKA")`` runs when ``VIGIE_TEST_KAFKA`` says where that server is,
+and is skipped otherwise. A skipped test is no passed test, so the summary counts them aloud.
+"""
+
+import os
+from collections import Counter
+
+import pytest
+
+_PREFIX = "VIGIE_TEST_"
+_WANTING = "wants the server"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--deployment",
+        default=os.environ.get(_PREFIX + "DEPLOYMENT", "one-process"),
+        help="how the end-to-end tests run the product (default: one-process)",
+    )
+
+
+def _names_of(item: pytest.Item) -> list[str]:
+    return [str(name) for mark in item.iter_markers("needs_server") for name in mark.args]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = [name for name in _names_of(item) if not os.environ.get(_PREFIX + name)]
+    if missing:
+        pytest.skip(" and ".join(f"{_WANTING} {_PREFIX}{name}" for name in missing))
+
+
+@pytest.fixture
+def server_addresses(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Server name -> value of its variable, for the servers the test is marked with."""
+    return {name: os.environ[_PREFIX + name] for name in _names_of(request.node)}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [
+        str(report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and _WANTING in str(report.longrepr[2])
+    ]
+    terminalreporter.section("tests against real servers")
+    if not reports:
+        terminalreporter.write_line("none was skipped for want of a server")
+        return
+    terminalreporter.write_line(
+        f"{len(reports)} SKIPPED for want of real servers; nothing was proved about them here:",
+        yellow=True,
+        bold=True,
+    )
+    servers = Counter(word for text in reports for word in text.split() if word.startswith(_PREFIX))
+    for name, count in sorted(servers.items()):
+        terminalreporter.write_line(f"  {name}: {count}", yellow=True)

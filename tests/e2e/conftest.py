@@ -1,0 +1,141 @@
+"""One running product, one set of simulated cameras, for all scenarios that can share them."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from e2e import estate
+from e2e.callers import SPAN, timeline
+from e2e.harness import (
+    DEPLOYMENTS,
+    WALL,
+    Cameras,
+    Deployment,
+    Installation,
+    simulated_cameras,
+    until,
+)
+from vigie.simcam import ServerConfig, TlsFiles
+
+RECORDED_US = 9_000_000
+
+
+@pytest.fixture(scope="session")
+def deployment(pytestconfig: pytest.Config) -> Deployment:
+    name = pytestconfig.getoption("--deployment")
+    if name not in DEPLOYMENTS:
+        raise pytest.UsageError(f"--deployment {name}: one of {', '.join(DEPLOYMENTS)}")
+    return DEPLOYMENTS[name]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cameras(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> AsyncIterator[Cameras]:
+    folder = tmp_path_factory.mktemp("cameras")
+    cache = pytestconfig.cache
+    footage = cache.mkdir("simulated-footage") if cache is not None else folder / "footage"
+    plain = ServerConfig(cameras=estate.simulated(), port_per_camera=True, cache_folder=footage)
+    tls = make_certificate(folder)
+    secure = ServerConfig(cameras=(estate.SECURE,), tls=tls, cache_folder=footage)
+    async with (
+        simulated_cameras(plain, folder / "plain") as first,
+        simulated_cameras(secure, folder / "secure") as second,
+    ):
+        yield Cameras(first, second, {**first.urls, **second.urls})
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def vigie(
+    deployment: Deployment, tmp_path_factory: pytest.TempPathFactory, cameras: Cameras
+) -> AsyncIterator[Installation]:
+    """The product at work over the whole estate; shared by all tests that do not end it."""
+    settings = {"ingest": {"verify_tls": "false"}}
+    made = Installation(deployment, tmp_path_factory.mktemp("vigie"), estate.PEOPLE, settings)
+    await made.start()
+    try:
+        await estate.register(made, cameras.urls, cameras.urls)
+        yield made
+    finally:
+        await made.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def begun_us(vigie: Installation) -> int:
+    """An instant from which on all healthy cameras are recorded."""
+    asked_us = WALL.now_us() - 60_000_000
+
+    async def first(camera: str) -> int:
+        async def listed() -> int | None:
+            entries = await timeline(vigie, camera, asked_us)
+            return next((entry.start_us for entry in entries if entry.kind == SPAN), None)
+
+        return await until(listed, f"first footage of {camera}")
+
+    firsts = await asyncio.gather(*(first(camera) for camera in estate.EVERY_HEALTHY))
+    return max(firsts)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def recorded(vigie: Installation, begun_us: int) -> tuple[int, int]:
+    """A window (microseconds) in which every healthy camera is recorded and stored."""
+
+    async def stored() -> int | None:
+        ends = [
+            max((e.end_us for e in await timeline(vigie, c, begun_us) if e.kind == SPAN), default=0)
+            for c in estate.EVERY_HEALTHY
+        ]
+        return min(ends) if min(ends) >= begun_us + RECORDED_US else None
+
+    return begun_us, await until(stored, "footage of all cameras", seconds=60)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows the end of what the product said."""
+    report = yield
+    if report.failed:
+        for found in getattr(item, "funcargs", {}).values():
+            if isinstance(found, Installation):
+                report.sections.append(("log of the product", found.log_tail()))
+    return report
+
+
+def make_certificate(folder: Path) -> TlsFiles:
+    """A certificate for 127.0.0.1 that nobody trusts, as cameras have."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = TlsFiles(certificate=folder / "certificate.pem", private_key=folder / "key.pem")
+    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files.private_key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files

@@ -1,0 +1,328 @@
+"""The product and its cameras as real processes on loopback, for the end-to-end tests.
+
+A `Deployment` says which processes the product is made of; tests know only `Installation`, so
+that the same scenarios run against one process and against separate services.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import grpc.aio
+
+from vigie.access.module import development_issuer
+from vigie.access.settings import AccessConfig
+from vigie.platform.clock import ManualWallClock, SystemWallClock
+from vigie.platform.grpc.client import StubType, open_channel
+from vigie.simcam import ServerConfig
+from vigie.simcam.client import ControlClient, SimCamProcess
+
+T = TypeVar("T")
+POLL_SECONDS: Final = 0.1
+READY_SECONDS: Final = 60
+STOP_SECONDS: Final = 30
+_LOG_TAIL_BYTES: Final = 6000
+WALL: Final = SystemWallClock()
+
+
+async def until(
+    question: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 30
+) -> T:
+    """Ask until the answer is neither ``None`` nor ``False``; the only way tests wait."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = await question()
+        if answer is not None and answer is not False:
+            return answer
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """How the product is run.
+
+    Attributes:
+        name: what ``--deployment`` says.
+        targets: process -> arguments after ``vigie``.
+        serving: context -> process that serves it.
+    """
+
+    name: str
+    targets: Mapping[str, Sequence[str]]
+    serving: Mapping[str, str]
+
+
+_CONTEXTS: Final = ("access", "audit", "registry", "ingest", "recording", "evidence")
+DEPLOYMENTS: Final = {
+    "one-process": Deployment("one-process", {"all": ("up",)}, dict.fromkeys(_CONTEXTS, "all")),
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a command that ran to its end left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def run_vigie(
+    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 60
+) -> Outcome:
+    """``vigie ARGUMENTS`` as a user runs it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "vigie", *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"LANG": "C.UTF-8", "COLUMNS": "200"} | dict(environment or {}),
+    )  # fmt: skip
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), seconds)
+    except TimeoutError:
+        process.kill()
+        out, err = await process.communicate()
+        raise AssertionError(f"vigie {arguments} did not end: {out!r} {err!r}") from None
+    return Outcome(process.returncode or 0, out.decode(), err.decode())
+
+
+@dataclass(slots=True)
+class _Running:
+    process: asyncio.subprocess.Process
+    addresses: dict[str, str] = field(default_factory=dict)
+
+
+class _FixedToken:
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def token(self) -> str:
+        return self._token
+
+
+class Installation:
+    """One installation of the product in a folder: configuration, data, store, processes, logs.
+
+    Args:
+        deployment: the processes it is made of.
+        folder: everything lies in it.
+        people: content of the people file.
+        settings: section -> key -> TOML value, beyond what the harness sets.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        folder: Path,
+        people: str,
+        settings: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.deployment = deployment
+        self.folder = folder
+        self.data = folder / "data"
+        self.store = folder / "store"
+        self.spool = self.data / "spool"
+        self.config_file = folder / "vigie.toml"
+        self._people_file = folder / "people.toml"
+        self._settings = settings or {}
+        self._running: dict[str, _Running] = {}
+        self._channels: list[grpc.aio.Channel] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_people(people)
+        self._write_config()
+
+    # --- files ---
+
+    def write_people(self, text: str) -> None:
+        """Replace the people file, whole, as an administrator's editor does."""
+        temporary = self._people_file.with_suffix(".new")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(self._people_file)
+
+    def _write_config(self) -> None:
+        sections: dict[str, dict[str, str]] = {
+            "data": {"directory": '"data"', "store_directory": '"store"'},
+            "grpc": {"listen": '["127.0.0.1:0"]'},
+            "http": {"listen": '"127.0.0.1:0"'},
+            "access": {"people_file": '"people.toml"', "reload_seconds": "0.5"},
+            "ingest": {
+                "segment_seconds": "2",
+                "silence_timeout_seconds": "2",
+                "reconnect_longest_seconds": "1",
+                "heartbeat_seconds": "1",
+            },
+        }
+        for name, values in self._settings.items():
+            sections.setdefault(name, {}).update(values)
+        text = "".join(
+            f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
+            for name, values in sections.items()
+        )
+        self.config_file.write_text(text, "utf-8")
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Stored objects below ``prefix`` (a folder of keys), read around the product."""
+        root = self.store / prefix
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            yield path.relative_to(self.store).as_posix(), path.read_bytes()
+
+    def spooled(self) -> list[Path]:
+        """Footage that waits to be stored."""
+        return [path for path in self.spool.rglob("*.m4v") if path.is_file()]
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Start every process; returns when all are ready."""
+        for name, arguments in self.deployment.targets.items():
+            await self._launch(name, arguments)
+        for name in self.deployment.targets:
+            await self._ready(name)
+
+    async def _launch(self, name: str, arguments: Sequence[str]) -> None:
+        self._run_file(name).unlink(missing_ok=True)
+        with self.log_file(name).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "vigie", *arguments, "--config", str(self.config_file),
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        self._running[name] = _Running(process)
+
+    async def _ready(self, name: str) -> None:
+        running = self._running[name]
+
+        async def announced() -> str | None:
+            if running.process.returncode is not None:
+                raise AssertionError(f"{name} ended: {self.log_text()[-_LOG_TAIL_BYTES:]}")
+            file = self._run_file(name)
+            return file.read_text("utf-8") if file.exists() else None
+
+        text = await until(announced, f"{name} is ready", seconds=READY_SECONDS)
+        running.addresses = json.loads(text)
+
+    def _run_file(self, name: str) -> Path:
+        return self.data / "run.json"
+
+    def log_file(self, name: str) -> Path:
+        """What a process wrote to its standard output and error."""
+        return self.folder / f"{name}.log"
+
+    def log_text(self) -> str:
+        """The logs of all processes."""
+        files = [self.log_file(name) for name in self.deployment.targets]
+        return "\n".join(file.read_text("utf-8", "replace") for file in files if file.exists())
+
+    def log_tail(self) -> str:
+        """The end of the logs, for a failed test."""
+        return self.log_text()[-_LOG_TAIL_BYTES:]
+
+    async def kill(self) -> None:
+        """SIGKILL to every process."""
+        for running in self._running.values():
+            if running.process.returncode is None:
+                running.process.send_signal(signal.SIGKILL)
+            await running.process.wait()
+        await self.close_channels()
+
+    async def stop(self) -> dict[str, int]:
+        """SIGTERM; process -> exit code (negative: it had to be killed)."""
+        await self.close_channels()
+        for running in self._running.values():
+            if running.process.returncode is None:
+                running.process.send_signal(signal.SIGTERM)
+        codes = {}
+        for name, running in self._running.items():
+            try:
+                codes[name] = await asyncio.wait_for(running.process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                running.process.kill()
+                codes[name] = await running.process.wait()
+        return codes
+
+    def process_ids(self) -> list[int]:
+        """Of the processes that run."""
+        return [running.process.pid for running in self._running.values()]
+
+    # --- callers ---
+
+    def address(self, context: str = "recording") -> str:
+        """Where a context is served by gRPC."""
+        return self._running[self.deployment.serving[context]].addresses["grpc"]
+
+    def http_addresses(self) -> list[str]:
+        """Where metrics and health are, one for each process."""
+        return [running.addresses["http"] for running in self._running.values()]
+
+    def token(self, person: str, *, lifetime_seconds: int = 3600, ago_seconds: int = 0) -> str:
+        """A token of the development issuer, as if made ``ago_seconds`` ago."""
+        then = ManualWallClock(WALL.now_us() - ago_seconds * 1_000_000)
+        issuer = development_issuer(AccessConfig(), self.data, then)
+        return issuer.create_token(person, lifetime_seconds)
+
+    def stub(
+        self,
+        make: Callable[[grpc.aio.Channel], StubType],
+        context: str,
+        *,
+        person: str | None = None,
+        token: str | None = None,
+    ) -> StubType:
+        """A stub in the name of a person, with a given token, or with none."""
+        if person is not None:
+            token = self.token(person)
+        source = None if token is None else _FixedToken(token)
+        channel = open_channel(self.address(context), source=source, default_timeout_seconds=30)
+        self._channels.append(channel)
+        return make(channel)
+
+    async def close_channels(self) -> None:
+        """End every connection of this side."""
+        for channel in self._channels:
+            await channel.close(None)
+        self._channels.clear()
+
+    async def command(self, *arguments: str, person: str | None = "operateur") -> Outcome:
+        """``vigie ARGUMENTS`` in the name of a person, as a user runs it."""
+        environment = {"VIGIE_ADDRESS": self.address()}
+        if person is not None:
+            environment["VIGIE_TOKEN"] = self.token(person)
+        return await run_vigie(*arguments, environment=environment)
+
+    async def fsck(self, *arguments: str) -> Outcome:
+        """``vigie fsck`` over this installation, nothing left out for being young."""
+        return await run_vigie(
+            "--json", "fsck", "--deep", "--grace", "0s", *arguments,
+            "--config", str(self.config_file),
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def simulated_cameras(config: ServerConfig, folder: Path) -> AsyncIterator[SimCamProcess]:
+    """Simulated cameras as a process of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    async with SimCamProcess(config, folder) as simulator:
+        yield simulator
+
+
+@dataclass(slots=True)
+class Cameras:
+    """The simulated cameras of both simulators."""
+
+    plain: SimCamProcess
+    secure: SimCamProcess
+    urls: dict[str, str] = field(default_factory=dict)
+
+    def control(self, camera: str) -> ControlClient:
+        """Who can be asked about a camera."""
+        return (self.secure if camera in self.secure.urls else self.plain).control

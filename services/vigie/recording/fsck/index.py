@@ -125,6 +125,12 @@ def _contiguous(run: _Run) -> list[Finding]:
                     **where,
                 )
             )
+    return findings + _one_medium(run)
+
+
+def _one_medium(run: _Run) -> list[Finding]:
+    """I7: the media time of a run goes on, with one header, of one camera."""
+    findings: list[Finding] = []
     stored = run.stored
     by_number = {segment.number: segment for segment in stored}
     for segment in stored:

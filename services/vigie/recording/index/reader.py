@@ -123,6 +123,22 @@ def _overlapping(table: Table, kind: _Kind) -> Select[Any]:
 _FACTS: Final = _facts_statement()
 
 
+async def _rows(
+    connection: AsyncConnection, camera: str, window: Interval, row_limit: int
+) -> dict[_Kind, list[Any]]:
+    """Rows of each kind, one more than ``row_limit`` where there are more."""
+    parameters = {
+        "camera": camera,
+        "start": window.start_us,
+        "end": window.end_us,
+        "row_limit": row_limit + 1,
+    }
+    rows: dict[_Kind, list[Any]] = {kind: [] for kind in _Kind}
+    for row in await connection.execute(_FACTS, parameters):
+        rows[_Kind(row.kind)].append(row)
+    return rows
+
+
 async def read_facts(
     connection: AsyncConnection,
     camera: str,
@@ -144,15 +160,7 @@ async def read_facts(
         The facts (without `Facts.live`), and up to which instant they are complete: the end of
         the window, or earlier when there are more than ``row_limit`` rows of one kind.
     """
-    parameters = {
-        "camera": camera,
-        "start": window.start_us,
-        "end": window.end_us,
-        "row_limit": row_limit + 1,
-    }
-    rows: dict[int, list[Any]] = {kind: [] for kind in _Kind}
-    for row in await connection.execute(_FACTS, parameters):
-        rows[row.kind].append(row)
+    rows = await _rows(connection, camera, window, row_limit)
     until_us = window.end_us
     for kind in (_Kind.SPAN, _Kind.DESTROYED, _Kind.OUTAGE):
         rows[kind].sort(key=lambda row: row.start_us)

@@ -121,17 +121,33 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         may_see = self._filter(call, wanted)
         progress = _Progress(cursor)
         known: dict[str, StreamStatusEvent] = {}
-        async for stored in _until_idle(
-            self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
-        ):
+        async for stored in self._changes(progress):
             answer = self._answer(stored, may_see, known, heartbeats=request.include_heartbeats)
-            if stored is not None:
-                progress.advance(stored.position)
             if answer is None:
                 continue
             answer.resume_token = self._tokens.seal(progress.cursor(), query)
             call.delivered(size_bytes=answer.ByteSize())
             yield answer
+
+    async def _changes(self, progress: "_Progress") -> AsyncIterator[StoredEvent | None]:
+        """The newest event of every key, a checkpoint (``None``), then all as they come.
+
+        The topic may still hold older states of a key: only the last one is the present.
+        """
+        newest: dict[str, StoredEvent] = {}
+        read = list(progress.positions())
+        async for stored in self._log.read(STATUS_TOPIC, after=read):
+            newest.pop(stored.event.key, None)  # so that the order stays that of the log
+            newest[stored.event.key] = stored
+        for stored in newest.values():
+            progress.advance(stored.position)
+            yield stored
+        yield None
+        follow = self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
+        async for change in _with_checkpoints(follow):
+            if change is not None:
+                progress.advance(change.position)
+            yield change
 
     def _answer(
         self,
@@ -220,19 +236,25 @@ class _Progress:
         return {"positions": [list(item) for item in sorted(self._offsets.items())]}
 
 
-async def _until_idle(events: AsyncIterator[StoredEvent]) -> AsyncIterator[StoredEvent | None]:
-    """The events, and ``None`` (a checkpoint) when none came for a while.
+async def _with_checkpoints(
+    events: AsyncIterator[StoredEvent],
+) -> AsyncIterator[StoredEvent | None]:
+    """The events, and ``None`` (a checkpoint) every `CHECKPOINT_SECONDS`, however many come.
 
     Waiting must not cancel the reader, or an event could be lost between two waits.
     """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + CHECKPOINT_SECONDS
     pending: asyncio.Task[StoredEvent] | None = None
     try:
         while True:
             if pending is None:
                 pending = asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait({pending}, timeout=CHECKPOINT_SECONDS)
-            if not done:
+            done, _ = await asyncio.wait({pending}, timeout=max(0.0, due - loop.time()))
+            if loop.time() >= due:
+                due = loop.time() + CHECKPOINT_SECONDS
                 yield None
+            if not done:
                 continue
             finished, pending = pending, None
             try:

@@ -133,6 +133,21 @@ async def test_a_watch_tells_changes_and_goes_on_where_it_was(
     again.cancel()
 
 
+async def test_a_watch_begins_with_the_newest_states_and_a_checkpoint(
+    ingest: Ingest, host: RunningHost
+) -> None:
+    """Not with the history that the topic still holds, and heartbeats do not put it off."""
+    await recording(ingest)
+    watch = StreamServiceStub(host.channel("operator")).WatchStreams(
+        streams_pb2.WatchStreamsRequest(include_heartbeats=True)
+    )
+    first, second = await watch.read(), await watch.read()
+    watch.cancel()
+    assert first.stream.state == events_pb2.STREAM_STATE_RECORDING
+    assert second.is_checkpoint
+    assert second.resume_token
+
+
 async def test_live_pictures_play_and_the_access_is_on_record(
     ingest: Ingest, host: RunningHost
 ) -> None:

@@ -47,6 +47,8 @@ def recovery_frame_count(nal: bytes) -> int | None:
     Zero makes the picture as good a start as an IDR; more is a gradual refresh, which is no
     sync sample, since the pictures until then come out damaged.
     """
+    if _SEI_RECOVERY_POINT not in nal[1:64]:  # nearly all SEI are others: do not take them apart
+        return None
     payload = remove_emulation_prevention(nal[1:64])
     position = 0
     while position + 2 <= len(payload) and payload[position] != 0x80:  # noqa: PLR2004 - rbsp stop bit

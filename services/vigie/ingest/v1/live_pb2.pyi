@@ -96,7 +96,9 @@ Global___WatchLiveResponse: _TypeAlias = WatchLiveResponse  # noqa: Y015
 
 @_typing.final
 class LiveHeader(_message.Message):
-    """What the chunks that follow are coded with. Decode times begin again at 0."""
+    """What the chunks that follow are coded with. Decode times rise from one chunk to the next; a
+    viewer who joins later begins at a later one, not at 0.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -165,7 +167,7 @@ class LiveChunk(_message.Message):
     sample_count: _builtins.int
     """Number of frames in the chunk."""
     decode_time_ticks: _builtins.int
-    """Decode time of the first frame since the header, in ticks."""
+    """Decode time of the first frame, in ticks, as `tfdt` in `data` has it."""
     arrival_us: _builtins.int
     """Wall-clock arrival of the last frame at the receiver, microseconds since the Unix epoch."""
     def __init__(

@@ -151,10 +151,10 @@ async def read_facts(
 
     Args:
         connection: a reading.
-        camera: camera identifier.
+        camera: its identifier.
         window: what is asked about.
         row_limit: rows of one kind that are read at most.
-        with_tail: whether `Facts.last_stored_us` is wanted (only the live tail needs it).
+        with_tail: whether `Facts.last_stored_us` is wanted (for the live tail).
 
     Returns:
         The facts (without `Facts.live`), and up to which instant they are complete: the end of
@@ -168,9 +168,8 @@ async def read_facts(
             # Everything that starts before the row too many is known.
             until_us = min(until_us, rows[kind][-1].start_us)
     if until_us <= window.start_us:
-        return await read_facts(
-            connection, camera, window, row_limit=row_limit * 4, with_tail=with_tail
-        )
+        more = row_limit * 4
+        return await read_facts(connection, camera, window, row_limit=more, with_tail=with_tail)
     rows = {kind: [r for r in rows[kind] if r.start_us < until_us] for kind in rows}
     states = [
         CameraState(

@@ -12,12 +12,13 @@ from vigie.audit.v1 import events_pb2
 from vigie.cli import options as opt
 from vigie.cli.arguments import resource
 from vigie.cli.commands import command, examples, new_app
+from vigie.cli.exits import Exit
 from vigie.cli.files import writing
 from vigie.cli.language import tr
 from vigie.cli.output import local_time, show_fields, size
 from vigie.cli.resources import completing, enum_of, pages, show_list, words_of
 from vigie.cli.resumable import ResumableFile
-from vigie.cli.session import Session, session_of
+from vigie.cli.session import Session, fail, session_of
 from vigie.cli.words import enum_text
 from vigie.common.v1 import access_pb2
 from vigie.platform.clock import from_us
@@ -289,7 +290,15 @@ def _export_into(
 ) -> int:
     """Write the export, resuming one of the same criteria; returns the number of records."""
     with ResumableFile(output, request, label) as part:
+        complete = False
         for answer in session.stream(_stub(session).ExportAccesses, part.request):
             part.write(answer.data, answer.resume_token, answer.record_count)
+            complete = answer.complete
+        if not complete:
+            raise fail(
+                tr("the export ended early; the same command goes on",
+                   "l'export s'est arrêté trop tôt ; la même commande le reprend"),
+                Exit.UNAVAILABLE,
+            )  # fmt: skip
         part.finish()
         return part.record_count

@@ -112,7 +112,7 @@ def get(context: typer.Context, name: Request) -> None:
 
 
 @command(app, "approve", "Approuver la demande d'un autre ; son paquet est alors fabriqué.")
-def approve(context: typer.Context, name: Request, reason: Reason, etag: str = "") -> None:
+def approve(context: typer.Context, name: Request, reason: Reason, etag: opt.Etag = "") -> None:
     """Approve somebody else's request; its package is then built."""
     session = session_of(context)
     message = pb.ApproveEvidenceRequestRequest(name=_name(name), reason=reason, etag=etag)
@@ -120,7 +120,7 @@ def approve(context: typer.Context, name: Request, reason: Reason, etag: str = "
 
 
 @command(app, "refuse", "Refuser la demande d'un autre ; le séquestre est levé.")
-def refuse(context: typer.Context, name: Request, reason: Reason, etag: str = "") -> None:
+def refuse(context: typer.Context, name: Request, reason: Reason, etag: opt.Etag = "") -> None:
     """Refuse somebody else's request; the hold is released."""
     session = session_of(context)
     message = pb.RefuseEvidenceRequestRequest(name=_name(name), reason=reason, etag=etag)
@@ -128,7 +128,7 @@ def refuse(context: typer.Context, name: Request, reason: Reason, etag: str = ""
 
 
 @command(app, "cancel", "Retirer sa propre demande ; le séquestre est levé.")
-def cancel(context: typer.Context, name: Request, etag: str = "") -> None:
+def cancel(context: typer.Context, name: Request, etag: opt.Etag = "") -> None:
     """Withdraw your own request; the hold is released."""
     session = session_of(context)
     message = pb.CancelEvidenceRequestRequest(name=_name(name), etag=etag)
@@ -176,7 +176,10 @@ def download(
     found = session.call(
         _stub(session).GetEvidenceRequest, pb.GetEvidenceRequestRequest(name=_name(name))
     )
-    target = output or Path(found.package.file_name or "package.zip")
+    # Only the name: a file is never written where somebody else says.
+    target = output or Path(Path(found.package.file_name).name or "package.zip")
+    if target.exists():
+        raise fail(tr(f"{target} exists already", f"{target} existe déjà"), Exit.CONFLICT)
     partial = target.with_name(target.name + ".part")
     have = partial.stat().st_size if partial.exists() else 0
     message = pb.DownloadPackageRequest(
@@ -208,10 +211,6 @@ def _settle(partial: Path, target: Path, sha256: str) -> None:
         partial.unlink()
         raise fail(tr(f"{target}: damaged on the way, download it again",
                       f"{target} : altéré en route, télécharger à nouveau"))  # fmt: skip
-    if target.exists():
-        raise fail(tr(f"{target} exists already; the download is {partial}",
-                      f"{target} existe déjà ; le téléchargement est {partial}"),
-                   Exit.CONFLICT)  # fmt: skip
     partial.rename(target)
 
 

@@ -66,7 +66,10 @@ def timeline(
 @command(app, "completeness", "Durées attendues, présentes et manquantes, par caméra et zone.")
 def completeness(
     context: typer.Context,
-    cameras: Annotated[list[str] | None, typer.Argument()] = None,
+    cameras: Annotated[
+        list[str] | None,
+        typer.Argument(help=tr("Cameras; default: all.", "Caméras ; défaut : toutes.")),
+    ] = None,
     zone: Annotated[list[str] | None, typer.Option(help=tr("Whole zones.", "Zones."))] = None,
     start: opt.From = "-24h",
     end: opt.To = "now",

@@ -56,7 +56,7 @@ class FakeServer:
             found = found(request)
         if found is None:
             found = empty()
-        yield from found if isinstance(found, list) else [found]
+        yield from [found] if isinstance(found, Message) else found
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def data_directory(config: Config) -> Path:
     Raises:
         typer.BadParameter: there is none.
     """
-    from vigie.app import DataConfig
+    from vigie.wiring import DataConfig
 
     directory = config.section(DataConfig).directory
     if not directory.is_dir():
@@ -109,7 +109,8 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         VigieError: DATA_DIRECTORY_IN_USE when the product runs on it; see `open_database`.
         typer.BadParameter: there is no data directory.
     """
-    from vigie.app import TOPICS, DataConfig
+    from vigie.app import TOPICS
+    from vigie.wiring import DataConfig
 
     directory, clock = data_directory(config), SystemWallClock()
     async with AsyncExitStack() as closing:
@@ -134,7 +135,7 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         VigieError: DATABASE_UNAVAILABLE, STORE_UNAVAILABLE.
         typer.BadParameter: there is no data directory with a database.
     """
-    from vigie.app import DataConfig
+    from vigie.wiring import DataConfig
 
     directory, clock = data_directory(config), SystemWallClock()
     file = directory / DATABASE_FILE

@@ -26,6 +26,8 @@ class Scene:
     wall: WallClock
     clock: MonotonicClock
     begun_us: int = 0
+    estate_us: int = 0
+    """When the last camera was commissioned."""
     listed_us: dict[str, int] = field(default_factory=dict)
     """Camera -> first instant of footage that was listed."""
     broken_us: tuple[int, int] = (0, 0)

@@ -20,13 +20,6 @@ STREAM_NOT_FOUND: Final = ReasonSpec(
     "L'acquisition ne connaît aucune caméra de ce nom.",
     "List the streams; a camera that was just commissioned appears after a moment.",
 )
-PURPOSE_REQUIRED: Final = ReasonSpec(
-    "PURPOSE_REQUIRED",
-    StatusCode.INVALID_ARGUMENT,
-    "Footage is shown only for a stated purpose of at least three characters.",
-    "Les images ne sont montrées que pour un motif énoncé d'au moins trois caractères.",
-    "State the purpose (purpose.text), and the case reference where there is one.",
-)
 LIVE_ELSEWHERE: Final = ReasonSpec(
     "LIVE_ELSEWHERE",
     StatusCode.UNAVAILABLE,
@@ -52,7 +45,6 @@ SPOOL_UNUSABLE: Final = ReasonSpec(
 REASONS: Final[tuple[ReasonSpec, ...]] = (
     STREAM_NAME_INVALID,
     STREAM_NOT_FOUND,
-    PURPOSE_REQUIRED,
     LIVE_ELSEWHERE,
     PROBE_BUSY,
     SPOOL_UNUSABLE,

@@ -302,6 +302,13 @@ FIELD_MASK_INVALID: Final = ReasonSpec(
     "Le masque de mise à jour nomme un champ inexistant ou non modifiable.",
     "Name only fields that can be changed.",
 )
+PURPOSE_REQUIRED: Final = ReasonSpec(
+    "PURPOSE_REQUIRED",
+    StatusCode.INVALID_ARGUMENT,
+    "Footage is shown only for a stated purpose of at least three characters.",
+    "Les images ne sont montrées que pour un motif énoncé d'au moins trois caractères.",
+    "State the purpose (purpose.text), and the case reference where there is one.",
+)
 LISTEN_FAILED: Final = ReasonSpec(
     "LISTEN_FAILED",
     StatusCode.FAILED_PRECONDITION,
@@ -337,6 +344,7 @@ HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     PAGE_TOKEN_INVALID,
     RESUME_TOKEN_INVALID,
     ETAG_MISMATCH,
+    PURPOSE_REQUIRED,
     FIELD_MASK_INVALID,
     LISTEN_FAILED,
     CONFIG_INVALID,

@@ -55,13 +55,6 @@ RESOLUTION_INVALID: Final = ReasonSpec(
     "La résolution est négative ou plus longue que la fenêtre.",
     "Leave it out for the exact timeline.",
 )
-PURPOSE_REQUIRED: Final = ReasonSpec(
-    "PURPOSE_REQUIRED",
-    StatusCode.INVALID_ARGUMENT,
-    "Footage is shown only for a stated purpose of at least three characters.",
-    "Les images ne sont montrées que pour un motif énoncé d'au moins trois caractères.",
-    "State the purpose (purpose.text), and the case reference where there is one.",
-)
 NO_FOOTAGE: Final = ReasonSpec(
     "NO_FOOTAGE",
     StatusCode.NOT_FOUND,
@@ -99,7 +92,6 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
     WINDOW_TOO_LONG,
     WINDOW_IN_FUTURE,
     RESOLUTION_INVALID,
-    PURPOSE_REQUIRED,
     NO_FOOTAGE,
     FOOTAGE_DAMAGED,
     HOLD_NAME_INVALID,

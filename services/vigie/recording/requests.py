@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vigie.common.v1.types_pb2 import Purpose, TimeWindow
 from vigie.platform.errors import VigieError
+from vigie.platform.reasons import PURPOSE_REQUIRED
 from vigie.recording import reasons
 from vigie.recording.index.convert import timestamp_us
 from vigie.recording.timeline.intervals import Interval
@@ -92,9 +93,7 @@ def purpose(value: Purpose) -> tuple[str, str]:
     """
     text = value.text.strip()
     if len(text) < MIN_PURPOSE_CHARACTERS:
-        raise VigieError(
-            reasons.PURPOSE_REQUIRED, "say why the footage is looked at", field="purpose.text"
-        )
+        raise VigieError(PURPOSE_REQUIRED, "say why the footage is looked at", field="purpose.text")
     return text, value.case_reference.strip()
 
 

@@ -1,5 +1,7 @@
 """Communes, zones, cameras, the authorisation; the life of cameras begins."""
 
+from typing import Any
+
 from vigie.cli.language import tr
 from vigie.demo import estate
 from vigie.demo.scene import Scene
@@ -19,15 +21,16 @@ async def make_estate(scene: Scene) -> None:
     """Enter the estate through the contracts, as an administration would."""
     with scene.account.step("The estate", "Le parc"):
         await _places(scene)
-        await _cameras(scene)
         await _authorisation(scene)
         stub = scene.stage.client(cameras_pb2_grpc.CameraServiceStub, "administration")
         for camera in estate.CAMERAS:
+            await _enter(scene, stub, camera)
             await stub.CommissionCamera(
                 cameras_pb2.CommissionCameraRequest(
                     name=f"cameras/{camera.id}", reason="réception des travaux"
                 )
             )
+        scene.estate_us = scene.wall.now_us()
         listed = await stub.ListCameras(cameras_pb2.ListCamerasRequest(page_size=100))
         scene.account.check(
             tr("8 cameras registered, none shows a password", "8 caméras, aucun mot de passe"),
@@ -47,18 +50,16 @@ async def _places(scene: Scene) -> None:
         await stub.CreateZone(zones_pb2.CreateZoneRequest(zone_id=zone_id, zone=zone))
 
 
-async def _cameras(scene: Scene) -> None:
-    stub = scene.stage.client(cameras_pb2_grpc.CameraServiceStub, "administration")
-    for camera in estate.CAMERAS:
-        entry = cameras_pb2.Camera(
-            zone=f"zones/{camera.zone}",
-            display_name=camera.display_name,
-            stream_uri=scene.stage.cameras.urls[camera.id],
-        )
-        if camera.password:
-            entry.credentials.username = "vigie"
-            entry.credentials.password = camera.password
-        await stub.CreateCamera(cameras_pb2.CreateCameraRequest(camera_id=camera.id, camera=entry))
+async def _enter(scene: Scene, stub: Any, camera: estate.DemoCamera) -> None:
+    entry = cameras_pb2.Camera(
+        zone=f"zones/{camera.zone}",
+        display_name=camera.display_name,
+        stream_uri=scene.stage.cameras.urls[camera.id],
+    )
+    if camera.password:
+        entry.credentials.username = "vigie"
+        entry.credentials.password = camera.password
+    await stub.CreateCamera(cameras_pb2.CreateCameraRequest(camera_id=camera.id, camera=entry))
 
 
 async def _authorisation(scene: Scene) -> None:

@@ -91,7 +91,7 @@ async def timeline(scene: Scene) -> None:
 
     account = scene.account
     with account.step("The timeline", "La chronologie"):
-        begin_us = max(scene.listed_us.values())
+        begin_us = max(scene.estate_us, *scene.listed_us.values())
         shown = window(begin_us, scene.settled_us)
         cameras = [camera.id for camera in estate.CAMERAS]
         entries = await scene.timeline(cameras, shown)

@@ -8,6 +8,7 @@ from vigie.common.v1.types_pb2 import Purpose
 from vigie.ingest import reasons
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
+from vigie.platform.reasons import PURPOSE_REQUIRED
 from vigie.registry.v1.events_pb2 import CameraState
 
 MIN_PURPOSE_CHARACTERS: Final = 3
@@ -82,7 +83,7 @@ def checked_purpose(purpose: Purpose) -> Purpose:
     """
     if len(purpose.text.strip()) < MIN_PURPOSE_CHARACTERS:
         raise VigieError(
-            reasons.PURPOSE_REQUIRED, "say why the pictures are looked at", field="purpose.text"
+            PURPOSE_REQUIRED, "say why the pictures are looked at", field="purpose.text"
         )
     return purpose
 

@@ -124,6 +124,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
         (
             Entry("up", "vigie.cli.server:up", "Run the whole product in one process.",
                   "Lancer tout le produit en un processus.", single=True),
+            Entry("serve", "vigie.cli.server:serve", "Run one target; today: all.",
+                  "Lancer une cible ; aujourd'hui : all.", single=True),
             Entry("demo", "vigie.cli.server:demo", "Show the main job with simulated cameras.",
                   "Montrer l'essentiel avec des caméras simulées.", single=True),
             Entry("simcam", _HERE, "Simulate cameras (RTSP).", "Simuler des caméras (RTSP).",

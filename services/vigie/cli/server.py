@@ -26,6 +26,21 @@ def up(context: typer.Context, config: ConfigFile = None) -> None:
     raise typer.Exit(code)
 
 
+def serve(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help=tr("What to run: all.", "Cible : all."))],
+    config: ConfigFile = None,
+) -> None:
+    """Run one target as a process. All contexts live in the target `all` for now."""
+    if target != "all":
+        message = tr(
+            f"{target}: no such target; the only one is all (contexts do not run apart yet)",
+            f"{target} : cible inconnue ; la seule est all (pas encore de contextes séparés)",
+        )
+        raise fail(message, Exit.USAGE)
+    up(context, config)
+
+
 def demo(
     context: typer.Context,
     folder: Annotated[
@@ -45,9 +60,3 @@ def demo(
         raise fail(str(error)) from error
     if not passed:
         raise typer.Exit(Exit.CHECK_FAILED)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (up, demo):
-        app.command(rich_help_panel=tr("Running", "Exécution"))(command)

@@ -24,6 +24,7 @@ from e2e.harness import (
     simulated_cameras,
     until,
 )
+from e2e.misbehaviour import Misbehaviour, misbehave
 from vigie.simcam import ServerConfig, TlsFiles
 
 RECORDED_US = 9_000_000
@@ -97,6 +98,12 @@ async def recorded(vigie: Installation, begun_us: int) -> tuple[int, int]:
         return min(ends) if min(ends) >= begun_us + RECORDED_US else None
 
     return begun_us, await until(stored, "footage of all cameras", seconds=60)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def misbehaved(vigie: Installation, cameras: Cameras, begun_us: int) -> Misbehaviour:
+    """Every fault of the simulator has happened, and all cameras are well again."""
+    return await misbehave(vigie, cameras, begun_us)
 
 
 @pytest.hookimpl(wrapper=True)

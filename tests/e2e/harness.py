@@ -29,7 +29,7 @@ T = TypeVar("T")
 POLL_SECONDS: Final = 0.1
 READY_SECONDS: Final = 60
 STOP_SECONDS: Final = 30
-_LOG_TAIL_BYTES: Final = 6000
+_LOG_TAIL_BYTES: Final = 3000
 WALL: Final = SystemWallClock()
 
 
@@ -137,7 +137,7 @@ class Installation:
         self._people_file = folder / "people.toml"
         self._settings = settings or {}
         self._running: dict[str, _Running] = {}
-        self._channels: list[grpc.aio.Channel] = []
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.write_people(people)
         self._write_config()
@@ -224,8 +224,9 @@ class Installation:
         return "\n".join(file.read_text("utf-8", "replace") for file in files if file.exists())
 
     def log_tail(self) -> str:
-        """The end of the logs, for a failed test."""
-        return self.log_text()[-_LOG_TAIL_BYTES:]
+        """The end of the logs, for a failed test; calls that went well are left out."""
+        lines = self.log_text().splitlines()
+        return "\n".join(line for line in lines if " code=OK " not in line)[-_LOG_TAIL_BYTES:]
 
     async def kill(self) -> None:
         """SIGKILL to every process."""
@@ -279,16 +280,19 @@ class Installation:
         token: str | None = None,
     ) -> StubType:
         """A stub in the name of a person, with a given token, or with none."""
-        if person is not None:
-            token = self.token(person)
-        source = None if token is None else _FixedToken(token)
-        channel = open_channel(self.address(context), source=source, default_timeout_seconds=30)
-        self._channels.append(channel)
+        who = (self.address(context), person or f"token {token}")
+        channel = self._channels.get(who)
+        if channel is None:
+            if person is not None:
+                token = self.token(person)
+            source = None if token is None else _FixedToken(token)
+            channel = open_channel(who[0], source=source, default_timeout_seconds=30)
+            self._channels[who] = channel
         return make(channel)
 
     async def close_channels(self) -> None:
         """End every connection of this side."""
-        for channel in self._channels:
+        for channel in self._channels.values():
             await channel.close(None)
         self._channels.clear()
 

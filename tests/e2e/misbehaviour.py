@@ -1,0 +1,67 @@
+"""Every fault of the simulator, each on a camera of its own, all at once."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from e2e import estate
+from e2e.callers import SPAN, timeline
+from e2e.harness import WALL, Cameras, Installation, until
+from vigie.simcam import FAULTS, Fault, FaultParameters
+
+LASTING_SECONDS: Final = 4.0
+_PARAMETERS: Final = {
+    Fault.SLOW_START: FaultParameters(seconds=2.0),
+    Fault.CLOCK_JUMP: FaultParameters(seconds=3600.0),
+    Fault.SLOW_CAMERA: FaultParameters(milliseconds=30),
+}
+_AT_THE_NEXT_CONNECTION: Final = (Fault.SLOW_START,)
+"""Faults that only a new connection meets, and that do not end the present one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """When all this was, in microseconds since the Unix epoch."""
+
+    before_us: int
+    begun_us: int
+    cleared_us: int
+    settled_us: int
+
+
+async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Misbehaviour:
+    """Let every fault happen to its camera; returns when all cameras are well again."""
+    control = cameras.plain.control
+
+    async def recorded_after(camera: str, instant_us: int) -> int:
+        async def ended() -> int | None:
+            entries = await timeline(vigie, camera, since_us)
+            end_us = max((entry.end_us for entry in entries if entry.kind == SPAN), default=0)
+            return end_us if end_us >= instant_us else None
+
+        return await until(ended, f"{camera} is recorded", seconds=60)
+
+    async def all_after(instant_us: int) -> int:
+        return min(
+            await asyncio.gather(*(recorded_after(camera, instant_us) for camera in estate.FAULTY))
+        )
+
+    before_us = await all_after(since_us + 1)
+    begun_us = WALL.now_us()
+    for camera, fault in estate.FAULTY.items():
+        parameters = _PARAMETERS.get(fault, FaultParameters())
+        lasting = not FAULTS[fault].is_momentary
+        await control.inject(
+            camera, fault, parameters=parameters,
+            duration_seconds=LASTING_SECONDS if lasting else None,
+        )  # fmt: skip
+        if fault in _AT_THE_NEXT_CONNECTION:
+            await control.inject(camera, Fault.DROP_CONNECTION)
+
+    async def over() -> bool:
+        states = await control.cameras()
+        return not any(states[camera]["faults"] for camera in estate.FAULTY)
+
+    await until(over, "all faults are over", seconds=60)
+    cleared_us = WALL.now_us()
+    return Misbehaviour(before_us, begun_us, cleared_us, await all_after(cleared_us + 2_000_000))

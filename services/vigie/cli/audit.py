@@ -135,7 +135,7 @@ def _row(access: pb.Access) -> Sequence[str]:
         local_time(record.time),
         record.subject,
         record.method.rpartition("/")[2],
-        ", ".join(record.objects),
+        ", ".join(name.removeprefix("cameras/") for name in record.objects),
         " ".join(filter(None, (decision, record.decision_reason))),
         " ".join(filter(None, (record.purpose, record.case_reference))),
     )

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vigie.cli.language import tr
+
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _STEP: Final = 1000
 _REPLACED: Final = "\ufffd"
@@ -84,13 +86,18 @@ def plain(text: str) -> str:
 def show_table(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = ""
 ) -> None:
-    """A plain table that also reads well in a log; cells are shown as they are, no markup."""
+    """A plain table that also reads well in a log; cells are shown as they are, no markup.
+
+    The first column, which names things, is never folded; where there is nothing, that is said.
+    """
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    for number, name in enumerate(columns):
+        table.add_column(name, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console.print(table)
+    if not table.row_count:
+        console.print(tr("nothing found", "rien trouvé"), style="dim")
 
 
 def show_fields(console: Console, title: str, fields: Iterable[tuple[str, str]]) -> None:

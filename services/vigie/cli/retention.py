@@ -8,7 +8,7 @@ from vigie.cli import options as opt
 from vigie.cli.arguments import identifier, parse_duration, parse_instant, resource
 from vigie.cli.commands import command, examples, new_app
 from vigie.cli.language import tr
-from vigie.cli.output import local_time, show_fields, show_table, size
+from vigie.cli.output import local_time, seconds, show_fields, show_table, size
 from vigie.cli.resources import completing, enum_of, pages, show_list, words_of
 from vigie.cli.session import Session, session_of
 from vigie.cli.words import enum_text
@@ -177,22 +177,19 @@ def destructions(
     if start:
         request.window.CopyFrom(opt.window_of(start, end))
     columns = (
-        tr("camera", "caméra"), tr("from", "de"), tr("to", "à"), tr("reason", "motif"),
-        tr("basis", "fondement"), tr("decided", "décidé"), tr("destroyed", "détruit"),
-        "SHA-256",
+        tr("camera", "caméra"), tr("from", "de"), tr("duration", "durée"), tr("reason", "motif"),
+        tr("destroyed", "détruit"),
     )  # fmt: skip
-    show_list(
-        session,
-        pages(session, _retention(session).ListDestructions, request, "destructions", limit),
-        columns,
-        lambda each: (
-            identifier(each.camera),
-            local_time(each.start_time),
-            local_time(each.end_time),
-            enum_text(events_pb2.DestructionReason, each.reason, _REASON),
-            each.basis,
-            local_time(each.decision_time),
-            local_time(each.destroy_time),
-            each.sha256[:16] + "…",
-        ),
+    found = pages(session, _retention(session).ListDestructions, request, "destructions", limit)
+    show_list(session, found, columns, _destruction_row)
+
+
+def _destruction_row(each: pb.Destruction) -> tuple[str, ...]:
+    reason = enum_text(events_pb2.DestructionReason, each.reason, _REASON)
+    return (
+        identifier(each.camera),
+        local_time(each.start_time),
+        seconds(each.end_time.ToMicroseconds() - each.start_time.ToMicroseconds()),
+        f"{reason}: {each.basis}" if each.basis else reason,
+        local_time(each.destroy_time),
     )

@@ -48,15 +48,16 @@ def draw(
 ) -> None:
     """Bars of the whole window, then a table of the gaps."""
     begin, end = window.start_time.ToMicroseconds(), window.end_time.ToMicroseconds()
-    widest = max((len(timeline.camera) for timeline in timelines), default=0)
+    names = [timeline.camera.removeprefix("cameras/") for timeline in timelines]
+    widest = max(map(len, names), default=0)
     width = max(_NARROWEST_BAR, min(console.width, 120) - widest - 12)
     console.print(
         f"{local_time(window.start_time)} → {local_time(window.end_time)}"
         f"  ({seconds(end - begin)})",
         style="bold",
     )
-    for timeline in timelines:
-        line = Text(f"{timeline.camera:<{widest}} ")
+    for name, timeline in zip(names, timelines, strict=True):
+        line = Text(f"{name:<{widest}} ")
         line.append_text(_bar(timeline, begin, end, width))
         line.append(f" {_share(timeline):>8}")
         console.print(line)

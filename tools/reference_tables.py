@@ -2,6 +2,7 @@
 
 import json
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import ModuleType
@@ -91,7 +92,13 @@ def configuration() -> str:
     from vigie.app import SECTIONS
     from vigie.platform.config import reference
 
-    return page("Configuration", _CONFIGURATION, reference(SECTIONS))
+    # The heading says the name of the section already.
+    text = re.sub(r"^Section ``\[\w+\]``: (.)", _capital, reference(SECTIONS), flags=re.MULTILINE)
+    return page("Configuration", _CONFIGURATION, text)
+
+
+def _capital(match: re.Match[str]) -> str:
+    return match[1].upper()
 
 
 def metrics() -> str:

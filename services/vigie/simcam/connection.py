@@ -104,7 +104,8 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes | bytearray) -> None:
         """See `Wire.write`."""
-        if self._transport is not None:
+        # A lost connection is told only later: a burst into it would be a warning a packet.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def backlog_bytes(self) -> int:

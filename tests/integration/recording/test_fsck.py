@@ -62,6 +62,9 @@ async def test_nothing_young_is_reported(tmp_path: Path) -> None:
         await estate(rig)
         young = record_run(CAMERA, "0195" + "c" * 28, NOW - 10 * SECOND).segments[0]
         await young.store(rig.store)
+        rig.wall.set(NOW - 10 * SECOND)
+        await rig.hold("hold-2", CAMERA, T0, T0 + 3 * SECOND)
+        rig.wall.set(NOW)
         assert (await checked(rig)).findings == []
 
 

@@ -47,7 +47,7 @@ async def check_holds(view: View) -> AsyncIterator[Finding]:
             active.add(hold)
         async for finding in _check_hold(view, hold, None if released else state):
             yield finding
-    async for finding in _check_store(view, active, set(told)):
+    async for finding in _check_store(view, active | await _young(view), set(told)):
         yield finding
 
 
@@ -136,6 +136,19 @@ async def _destroyed_under_hold(
                 camera=camera,
                 object_key=row.object_key,
             )
+
+
+async def _young(view: View) -> set[str]:
+    """Holds that were placed or released a moment ago: the store may be on either side of it."""
+    found: set[str] = set()
+    try:
+        async for stored in view.event_log.read("holds"):
+            if stored.event.time_us > view.bound_us:
+                found.add(stored.event.key)
+    except VigieError as failure:
+        if failure.reason.name != TOPIC_UNKNOWN.name:
+            raise
+    return found
 
 
 async def _check_store(view: View, active: set[str], known: set[str]) -> AsyncIterator[Finding]:

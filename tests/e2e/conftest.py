@@ -87,7 +87,9 @@ async def begun_us(vigie: Installation) -> int:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def recorded(vigie: Installation, begun_us: int) -> tuple[int, int]:
+async def recorded(
+    vigie: Installation, begun_us: int, misbehaving: asyncio.Task[Misbehaviour]
+) -> tuple[int, int]:
     """A window (microseconds) in which every healthy camera is recorded and stored."""
 
     async def stored() -> int | None:
@@ -101,9 +103,20 @@ async def recorded(vigie: Installation, begun_us: int) -> tuple[int, int]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def misbehaved(vigie: Installation, cameras: Cameras, begun_us: int) -> Misbehaviour:
+async def misbehaving(
+    vigie: Installation, cameras: Cameras, begun_us: int
+) -> AsyncIterator[asyncio.Task[Misbehaviour]]:
+    """Faults that happen while other tests run."""
+    task = asyncio.create_task(misbehave(vigie, cameras, begun_us))
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def misbehaved(misbehaving: asyncio.Task[Misbehaviour]) -> Misbehaviour:
     """Every fault of the simulator has happened, and all cameras are well again."""
-    return await misbehave(vigie, cameras, begun_us)
+    return await misbehaving
 
 
 @pytest.hookimpl(wrapper=True)

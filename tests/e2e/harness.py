@@ -310,6 +310,10 @@ class Installation:
             "--config", str(self.config_file),
         )  # fmt: skip
 
+    async def reindex(self) -> Outcome:
+        """``vigie recording reindex``: the product must be stopped."""
+        return await run_vigie("recording", "reindex", "--config", str(self.config_file))
+
 
 @asynccontextmanager
 async def simulated_cameras(config: ServerConfig, folder: Path) -> AsyncIterator[SimCamProcess]:

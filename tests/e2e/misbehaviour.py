@@ -1,6 +1,7 @@
 """Every fault of the simulator, each on a camera of its own, all at once."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,8 @@ _PARAMETERS: Final = {
     Fault.CLOCK_JUMP: FaultParameters(seconds=3600.0),
     Fault.SLOW_CAMERA: FaultParameters(milliseconds=30),
 }
+LOCKED_OUT: Final = (Fault.DEMAND_AUTHENTICATION, Fault.CHANGE_PASSWORD)
+"""After these the next attempt is half a minute away, lest the camera lock the account."""
 _AT_THE_NEXT_CONNECTION: Final = (Fault.SLOW_START,)
 """Faults that only a new connection meets, and that do not end the present one."""
 
@@ -26,7 +29,8 @@ class Misbehaviour:
     before_us: int
     begun_us: int
     cleared_us: int
-    settled_us: int
+    settled_us: Mapping[str, int]
+    """Camera -> up to when it is told what became of it."""
 
 
 async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Misbehaviour:
@@ -41,12 +45,11 @@ async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Mis
 
         return await until(ended, f"{camera} is recorded", seconds=60)
 
-    async def all_after(instant_us: int) -> int:
-        return min(
-            await asyncio.gather(*(recorded_after(camera, instant_us) for camera in estate.FAULTY))
-        )
+    async def all_after(instant_us: int, names: Iterable[str]) -> dict[str, int]:
+        found = await asyncio.gather(*(recorded_after(camera, instant_us) for camera in names))
+        return dict(zip(names, found, strict=True))
 
-    before_us = await all_after(since_us + 1)
+    before_us = min((await all_after(since_us + 1, list(estate.FAULTY))).values())
     begun_us = WALL.now_us()
     for camera, fault in estate.FAULTY.items():
         parameters = _PARAMETERS.get(fault, FaultParameters())
@@ -64,4 +67,7 @@ async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Mis
 
     await until(over, "all faults are over", seconds=60)
     cleared_us = WALL.now_us()
-    return Misbehaviour(before_us, begun_us, cleared_us, await all_after(cleared_us + 2_000_000))
+    back = [camera for camera, fault in estate.FAULTY.items() if fault not in LOCKED_OUT]
+    settled_us = await all_after(cleared_us + 2_000_000, back)
+    settled_us |= {f"cam-{fault.value}": cleared_us for fault in LOCKED_OUT}
+    return Misbehaviour(before_us, begun_us, cleared_us, settled_us)

@@ -54,7 +54,13 @@ class IngestConfig(ConfigSection):
         description="When footage is forced to the disk: `fragment` (every key-frame interval) or"
         " `segment`.",
     )
-    writer_threads: int = Field(2, ge=1, le=32, description="Threads that write to the spool.")
+    writer_threads: int = Field(
+        8,
+        ge=1,
+        le=32,
+        description="Threads that write to the spool; they mostly wait for the disk, which makes"
+        " durable together what several ask for at a time.",
+    )
     write_queue_bytes: int = Field(
         256 * _MIB,
         ge=_MIB,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from vigie.audit.freshness import Freshness
@@ -18,7 +17,6 @@ from vigie.platform.database import Database, migrate
 from vigie.platform.eventlog import (
     Consumer,
     ConsumerObserver,
-    ConsumerOptions,
     EventLog,
     Quarantine,
 )
@@ -73,7 +71,6 @@ class AuditModule:
             topic=ACCESSES_TOPIC,
             group=GROUP,
             handler=AccessIndexer(metrics).handle,
-            options=replace(ConsumerOptions(), idle_seconds=1.0),
             observer=observer,
             faults=faults,
         )

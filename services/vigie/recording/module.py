@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, TopicSpec
-from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions, Handler
+from vigie.platform.eventlog.consumer import Consumer, Handler
 from vigie.platform.eventlog.observer import ConsumerObserver, SilentObserver
 from vigie.platform.eventlog.quarantine import Quarantine
 from vigie.platform.eventlog.table import CompactedTable
@@ -190,7 +190,6 @@ class RecordingModule:
                 topic=topic,
                 group=group,
                 handler=handler,
-                options=replace(ConsumerOptions(), idle_seconds=1.0),
                 observer=needs.observer or SilentObserver(),
                 faults=needs.faults,
             )

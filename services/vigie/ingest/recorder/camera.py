@@ -160,7 +160,7 @@ class CameraRecorder:
 
     def _record(self, parameters: CodecParameters, group: FrameGroup) -> None:
         if self._run is not None and not self._run.observe(group):
-            self._interrupt(EndCause.CLOCK_JUMP, "the receiver's clock was set")
+            self._interrupt(EndCause.CLOCK_JUMP, "arrivals no longer fit the times before")
         began = self._run is None
         if self._run is None:
             self._run = self._open_run(parameters, group)

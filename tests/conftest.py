@@ -4,10 +4,14 @@ A test marked ``needs_server("KAFKA")`` runs when ``VIGIE_TEST_KAFKA`` says wher
 and is skipped otherwise. A skipped test is no passed test, so the summary counts them aloud.
 """
 
+import logging
 import os
+import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 _PREFIX = "VIGIE_TEST_"
 _WANTING = "wants the server"
@@ -19,6 +23,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get(_PREFIX + "DEPLOYMENT", "one-process"),
         help="how the end-to-end tests run the product (default: one-process)",
     )
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """Every test logs plainly to a stream that stays open, whatever the one before configured.
+
+    A logger that writes to a closed stream fails the code that logs; one that draws tracebacks
+    with local variables takes minutes over those of a database.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),
+        cache_logger_on_first_use=False,
+    )
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def _names_of(item: pytest.Item) -> list[str]:

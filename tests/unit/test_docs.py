@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import typer.main
 
+from vigie.access.permissions import PERMISSIONS
+from vigie.app import SECTIONS
 from vigie.cli.commands import load_all
 from vigie.cli.main import app
+from vigie.platform.config.fields import keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
@@ -192,3 +195,31 @@ def test_a_command_that_does_not_exist_is_seen() -> None:
     assert unknown(["evidence", "request", "cam-a", "--case", "1"]) is None
     assert unknown(["evidence", "ask", "cam-a"]) is not None
     assert unknown(["nonsense"]) is not None
+
+
+# --- metrics and configuration keys -----------------------------------------------------------
+
+
+@cache
+def declared_metrics() -> frozenset[str]:
+    declared = re.compile(r'MetricSpec\(\s*(?:name=)?"(vigie_\w+)"')
+    sources = (ROOT / "services" / "vigie").rglob("*.py")
+    return frozenset(name for path in sources for name in declared.findall(text_of(path)))
+
+
+@pytest.mark.parametrize("path", pages(), ids=identity)
+def test_every_metric_named_is_declared(path: Path) -> None:
+    named_here = set(re.findall(r"`(vigie_(?!demo)\w+)", text_of(path)))
+    assert named_here - declared_metrics() == set()
+
+
+@pytest.mark.parametrize("path", pages(), ids=identity)
+def test_every_configuration_key_named_exists(path: Path) -> None:
+    known = {key.dotted for name, model in SECTIONS.items() for key in keys_of(model, (name,))}
+    sections = "|".join(SECTIONS)
+    named_here = set(
+        re.findall(rf"`((?:{sections})\.[a-z_]+(?:\.[a-z_]+)?)(?: = [^`]*)?`", text_of(path))
+    )
+    # File names and permissions look alike.
+    ignored = {name for name in named_here if name.endswith((".py", ".proto", ".key", ".db"))}
+    assert named_here - known - ignored - {spec.name for spec in PERMISSIONS} == set()

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format types protos protos-check docs docs-check bench lock clean
+.PHONY: help install demo test lint format types protos protos-check docs docs-check bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,8 +26,12 @@ install: $(STAMP) ## Create the virtual environment and install everything, pinn
 demo: $(STAMP) ## Run the main job with simulated cameras: record, list, play, prove (about 2 minutes)
 	@$(BIN)/python -m vigie demo
 
-test: $(STAMP) ## Unit, integration and end-to-end tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+test: $(STAMP) ## Unit, contract, integration and end-to-end tests, with coverage (PYTEST_ARGS=…)
+	@rm -f .coverage .coverage.*
+	@echo "==> unit and contract tests, on two workers"
+	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadfile -q --cov --cov-report= $(PYTEST_ARGS)
+	@echo "==> integration and end-to-end tests: real processes, cameras and time, one after the other"
+	@$(BIN)/python -m pytest tests/integration tests/e2e --cov --cov-append --cov-report=term $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff, buf lint, import walls
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -54,7 +58,7 @@ docs-check: $(STAMP) ## Fail when docs/reference is not what the code says
 	@$(BIN)/python tools/reference.py check
 
 bench: $(STAMP) ## Measure reception, timeline and storage; prints figures and ratios
-	@for bench in tests/bench/bench_*.py; do echo "==> $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in tests/bench/bench_*.py; do echo "==> $$bench"; $(BIN)/python $$bench || failed=1; done; exit $${failed:-0}
 
 lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

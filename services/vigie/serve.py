@@ -12,7 +12,8 @@ from vigie.platform.lifecycle import StartError
 from vigie.platform.logging import LoggingConfig, configure_logging
 
 CONFIG_FAILED = 2
-START_FAILED = 3
+START_FAILED = 6
+"""Exit codes, beside those of `vigie.platform.lifecycle.ExitCode`; listed in the guide."""
 
 
 async def run_all(config_file: Path | None, console: Console) -> int:

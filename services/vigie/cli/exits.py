@@ -24,6 +24,10 @@ class Exit(IntEnum):
     """The service cannot be reached, or cannot do it now; try again later."""
     CHECK_FAILED = 7
     """A check found something: fsck, evidence verify, config check, demo."""
+    FORCED = 8
+    """`vigie up`: told twice to stop, and stopped at once."""
+    UNFINISHED = 9
+    """`vigie up`: what was begun could not be finished in `lifecycle.drain_seconds`."""
 
 
 _BY_CODE: Final = {

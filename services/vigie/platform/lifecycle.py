@@ -37,8 +37,8 @@ class ExitCode(IntEnum):
 
     CLEAN = 0
     CRASHED = 1
-    FORCED = 4
-    UNFINISHED = 5
+    FORCED = 8
+    UNFINISHED = 9
 
 
 class StartError(Exception):

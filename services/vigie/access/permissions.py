@@ -231,7 +231,9 @@ ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 "retention.read",
             }
         ),
-        "integrator": frozenset({*_LOOK, "live.watch", "footage.play", "footage.snapshot"}),
+        "integrator": frozenset(
+            {*_LOOK, "live.watch", "footage.clip", "footage.play", "footage.snapshot"}
+        ),
     }
 )
 """Role -> permissions it carries, in the zones the role is given in."""

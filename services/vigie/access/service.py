@@ -32,9 +32,7 @@ class AccessServicer(AccessServiceServicer):
         self._tokens = tokens
         self._wall_clock = wall_clock
 
-    async def WhoAmI(
-        self, request: pb.WhoAmIRequest, context: Any
-    ) -> pb.WhoAmIResponse:
+    async def WhoAmI(self, request: pb.WhoAmIRequest, context: Any) -> pb.WhoAmIResponse:
         """See the contract."""
         del request, context
         call = current_call()

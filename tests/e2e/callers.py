@@ -1,13 +1,13 @@
 """What people do with footage, as small functions over the contracts."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
 import grpc.aio
 
-from e2e.harness import WALL, Installation
+from e2e.harness import WALL, Installation, until
 from vigie.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, events_pb2
 from vigie.common.v1 import types_pb2
 from vigie.ingest.v1 import live_pb2, live_pb2_grpc
@@ -39,41 +39,92 @@ class Entry:
     detail: str
 
 
-async def timeline(
-    vigie: Installation, camera: str, start_us: int, end_us: int | None = None
-) -> list[Entry]:
-    """The timeline of one camera; checks that it covers the window without holes or overlaps."""
+async def timelines(
+    vigie: Installation, cameras: Iterable[str], start_us: int, end_us: int | None = None
+) -> dict[str, list[Entry]]:
+    """Camera -> its timeline; checks that each covers the window without holes or overlaps."""
     stub = vigie.stub(recording_pb2_grpc.RecordingServiceStub, "recording", person="operateur")
     request = recording_pb2.GetTimelineRequest(
-        cameras=[f"cameras/{camera}"], window=window(start_us, end_us or WALL.now_us())
+        cameras=[f"cameras/{camera}" for camera in cameras],
+        window=window(start_us, end_us or WALL.now_us()),
     )
-    entries: list[Entry] = []
+    found: dict[str, list[Entry]] = {}
     while True:
         answer = await stub.GetTimeline(request)
-        entries += [
-            Entry(
-                entry.kind,
-                entry.start_time.ToMicroseconds(),
-                entry.end_time.ToMicroseconds(),
-                types_pb2.GapCause.Name(entry.cause).removeprefix("GAP_CAUSE_"),
-                entry.run,
-                entry.detail,
-            )
-            for found in answer.timelines
-            for entry in found.entries
-        ]
+        for told in answer.timelines:
+            entries = found.setdefault(told.camera.removeprefix("cameras/"), [])
+            entries += [_entry(entry) for entry in told.entries]
         if not answer.next_page_token:
             break
         request.page_token = answer.next_page_token
+    for entries in found.values():
+        _assert_whole(entries, start_us, request.window.end_time.ToMicroseconds())
+    return found
+
+
+async def timeline(
+    vigie: Installation, camera: str, start_us: int, end_us: int | None = None
+) -> list[Entry]:
+    """The timeline of one camera, see `timelines`."""
+    return (await timelines(vigie, [camera], start_us, end_us))[camera]
+
+
+def _entry(entry: recording_pb2.TimelineEntry) -> Entry:
+    return Entry(
+        entry.kind,
+        entry.start_time.ToMicroseconds(),
+        entry.end_time.ToMicroseconds(),
+        types_pb2.GapCause.Name(entry.cause).removeprefix("GAP_CAUSE_"),
+        entry.run,
+        entry.detail,
+    )
+
+
+def _assert_whole(entries: list[Entry], start_us: int, end_us: int) -> None:
     assert entries[0].start_us == start_us
-    assert entries[-1].end_us == request.window.end_time.ToMicroseconds()
+    assert entries[-1].end_us == end_us
     spans = [entry for entry in entries if entry.kind == SPAN]
-    gaps = [entry for entry in entries if entry.kind != SPAN]
+    others = [entry for entry in entries if entry.kind != SPAN]
     for before, after in pairwise(entries):
         assert after.start_us <= before.end_us, (before, after)
-    for gap in gaps:  # two runs may overlap each other for a moment; nothing overlaps a gap
-        assert not any(s.start_us < gap.end_us and gap.start_us < s.end_us for s in spans)
-    return entries
+    for other in others:  # two runs may overlap each other for a moment; nothing overlaps a gap
+        assert not any(s.start_us < other.end_us and other.start_us < s.end_us for s in spans)
+
+
+async def stored_until(
+    vigie: Installation,
+    cameras: Iterable[str],
+    since_us: int,
+    instant_us: int,
+    *,
+    seconds: float = 60,
+) -> dict[str, int]:
+    """Wait until footage of every camera beyond an instant is stored; camera -> its end."""
+    ends: dict[str, int] = {}
+    waiting = set(cameras)
+
+    async def stored() -> bool:
+        for camera, entries in (await timelines(vigie, sorted(waiting), since_us)).items():
+            end_us = max((entry.end_us for entry in entries if entry.kind == SPAN), default=0)
+            if end_us >= instant_us:
+                ends[camera] = end_us
+                waiting.discard(camera)
+        return not waiting
+
+    try:
+        await until(stored, "footage is stored", seconds=seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error} of {sorted(waiting)}") from error
+    return ends
+
+
+async def recorded_from(vigie: Installation, cameras: Iterable[str], since_us: int) -> int:
+    """The first instant from which footage of every camera is listed."""
+    found = await timelines(vigie, cameras, since_us)
+    return max(
+        next(entry.start_us for entry in entries if entry.kind == SPAN)
+        for entries in found.values()
+    )
 
 
 async def segments(

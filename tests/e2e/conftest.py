@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from e2e import estate
-from e2e.callers import SPAN, timeline
+from e2e.callers import recorded_from, stored_until
 from e2e.harness import (
     DEPLOYMENTS,
     WALL,
@@ -22,7 +22,6 @@ from e2e.harness import (
     Deployment,
     Installation,
     simulated_cameras,
-    until,
 )
 from e2e.misbehaviour import Misbehaviour, misbehave
 from vigie.simcam import ServerConfig, TlsFiles
@@ -74,16 +73,8 @@ async def vigie(
 async def begun_us(vigie: Installation) -> int:
     """An instant from which on all healthy cameras are recorded."""
     asked_us = WALL.now_us() - 60_000_000
-
-    async def first(camera: str) -> int:
-        async def listed() -> int | None:
-            entries = await timeline(vigie, camera, asked_us)
-            return next((entry.start_us for entry in entries if entry.kind == SPAN), None)
-
-        return await until(listed, f"first footage of {camera}")
-
-    firsts = await asyncio.gather(*(first(camera) for camera in estate.EVERY_HEALTHY))
-    return max(firsts)
+    await stored_until(vigie, estate.EVERY_HEALTHY, asked_us, asked_us + 1)
+    return await recorded_from(vigie, estate.EVERY_HEALTHY, asked_us)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -92,14 +83,8 @@ async def recorded(
 ) -> tuple[int, int]:
     """A window (microseconds) in which every healthy camera is recorded and stored."""
 
-    async def stored() -> int | None:
-        ends = [
-            max((e.end_us for e in await timeline(vigie, c, begun_us) if e.kind == SPAN), default=0)
-            for c in estate.EVERY_HEALTHY
-        ]
-        return min(ends) if min(ends) >= begun_us + RECORDED_US else None
-
-    return begun_us, await until(stored, "footage of all cameras", seconds=60)
+    ends = await stored_until(vigie, estate.EVERY_HEALTHY, begun_us, begun_us + RECORDED_US)
+    return begun_us, min(ends.values())
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

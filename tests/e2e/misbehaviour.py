@@ -1,12 +1,11 @@
 """Every fault of the simulator, each on a camera of its own, all at once."""
 
-import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from e2e import estate
-from e2e.callers import SPAN, timeline
+from e2e.callers import stored_until
 from e2e.harness import WALL, Cameras, Installation, until
 from vigie.simcam import FAULTS, Fault, FaultParameters
 
@@ -37,19 +36,7 @@ async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Mis
     """Let every fault happen to its camera; returns when all cameras are well again."""
     control = cameras.plain.control
 
-    async def recorded_after(camera: str, instant_us: int) -> int:
-        async def ended() -> int | None:
-            entries = await timeline(vigie, camera, since_us)
-            end_us = max((entry.end_us for entry in entries if entry.kind == SPAN), default=0)
-            return end_us if end_us >= instant_us else None
-
-        return await until(ended, f"{camera} is recorded", seconds=60)
-
-    async def all_after(instant_us: int, names: Iterable[str]) -> dict[str, int]:
-        found = await asyncio.gather(*(recorded_after(camera, instant_us) for camera in names))
-        return dict(zip(names, found, strict=True))
-
-    before_us = min((await all_after(since_us + 1, list(estate.FAULTY))).values())
+    before_us = min((await stored_until(vigie, estate.FAULTY, since_us, since_us + 1)).values())
     begun_us = WALL.now_us()
     for camera, fault in estate.FAULTY.items():
         parameters = _PARAMETERS.get(fault, FaultParameters())
@@ -68,6 +55,6 @@ async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Mis
     await until(over, "all faults are over", seconds=60)
     cleared_us = WALL.now_us()
     back = [camera for camera, fault in estate.FAULTY.items() if fault not in LOCKED_OUT]
-    settled_us = await all_after(cleared_us + 2_000_000, back)
+    settled_us = await stored_until(vigie, back, since_us, cleared_us + 2_000_000, seconds=90)
     settled_us |= {f"cam-{fault.value}": cleared_us for fault in LOCKED_OUT}
     return Misbehaviour(before_us, begun_us, cleared_us, settled_us)

@@ -52,9 +52,9 @@ async def test_configurations_that_do_not_start(vigie: Installation, tmp_path: P
     """Unknown key, wrong unit, missing file, port taken, no TOML: all at once, each in a line."""
     http = vigie.http_addresses()[0]
     cases = {
-        "unknown key": (_GOOD + "[ingest]\nsegment_second = 3\n", ["segment_second", "segment_seconds"]),
+        "unknown key": (_GOOD + "[ingest]\nsegment_second = 3\n", ["second", "segment_seconds"]),
         "unknown section": (_GOOD + "[ingestion]\n", ["ingestion", "ingest"]),
-        "out of range": (_GOOD + "[ingest]\nsegment_seconds = 1\n", ["segment_seconds", "vigie.toml"]),
+        "out of range": (_GOOD + "[ingest]\nsegment_seconds = 1\n", ["_seconds", "vigie.toml"]),
         "wrong unit": (_GOOD + '[ingest]\nsegment_seconds = "2 minutes"\n', ["segment_seconds"]),
         "no TOML": ("[data\n", ["vigie.toml"]),
         "no people": (_GOOD + '[access]\npeople_file = "nobody.toml"\n', ["nobody.toml"]),
@@ -138,6 +138,7 @@ def _segments(channel: Any, start_us: int, end_us: int, token: str = "") -> Any:
     return recording_pb2_grpc.RecordingServiceStub(channel).ListSegments(request)
 
 
+_MANY = [f"cameras/cam-{number:03}" for number in range(80)]
 _CASES: dict[str, tuple[Callable[[Any, int], Any], str, str]] = {
     "reversed": (lambda c, now: _timeline(c, now, now - HOUR_US), "", "window"),
     "empty": (lambda c, now: _timeline(c, now, now), "", "window"),
@@ -159,7 +160,7 @@ _CASES: dict[str, tuple[Callable[[Any, int], Any], str, str]] = {
         "page_token",
     ),
     "too many cameras": (
-        lambda c, now: _timeline(c, now - 1, now, cameras=[f"cameras/cam-{n:03}" for n in range(80)]),
+        lambda c, now: _timeline(c, now - 1, now, cameras=_MANY),
         "TOO_MANY_CAMERAS", "cameras",
     ),
     "a camera twice": (

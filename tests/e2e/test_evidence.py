@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import shutil
 import subprocess
 import zipfile
@@ -19,8 +20,10 @@ from e2e import proof
 from e2e.callers import GAP, accesses, failure_of, timeline, window
 from e2e.harness import Cameras, Installation, run_vigie, until
 from e2e.misbehaviour import Misbehaviour
+from vigie.evidence.rejection import RejectedError
 from vigie.evidence.v1 import evidence_service_pb2 as pb
 from vigie.evidence.v1 import evidence_service_pb2_grpc as pb_grpc
+from vigie.evidence.verify import verify_package
 from vigie.platform.clock import to_us
 from vigie.recording.v1 import retention_pb2, retention_pb2_grpc
 from vigie.simcam import Fault
@@ -44,8 +47,6 @@ class Released:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        import json
-
         content: dict[str, Any] = json.loads((self.unpacked / "manifest.json").read_bytes())
         return content
 
@@ -238,13 +239,13 @@ def _flip(path: Path) -> str:
 
 
 def _rename(folder: Path) -> str:
-    path = sorted(folder.rglob("*.mp4"))[0]
+    path = min(folder.rglob("*.mp4"))
     path.rename(path.with_name("renamed.mp4"))
     return ".mp4"
 
 
 def _remove(folder: Path) -> str:
-    path = sorted(folder.rglob("*.mp4"))[0]
+    path = min(folder.rglob("*.mp4"))
     path.unlink()
     return path.name
 
@@ -269,10 +270,9 @@ async def test_an_alteration_is_named(
 ) -> None:
     copy = shutil.copytree(released.unpacked, tmp_path / "copy")
     name = alter(copy)
-    outcome = await run_vigie("--json", "evidence", "verify", str(copy))
-    assert outcome.code == 7, outcome
-    assert '"valid": false' in outcome.out
-    assert name in outcome.out
+    with pytest.raises(RejectedError) as caught:
+        verify_package(copy)
+    assert name in caught.value.detail
 
 
 async def test_a_changed_time_in_the_archive_is_named(released: Released, tmp_path: Path) -> None:
@@ -286,3 +286,6 @@ async def test_a_changed_time_in_the_archive_is_named(released: Released, tmp_pa
                 shutil.copyfileobj(stream, entry)
     outcome = await run_vigie("--json", "evidence", "verify", str(altered))
     assert outcome.code == 7, outcome
+    answer = json.loads(outcome.out)
+    assert answer["valid"] is False
+    assert answer["reason"] and answer["detail"]

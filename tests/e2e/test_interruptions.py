@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from e2e import estate, proof
-from e2e.callers import GAP, SPAN, play, timeline
+from e2e.callers import GAP, SPAN, play, recorded_from, stored_until, timeline
 from e2e.harness import WALL, Cameras, Deployment, Installation, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -29,17 +29,6 @@ class Killed:
     settled_us: int
 
 
-async def _stored_until(vigie: Installation, since_us: int, instant_us: int) -> int:
-    async def stored() -> int | None:
-        ends = [
-            max((e.end_us for e in await timeline(vigie, c, since_us) if e.kind == SPAN), default=0)
-            for c in CAMERAS
-        ]
-        return min(ends) if min(ends) >= instant_us else None
-
-    return await until(stored, "footage is stored", seconds=60)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def killed(
     deployment: Deployment, tmp_path_factory: pytest.TempPathFactory, cameras: Cameras
@@ -50,20 +39,20 @@ async def killed(
     try:
         asked_us = WALL.now_us()
         await estate.register(vigie, cameras.urls, CAMERAS)
-        await _stored_until(vigie, asked_us, asked_us + 4_000_000)
-        begun_us = max(
-            [
-                next(e.start_us for e in await timeline(vigie, c, asked_us) if e.kind == SPAN)
-                for c in CAMERAS
-            ]
-        )
+        await stored_until(vigie, CAMERAS, asked_us, asked_us + 4_000_000)
+        begun_us = await recorded_from(vigie, CAMERAS, asked_us)
+
+        async def under_way() -> bool:
+            return len(vigie.spooled()) >= len(CAMERAS)
+
+        await until(under_way, "footage on its way to the store")
         killed_us = WALL.now_us()
         await vigie.kill()
         left = vigie.spooled()
-        assert left, "nothing was on its way to the store: the kill proves nothing"
         await vigie.start()
         again_us = WALL.now_us()
-        settled_us = await _stored_until(vigie, asked_us, again_us + 3_000_000)
+        ends = await stored_until(vigie, CAMERAS, asked_us, again_us + 3_000_000)
+        settled_us = min(ends.values())
 
         async def replayed() -> bool:
             return not any(path.exists() for path in left)

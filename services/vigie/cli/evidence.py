@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from cryptography import x509
@@ -20,6 +20,9 @@ from vigie.cli.timeline_view import cause_text
 from vigie.cli.words import enum_text
 from vigie.evidence.v1 import evidence_service_pb2 as pb
 from vigie.evidence.v1 import evidence_service_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from vigie.evidence.verify import Verification
 
 app = new_app(
     "Requests for evidence and their packages.",
@@ -245,6 +248,10 @@ def verify(
                 f"  {tr(*REJECTIONS[error.reason])}: {error.detail}", markup=False
             )
         raise typer.Exit(Exit.CHECK_FAILED) from error
+    _show_valid(session, found)
+
+
+def _show_valid(session: Session, found: "Verification") -> None:
     if session.as_json:
         session.show_json(
             {"valid": True, "trusted": found.trusted, "signer": found.signature.fingerprint,

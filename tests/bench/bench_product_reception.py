@@ -7,7 +7,9 @@ cameras. Printed: CPU seconds (user and system) a camera-minute, PSS a camera, f
 
 No frame may be lost: the numbers in the footage of every camera are compared with what the
 simulator says it has sent, and those of some cameras are read frame by frame. Exit code 1
-otherwise.
+otherwise. On a machine that has other things to do, look at how late the simulator was, and at
+the part of the stream that ffmpeg could take: a run may be broken, without loss, by frames that
+the simulator sent seconds late, and whoever does not keep up seems cheap.
 
     python tests/bench/bench_product_reception.py            # 20 cameras for 20 s, 640x360
     python tests/bench/bench_product_reception.py --full     # 100 cameras for 2 minutes, 1080p25
@@ -35,10 +37,10 @@ import imageio_ffmpeg
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from integration.foreign.product import Product, StoredSegment  # noqa: E402 - tests are no package
-from vigie.media.bmff.reader import read_fragments, read_header  # noqa: E402 - as above
-from vigie.simcam import CameraConfig, FootageSpec, ServerConfig, mark_of_sample  # noqa: E402
-from vigie.simcam.client import SimCamProcess  # noqa: E402 - as above
+from integration.foreign.product import Product, StoredSegment
+from vigie.media.bmff.reader import read_fragments, read_header
+from vigie.simcam import CameraConfig, FootageSpec, ServerConfig, mark_of_sample
+from vigie.simcam.client import SimCamProcess
 
 SOURCE_CORE, RECEIVER_CORE = 0, 1
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,6 +49,8 @@ SETTLE_SECONDS = 5
 PROFILE_SECONDS = 15
 TAIL_FRAMES = 25
 """What may still be on its way, unread, when reception is ended."""
+PUNCTUAL_US = 500_000
+"""A simulator that was later than this measures the machine and not the product."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a benchmark prints
+    print(text, flush=True)
 
 
 async def steady(pids: Sequence[int], seconds: float, cameras: int, started: float) -> Figures:
@@ -124,7 +128,10 @@ async def measure_product(
         began = time.monotonic()
         await product.commission(simulator.urls)
         await all_playing(simulator, began)
-        figures = await steady([product.pid], options.seconds, count, time.monotonic() - began)
+        started = time.monotonic() - began
+        late_us = [await simulator.control.worst_lateness_us()]
+        figures = await steady([product.pid], options.seconds, count, started)
+        late_us.append(await simulator.control.worst_lateness_us())
         say(f"vigie up, idle: PSS {empty / 1e6:.1f} MB; with {count} cameras "
             f"{figures.pss * count / 1e6:.1f} MB")  # fmt: skip
         if options.profile:
@@ -133,9 +140,11 @@ async def measure_product(
         code = await product.stop()
         say(f"stopped in {time.monotonic() - stopping:.1f} s, exit code {code}")
     sent = {camera: await simulator.control.sent(camera) for camera in simulator.urls}
-    lateness = await simulator.control.worst_lateness_us()
-    say(f"simulator: at worst {lateness / 1000:.0f} ms late")
-    wrong = check_footage(list(product.stored()), sent, options.whole)
+    late_us.append(await simulator.control.worst_lateness_us())
+    told = ", ".join(f"{late / 1000:.0f}" for late in late_us)
+    say(f"simulator: at worst late by {told} ms at the start, in the steady state, at the end")
+    is_punctual = max(late_us) < PUNCTUAL_US
+    wrong = check_footage(list(product.stored()), sent, options.whole, is_punctual=is_punctual)
     wrong += [f"fsck: {finding}" for finding in await product.fsck(deep=False)]
     return figures, wrong
 
@@ -179,13 +188,18 @@ async def all_playing(simulator: SimCamProcess, began: float) -> None:
 
 
 def check_footage(
-    segments: list[StoredSegment], sent: dict[str, dict[str, Any]], whole: int
+    segments: list[StoredSegment],
+    sent: dict[str, dict[str, Any]],
+    whole: int,
+    *,
+    is_punctual: bool,
 ) -> list[str]:
     """Compare what is stored with what was sent; what is wrong."""
     by_camera: defaultdict[str, list[StoredSegment]] = defaultdict(list)
     for segment in segments:
         by_camera[segment.camera].append(segment)
-    wrong, frames, tails = [], 0, [0]
+    wrong: list[str] = []
+    frames, broken, tails = 0, 0, [0]
     for index, (camera, told) in enumerate(sorted(sent.items())):
         mine = sorted(by_camera[camera], key=lambda each: each.start_us)
         spans = told["spans"]
@@ -197,17 +211,22 @@ def check_footage(
         first, last = next(numbers(mine[0])), list(numbers(mine[-1]))[-1]
         frames += count
         tails.append(spans[0]["last"] - last)
-        if len(runs) != 1 or first != spans[0]["first"] or count != last - first + 1:
-            wrong.append(f"{camera}: {len(runs)} runs, {count} frames for {first} to {last}")
-        if tails[-1] > TAIL_FRAMES:
+        broken += len(runs) - 1
+        if first != spans[0]["first"] or count != last - first + 1:
+            wrong.append(f"{camera}: {count} frames for {first} to {last}")
+        if is_punctual and len(runs) != 1:
+            wrong.append(f"{camera}: {len(runs)} runs")
+        if is_punctual and tails[-1] > TAIL_FRAMES:
             wrong.append(f"{camera}: {tails[-1]} frames missing at the end")
         if index < whole:
             read = [number for segment in mine for number in numbers(segment)]
             if read != list(range(first, last + 1)):
                 wrong.append(f"{camera}: frames are missing, doubled or out of order")
-    say(f"frames stored: {frames} of {len(sent)} cameras, in {len(segments)} segments; sent and "
-        f"unread at the end: at most {max(tails)} a camera; {min(whole, len(sent))} cameras read "
-        f"frame by frame")  # fmt: skip
+    say(
+        f"frames stored: {frames} of {len(sent)} cameras, in {len(segments)} segments; runs broken "
+        f"without loss: {broken}; sent and unread at the end: at most {max(tails)} a camera; "
+        f"{min(whole, len(sent))} cameras read frame by frame"
+    )
     return wrong
 
 
@@ -246,7 +265,14 @@ async def measure_ffmpeg(folder: Path, addresses: Sequence[str], seconds: float)
                 break
             await asyncio.sleep(0.2)
         pids = [process.pid for process in processes]
-        return await steady(pids, seconds, len(addresses), time.monotonic() - began)
+        started = time.monotonic() - began
+        before, since = sum(t.stat().st_size for t in targets), time.monotonic()
+        figures = await steady(pids, seconds, len(addresses), started)
+        size = sum(t.stat().st_size for t in targets) - before
+        rate = size * 8 / (time.monotonic() - since) / len(addresses)
+        ended = sum(process.poll() is not None for process in processes)
+        say(f"ffmpeg wrote {rate / 1e6:.2f} Mbit/s a camera; {ended} ended by themselves")
+        return figures
     finally:
         for process in processes:
             process.kill()

@@ -288,4 +288,5 @@ async def test_a_changed_time_in_the_archive_is_named(released: Released, tmp_pa
     assert outcome.code == 7, outcome
     answer = json.loads(outcome.out)
     assert answer["valid"] is False
-    assert answer["reason"] and answer["detail"]
+    assert answer["reason"]
+    assert answer["detail"]

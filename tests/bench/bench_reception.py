@@ -96,7 +96,7 @@ def serve(count: int) -> None:
     async def run() -> None:
         config = ServerConfig(cameras=cameras, cache_folder=FOLDER, control_port=None)
         async with SimCamServer(config) as server:
-            print(json.dumps([server.url(camera.id) for camera in cameras]), flush=True)  # noqa: T201 - a benchmark prints
+            print(json.dumps([server.url(camera.id) for camera in cameras]), flush=True)
             await asyncio.to_thread(sys.stdin.read)
 
     asyncio.run(run())
@@ -140,7 +140,7 @@ def receive(engine_name: str, seconds: float, addresses: list[str]) -> None:
         "frames": (sum(sink.frame_count for sink in sinks) - frames) / passed / len(sinks),
         "lag": lag,
     }
-    print(json.dumps(figures), flush=True)  # noqa: T201 - a benchmark prints
+    print(json.dumps(figures), flush=True)
     engine.stop(timeout_seconds=10)
     assert threading.active_count() < len(sinks) + 10
 
@@ -211,7 +211,7 @@ def show(name: str, figures: dict[str, float], peer: dict[str, float] | None) ->
         text += f", tick lag {figures['lag'] / 1000:.1f} ms"
     if peer is not None:
         text += f"; CPU 1/{peer['cpu'] / figures['cpu']:.1f} of ffmpeg"
-    print(text, flush=True)  # noqa: T201 - a benchmark prints
+    print(text, flush=True)
 
 
 def main() -> None:

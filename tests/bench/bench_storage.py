@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a benchmark prints
 """Measures the embedded storage: appends a second, store throughput beside cp and sha256sum."""
 
 import argparse

@@ -1,7 +1,8 @@
 """I1 (events tell of durable objects), I5 (access records), I6 (what the index was told)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from sqlalchemy import select
 
@@ -9,9 +10,10 @@ from vigie.audit.v1 import events_pb2 as audit_pb2
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.platform.objectstore import ObjectInfo
 from vigie.platform.reasons import TOPIC_UNKNOWN
 from vigie.recording.fsck.report import Finding, error, warning
-from vigie.recording.fsck.view import View
+from vigie.recording.fsck.view import BATCH, View
 from vigie.recording.index.convert import (
     EventInvalidError,
     camera_state_from_event,
@@ -26,6 +28,7 @@ _REINDEX = "let the consumer catch up (metric vigie_consumer_lag_events); else r
 async def check_segment_events(view: View) -> AsyncIterator[Finding]:
     """I1: every segment that was told of is in the store, with the digest that was told."""
     outages: dict[str, tuple[str, ingest_pb2.Outage]] = {}
+    told: list[ingest_pb2.SegmentEvent] = []
     async for stored in view.events("segments"):
         try:
             event = parse_event(stored, ingest_pb2.SegmentEvent)
@@ -40,21 +43,37 @@ async def check_segment_events(view: View) -> AsyncIterator[Finding]:
         if event.HasField("outage"):
             outages[event.outage.outage] = (event.camera, event.outage)
         elif event.HasField("segment_stored"):
-            finding = await _segment_event(view, event)
-            if finding is not None:
-                yield finding
+            told.append(event)
+            if len(told) == BATCH:
+                for finding in await _segment_events(view, told):
+                    yield finding
+                told.clear()
+    for finding in await _segment_events(view, told):
+        yield finding
     for camera, outage in outages.values():
-        finding = await _outage(view, camera, outage)
-        if finding is not None:
-            yield finding
+        wrong = await _outage(view, camera, outage)
+        if wrong is not None:
+            yield wrong
 
 
-async def _segment_event(view: View, event: ingest_pb2.SegmentEvent) -> Finding | None:
+async def _segment_events(view: View, events: Sequence[ingest_pb2.SegmentEvent]) -> list[Finding]:
+    """The store first, then the index, then the register: the order in which footage goes."""
+    keys = [event.segment_stored.object_key for event in events]
+    infos = [await view.store.stat(key) for key in keys]
+    rows = await view.segment_rows(keys)
+    destroyed = await view.registered_keys(keys)
+    findings = [
+        _segment_event(event, info, rows.get(key))
+        for event, key, info in zip(events, keys, infos, strict=True)
+        if key not in destroyed
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _segment_event(
+    event: ingest_pb2.SegmentEvent, info: ObjectInfo | None, row: Any
+) -> Finding | None:
     told = event.segment_stored
-    info = await view.store.stat(told.object_key)
-    row = await view.segment_row(told.object_key)
-    if await view.register_row(told.object_key) is not None:
-        return None
     where = {"camera": event.camera, "object_key": told.object_key}
     finding: Finding | None = None
     if info is None:

@@ -87,6 +87,26 @@ class View:
             query = select(DESTRUCTIONS).where(DESTRUCTIONS.c.object_key == object_key)
             return (await connection.execute(query)).first()
 
+    async def segment_rows(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Object key -> its index row now, of those that have one."""
+        found: dict[str, Any] = {}
+        async with self.database.reading() as connection:
+            for chunk in in_chunks(keys):
+                query = select(SEGMENTS).where(SEGMENTS.c.object_key.in_(chunk))
+                found |= {row.object_key: row for row in await connection.execute(query)}
+        return found
+
+    async def registered_keys(self, keys: Sequence[str]) -> set[str]:
+        """Which of these keys stand in the register of destructions now."""
+        found: set[str] = set()
+        async with self.database.reading() as connection:
+            for chunk in in_chunks(keys):
+                query = select(DESTRUCTIONS.c.object_key).where(
+                    DESTRUCTIONS.c.object_key.in_(chunk)
+                )
+                found |= {key for (key,) in await connection.execute(query)}
+        return found
+
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Which of these keys stand in the index."""
         found: set[str] = set()

@@ -42,7 +42,7 @@ async def cameras(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> AsyncIterator[Cameras]:
     folder = tmp_path_factory.mktemp("cameras")
-    cache = pytestconfig.cache
+    cache = getattr(pytestconfig, "cache", None)  # its plugin may be off
     footage = cache.mkdir("simulated-footage") if cache is not None else folder / "footage"
     plain = ServerConfig(cameras=estate.simulated(), port_per_camera=True, cache_folder=footage)
     tls = make_certificate(folder)
@@ -71,8 +71,8 @@ async def vigie(
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def begun_us(vigie: Installation) -> int:
-    """An instant from which on all healthy cameras are recorded."""
-    asked_us = WALL.now_us() - 60_000_000
+    """An instant from which on the estate is complete and all healthy cameras are recorded."""
+    asked_us = WALL.now_us()
     await stored_until(vigie, estate.EVERY_HEALTHY, asked_us, asked_us + 1)
     return await recorded_from(vigie, estate.EVERY_HEALTHY, asked_us)
 

@@ -1,5 +1,6 @@
 """`vigie` as people and scripts use it: answers, files, JSON, exit codes."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +22,12 @@ async def test_timeline_for_people_and_for_machines(
     vigie: Installation, recorded: tuple[int, int]
 ) -> None:
     period = ("--from", text_of(recorded[0]), "--to", text_of(recorded[1]))
-    drawn = await vigie.command("timeline", CAMERA, estate.UNAUTHORISED, *period)
-    assert drawn.code == 0, drawn
+    drawn, told = await asyncio.gather(
+        vigie.command("timeline", CAMERA, estate.UNAUTHORISED, *period),
+        vigie.command("--json", "timeline", CAMERA, estate.UNAUTHORISED, *period),
+    )
+    assert drawn.code == told.code == 0, (drawn, told)
     assert CAMERA in drawn.out
-    told = await vigie.command("--json", "timeline", CAMERA, estate.UNAUTHORISED, *period)
-    assert told.code == 0
     answer = json.loads(told.out)
     kinds = {
         timeline["camera"]: [(entry["kind"], entry["cause"]) for entry in timeline["entries"]]
@@ -66,32 +68,35 @@ async def test_live_for_a_second(vigie: Installation, tmp_path: Path) -> None:
 
 async def test_completeness_and_lists(vigie: Installation, recorded: tuple[int, int]) -> None:
     period = ("--from", text_of(recorded[0]), "--to", text_of(recorded[1]))
-    told = await vigie.command("--json", "completeness", CAMERA, *period)
-    assert told.code == 0, told
+    told, listed, cameras = await asyncio.gather(
+        vigie.command("--json", "completeness", CAMERA, *period),
+        vigie.command("--json", "segments", CAMERA, *period),
+        vigie.command("--json", "camera", "list"),
+    )
+    assert (told.code, listed.code, cameras.code) == (0, 0, 0)
     (line,) = json.loads(told.out)["cameras"]
     assert line["expected"] == line["stored"]
-    listed = await vigie.command("--json", "segments", CAMERA, *period)
-    assert listed.code == 0
     assert len(listed.out.splitlines()) >= 4
-    cameras = await vigie.command("--json", "camera", "list")
-    assert cameras.code == 0
     assert CAMERA in cameras.out
     assert estate.PASSWORD not in cameras.out
 
 
 async def test_exit_codes_tell_failures_apart(vigie: Installation, tmp_path: Path) -> None:
     snapshot = ("snapshot", CAMERA, "-o", str(tmp_path / "no.jpg"))
-    refused = await vigie.command(*snapshot, "--purpose", "essai", person=None)
+    outcomes = await asyncio.gather(
+        vigie.command(*snapshot, "--purpose", "essai", person=None),
+        vigie.command(*snapshot),
+        run_vigie("--address", "127.0.0.1:1", "timeline", CAMERA),
+        run_vigie("timelin"),
+        run_vigie("evidence", "verify", str(tmp_path / "nothing.zip")),
+    )
+    refused, usage, unreachable, unknown, missing = outcomes
     assert (refused.code, "UNAUTHENTICATED" in refused.err) == (3, True), refused
-    usage = await vigie.command(*snapshot)
     assert (usage.code, "purpose.text" in usage.err) == (2, True), usage
-    unreachable = await run_vigie("--address", "127.0.0.1:1", "timeline", CAMERA)
     assert unreachable.code == 6, unreachable
-    unknown = await run_vigie("timelin")
     assert unknown.code == 2
-    missing = await run_vigie("evidence", "verify", str(tmp_path / "nothing.zip"))
     assert missing.code in (2, 7), missing
-    for outcome in (refused, usage, unreachable, unknown, missing):
+    for outcome in outcomes:
         assert "Traceback" not in outcome.err
     assert not (tmp_path / "no.jpg").exists()
 

@@ -137,6 +137,11 @@ class Consumer:
             self._task = asyncio.create_task(self.run(), name=f"consumer-{self._group}")
             self._task.add_done_callback(self._ended)
 
+    @property
+    def joined(self) -> bool:
+        """Whether it is a member of its group now."""
+        return self._subscription is not None
+
     async def drain(self, *, timeout_seconds: float) -> bool:
         """Wait until everything that is in the topic has taken effect; false after the time-out.
 

@@ -294,3 +294,24 @@ async def test_lag_is_reported(bench: Bench) -> None:
         await bench.until(
             lambda: bench.registry.get_sample_value("vigie_consumer_lag_events", labels) == 0
         )
+
+
+async def test_draining_waits_until_what_was_told_has_taken_effect(bench: Bench) -> None:
+    async with bench.running() as consumer:
+        await bench.until(lambda: consumer.joined)
+        await bench.log.append("segments", [event(number) for number in range(20)])
+        drained = asyncio.create_task(consumer.drain(timeout_seconds=20))
+        await bench.until(drained.done)
+        assert drained.result()
+        assert len(await bench.effects()) == 20
+
+
+async def test_draining_gives_up_on_time_where_nothing_takes_effect(bench: Bench) -> None:
+    machine = VigieError(
+        ReasonSpec("AWAY", grpc.StatusCode.UNAVAILABLE, "", "", ""), "the machine is away"
+    )
+    bench.trouble["id-00000"] = [machine]
+    await bench.log.append("segments", [event(0)])
+    async with bench.running() as consumer:
+        await bench.until(lambda: consumer.joined)
+        assert not await consumer.drain(timeout_seconds=0.05)

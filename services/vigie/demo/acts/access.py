@@ -72,7 +72,7 @@ async def trail(scene: Scene) -> None:
             {"enqueteur", "responsable-csu", "operateur-csu", "brigade-le-brezet", "anonymous"}
             <= subjects
             and {"PERMISSION_DENIED", "UNAUTHENTICATED", "PURPOSE_REQUIRED"} <= reasons,
-            f"{len(records)} entrées",
+            f"{len(records)} {tr('records', 'entrées')}",
         )
         again = await stub.SearchAccesses(audit_service_pb2.SearchAccessesRequest(page_size=5))
         scene.account.check(

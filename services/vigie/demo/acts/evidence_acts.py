@@ -103,7 +103,7 @@ async def _download(scene: Scene, stub: Any, ready: pb.EvidenceRequest) -> Path:
     scene.account.check(
         tr("downloaded in two pieces", "téléchargé en deux fois"),
         path.stat().st_size == ready.package.size_bytes,
-        f"{path.stat().st_size} octets",
+        f"{path.stat().st_size} {tr('bytes', 'octets')}",
     )
     scene.account.facts["package"] = {"path": str(path.name), "sha256": ready.package.sha256}
     return path
@@ -123,7 +123,8 @@ def _verify(scene: Scene, path: Path) -> None:
     scene.account.check(
         tr("it verifies offline, and names its gap", "vérifié hors ligne, la lacune est nommée"),
         found.trusted and missing > 0,
-        f"{found.file_count} fichiers, {missing / 1e6:.1f} s manquantes",
+        f"{found.file_count} {tr('files', 'fichiers')}, "
+        f"{missing / 1e6:.1f} s {tr('missing', 'manquantes')}",
     )
 
 

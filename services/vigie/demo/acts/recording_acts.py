@@ -163,7 +163,7 @@ async def play(scene: Scene) -> None:
         account.check(
             tr("no frame missing, doubled or out of order", "aucune image manquante ni doublée"),
             frames_total > 0 and not errors,
-            f"{frames_total} images" + (f"; {errors[:3]}" if errors else ""),
+            f"{frames_total} {tr('frames', 'images')}" + (f"; {errors[:3]}" if errors else ""),
         )
         account.check(
             tr("every frame within 40 ms of its true time", "chaque image à 40 ms de son heure"),
@@ -187,7 +187,7 @@ async def _snapshot(scene: Scene) -> None:
     scene.account.check(
         tr("a snapshot shows the frame of its instant", "une image fixe montre le bon instant"),
         number is not None and 0 <= age_us <= _TOLERANCE_US,
-        f"snapshot.jpg {answer.width} x {answer.height}, image {number}",
+        f"snapshot.jpg {answer.width} x {answer.height}, {tr('frame', 'image')} {number}",
     )
 
 
@@ -203,7 +203,7 @@ async def live(scene: Scene) -> None:
         scene.account.check(
             tr("live pictures decode, at most 200 ms later", "direct lisible, 200 ms au plus"),
             frames > 0 and typical_us <= _LIVE_LATENCY_US,
-            f"{frames} images, {typical_us / 1000:.0f} ms",
+            f"{frames} {tr('frames', 'images')}, {typical_us / 1000:.0f} ms",
         )
 
 
@@ -216,7 +216,7 @@ async def check_store(scene: Scene) -> None:
         scene.account.check(
             tr("fsck finds nothing", "fsck ne trouve rien"),
             not findings and looked > 0,
-            f"{looked} objets" + (f"; {findings[:3]}" if findings else ""),
+            f"{looked} {tr('checks', 'contrôles')}" + (f"; {findings[:3]}" if findings else ""),
         )
 
 
@@ -228,5 +228,5 @@ async def stop(scene: Scene) -> None:
         scene.account.check(
             tr("SIGTERM: exit 0, nothing left in the spool", "SIGTERM : sortie 0, tampon vide"),
             code == 0 and not left,
-            f"exit {code}, {len(left)} fichiers",
+            f"exit {code}, {len(left)} {tr('files', 'fichiers')}",
         )

@@ -158,8 +158,9 @@ async def test_refused_credentials_are_not_tried_again_soon(ingest: Ingest) -> N
     await eventually(lambda: len(ingest.engine.sessions) == 1)
     await ingest.pass_time(29)
     assert len(ingest.engine.sessions) == 1
-    await ingest.pass_time(2)
-    assert len(ingest.engine.sessions) == 2
+    # The half minute begins when the refusal is noticed, which may be some steps of the clock on.
+    await ingest.pass_time(15)
+    await eventually(lambda: len(ingest.engine.sessions) == 2)
 
 
 async def test_every_instant_between_runs_is_explained(ingest: Ingest) -> None:

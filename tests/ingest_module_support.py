@@ -7,7 +7,7 @@ from pathlib import Path
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ingest_support import START_US, ScriptedEngine
+from ingest_support import START_US, ScriptedEngine, eventually
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.module import IngestModule, IngestPlatform
 from vigie.ingest.supervisor.cameras import AllCameras, CameraAssignment
@@ -110,6 +110,18 @@ class Ingest:
                 )
             ],
         )
+        await self.told()
+
+    async def told(self) -> None:
+        """Wait until the module has read the topic of the cameras to its end.
+
+        The log is read in real time, and what follows is paced by the manual clock: a test that
+        moves the clock before would ask for something nobody has heard of yet.
+        """
+        end = await self.log.end("cameras")
+        assert end is not None
+        cameras = self.module._cameras
+        await eventually(lambda: cameras._after.get(end.partition) == end)
 
     async def pass_time(self, seconds: float) -> None:
         """Both clocks move together, in steps of a second at most."""

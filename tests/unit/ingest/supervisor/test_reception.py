@@ -295,9 +295,10 @@ async def test_a_state_nobody_understands_keeps_the_last_good_one(ingest: Ingest
         await ingest.log.append(
             "cameras", [Event(CAMERA, "x", value, f"bad-{number}", START_US, "test")]
         )
+    await ingest.told()
     await ingest.pass_time(6)
-    assert len(ingest.engine.current) == 1
     assert ingest.metrics.value("vigie_ingest_camera_states_rejected") == 1
+    assert len(ingest.engine.current) == 1
 
 
 async def test_segments_of_a_camera_may_have_their_own_length(ingest: Ingest) -> None:
@@ -377,6 +378,8 @@ async def test_a_camera_that_is_no_longer_known_leaves_no_status(ingest: Ingest)
     await ingest.publish(camera_state())
     await recording(ingest)
     await ingest.log.append("cameras", [Event(CAMERA, "x", None, "gone", START_US, "test")])
+    await ingest.told()
+    await ingest.pass_time(1)
     await eventually(lambda: not ingest.engine.current)
     await eventually(lambda: ingest.module._statuses.get(CAMERA) is None)
     assert ingest.metrics.value("vigie_ingest_frames_received_total", camera=CAMERA) == 0

@@ -115,6 +115,9 @@ class CameraKeeper:
         """
         self._leaving = True
         self._tells_end = tell
+        if not tell:
+            # The recorder finishes what it has in hand and says so: too late for this status.
+            self.status.silence()
         self._changed.set()
 
     async def run(self) -> None:

@@ -86,6 +86,11 @@ class StatusBoard:
         self._run = ""
         self._run_start_us = 0
         self.failed_attempts = 0
+        self._is_silent = False
+
+    def silence(self) -> None:
+        """Publish nothing any more: the status is another's now, or the camera's key is gone."""
+        self._is_silent = True
 
     def change(self, state: StreamState.ValueType, cause: str, detail: str, now_us: int) -> None:
         """The reception does something else now."""
@@ -106,6 +111,8 @@ class StatusBoard:
 
     def tell(self, now_us: int) -> None:
         """Publish the status as it is."""
+        if self._is_silent:
+            return
         event = status_event(self.message(now_us), self._new_id(), now_us)
         self._publish(self._camera, event)
 

@@ -2,8 +2,8 @@
 
 1. request id: taken from ``x-request-id`` or made; bound to the logs; returned at the end
 2. authentication: the bearer token becomes an identity
-3. validation of the request against its contract
-4. permission: the caller holds it somewhere (the zones are checked by `Call.admit`)
+3. permission: the caller holds it somewhere (the zones are checked by `Call.admit`)
+4. validation of the request against its contract
 5. the servicer, with the call bound; nothing leaves before it was admitted
 6. the end: access record of a refusal, a failure or a finished stream; status with details
 7. metrics and one line in the log
@@ -29,6 +29,7 @@ from vigie.platform.grpc.limiter import StrangerLimiter
 from vigie.platform.grpc.methods import PUBLIC, MethodSpec
 from vigie.platform.grpc.metrics import HostMetrics
 from vigie.platform.grpc.session import HostCall, Origin, zones_of
+from vigie.platform.grpc.stated import stated_by
 from vigie.platform.grpc.streams import OpenStream, OpenStreams
 from vigie.platform.grpc.validation import RequestValidator
 from vigie.platform.identity.port import Authenticator, IdentityRefusedError
@@ -156,12 +157,9 @@ class CallPipeline:
 
     async def _enter(self, run: _Run, request: Any) -> Any:
         spec = run.call.spec
+        run.call.stated = stated_by(request, spec.permission)
         if spec.permission != PUBLIC:
             await self._authenticate(run)
-        if hasattr(request, "ListFields"):
-            self._validator.check(request)
-        else:
-            request = checked_requests(request, self._validator)
         caller = run.call.caller
         if spec.internal and not caller.service:
             raise VigieError(METHOD_INTERNAL, "only services of the product may call this method")
@@ -171,6 +169,11 @@ class CallPipeline:
                 f"the permission {spec.permission} is missing",
                 permission=spec.permission,
             )
+        # After the refusals: who may not call learns nothing of what a right request looks like.
+        if hasattr(request, "ListFields"):
+            self._validator.check(request)
+        else:
+            request = checked_requests(request, self._validator)
         return request
 
     async def _authenticate(self, run: _Run) -> None:

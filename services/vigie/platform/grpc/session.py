@@ -81,6 +81,8 @@ class HostCall:
     journal: AccessJournal
     identity: Identity | None = None
     claimed: Caller | None = None
+    stated: Admission | None = None
+    """What the request said it is about; for the record of a refusal before admission."""
     admissions: list[Admission] = field(default_factory=list)
     refusal_recorded: bool = False
     _sent: _Delivered = field(default_factory=_Delivered)
@@ -177,7 +179,7 @@ class HostCall:
 
     def refusal(self, reason: str, *, suppressed_attempts: int = 0) -> AccessEntry:
         """The entry of an attempt that failed before it was admitted."""
-        admission = Admission(self.spec.permission)
+        admission = self.stated or Admission(self.spec.permission)
         return self.opening(admission, reason=reason, suppressed_attempts=suppressed_attempts)
 
     def closing(self, *, end_status: str, reason: str) -> AccessEntry:

@@ -26,6 +26,15 @@ _CONTENT_TYPE: Final = ObjectIdentifier("1.2.840.113549.1.9.3")
 _MESSAGE_DIGEST: Final = ObjectIdentifier("1.2.840.113549.1.9.4")
 # DER of AlgorithmIdentifier{sha256} begins with this OBJECT IDENTIFIER; parameters may be NULL.
 _SHA256_OID_DER: Final = bytes.fromhex("0609608648016503040201")
+_SHA256_FORMS: Final = (
+    b"\x30\x0b" + _SHA256_OID_DER,
+    b"\x30\x0d" + _SHA256_OID_DER + b"\x05\x00",
+)
+_SIGNATURE_FORMS: Final = (
+    bytes.fromhex("300a06082a8648ce3d040302"),  # ecdsa-with-SHA256 (RFC 5758)
+    bytes.fromhex("300d06092a864886f70d0101010500"),  # rsaEncryption (RFC 3370)
+    bytes.fromhex("300d06092a864886f70d01010b0500"),  # sha256WithRSAEncryption (RFC 5754)
+)
 _SET_OF_TAG: Final = 0x31
 
 
@@ -138,7 +147,24 @@ def _read(signature: bytes) -> _SignedData:
         raise ValueError("the signature is not detached over plain data")
     if len(signed.signers.as_list()) != 1:
         raise ValueError("exactly one signer is expected")
+    _check_unsigned_parts(signed)
     return signed
+
+
+def _check_unsigned_parts(signed: _SignedData) -> None:
+    """What the signature does not cover must be the one form this product writes.
+
+    RFC 5652 leaves versions and algorithm identifiers unsigned; a verifier that passed over them
+    would accept an altered file.
+    """
+    signer = signed.signers.as_list()[0]
+    digests = [_element(each) for each in signed.digest_algorithms.as_list()]
+    if (signed.version, signer.version) != (1, 1) or signer.unsigned_attributes is not None:
+        raise ValueError("versions or attributes of another kind")
+    if digests != [_element(signer.digest_algorithm)] or digests[0] not in _SHA256_FORMS:
+        raise ValueError("the digest algorithms are not SHA-256 alone")
+    if _element(signer.signature_algorithm) not in _SIGNATURE_FORMS:
+        raise ValueError("a signature algorithm of another kind")
 
 
 def _element(tlv: asn1.TLV) -> bytes:

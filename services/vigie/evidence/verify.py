@@ -27,6 +27,7 @@ from cryptography.exceptions import InvalidSignature
 from vigie.evidence import archive
 from vigie.evidence.cms import Signature, verify_detached
 from vigie.evidence.manifest import (
+    CERTIFICATE_NAME,
     MANIFEST_NAME,
     SIGNATURE_NAME,
     Camera,
@@ -96,6 +97,7 @@ def verify_package(
         package.check_times(manifest.created_time)
         for file in manifest.files:
             _check_digest(package, file, progress)
+        _check_certificate(package, signature)
         for file in manifest.files:
             if file.media is not None:
                 with closing(package.region(file.path)) as stream:
@@ -120,12 +122,26 @@ def _check_signer(signature: Signature, trusted: Sequence[x509.Certificate]) -> 
     raise RejectedError("SIGNER_UNTRUSTED", f"certificate {signature.fingerprint}")
 
 
+def _check_certificate(package: archive.Package, signature: Signature) -> None:
+    """The certificate in the signature, unsigned there, must be the one the manifest signs."""
+    content = archive.read_all(package, CERTIFICATE_NAME, limit=_SIGNATURE_LIMIT)
+    try:
+        same = x509.load_pem_x509_certificates(content)[0] == signature.certificate
+    except ValueError:
+        same = False
+    if not same:
+        raise RejectedError(
+            "SIGNATURE_INVALID",
+            f"{SIGNATURE_NAME} holds another one than {CERTIFICATE_NAME}",
+        )
+
+
 def _check_names(names: Sequence[str], manifest: Manifest) -> None:
     listed = [file.path for file in manifest.files]
     if len(set(listed)) != len(listed):
         raise RejectedError("MANIFEST_INVALID", "a file is listed twice")
     present = set(names) - {MANIFEST_NAME, SIGNATURE_NAME}
-    for missing in sorted(set(listed) - present):
+    for missing in sorted({*listed, CERTIFICATE_NAME} - present):
         raise RejectedError("FILE_MISSING", missing)
     for unexpected in sorted(present - set(listed)):
         raise RejectedError("FILE_UNEXPECTED", unexpected)

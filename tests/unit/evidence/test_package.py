@@ -156,6 +156,20 @@ async def test_no_bit_of_the_container_can_be_flipped(built: Built, tmp_path: Pa
         assert is_refused(target), f"a flip at byte {spot} went unnoticed"
 
 
+async def test_no_bit_of_the_signature_can_be_flipped(built: Built, tmp_path: Path) -> None:
+    root = unpacked(built, tmp_path / "folder")
+    path = root / SIGNATURE_NAME
+    data = path.read_bytes()
+    accepted = []
+    for bit in range(len(data) * 8):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(bytes(flipped))
+        if not is_refused(root):
+            accepted.append(bit)
+    assert accepted == []
+
+
 async def test_a_renamed_entry_or_other_time_is_refused(built: Built, tmp_path: Path) -> None:
     for number, (name, shift) in enumerate((("report2.html", 0), ("report.html", 5))):
         target = tmp_path / f"{number}.zip"

@@ -15,7 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "==> virtual environment in $(VENV) (Python >= 3.11), pinned packages with hashes"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Vigie needs Python 3.11 to 3.13; this is %d.%d (set PYTHON=…)" % sys.version_info[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --require-hashes -r constraints.txt | grep -vE '^(Requirement already|Using cached)' || true
+	@# The pins are the whole closure: without --no-deps, pip goes looking for "name[extra]" of a pinned
+	@# name, finds a version newer than the pin, and refuses it for want of a hash.
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --require-hashes --no-deps -r constraints.txt
 	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e .
 	@touch $@

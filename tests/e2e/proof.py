@@ -5,17 +5,14 @@ exact bytes of any frame it ever sent.
 """
 
 import hashlib
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import av
-import imageio_ffmpeg
 
 from e2e.callers import Fragment
 from vigie.simcam import FrameMark, decode_blocks, mark_of_nal
@@ -85,18 +82,6 @@ def decoded_counters(data: bytes) -> list[int | None]:
             counters.append(decode_blocks(bytes(plane), picture.width, plane.line_size))
     assert not [text for level, _, text in log if level <= av.logging.WARNING]
     return counters
-
-
-def ffmpeg_complaints(data: bytes, folder: Path) -> str:
-    """What ffmpeg says when it decodes the file: nothing, if all is well."""
-    file = folder / "file.mp4"
-    file.write_bytes(data)
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-loglevel", "warning",
-        "-i", str(file), "-f", "null", "-",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    return done.stderr.decode() + ("" if done.returncode == 0 else f" exit {done.returncode}")
 
 
 def boxes(data: bytes) -> list[tuple[str, int, int]]:

@@ -11,6 +11,7 @@ import pytest
 from e2e import estate, proof
 from e2e.callers import clip, play, segments, watch_live
 from e2e.harness import Cameras, Installation
+from ffmpeg_reading import complaints
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 EVERY_CAMERA = pytest.mark.parametrize("camera", estate.EVERY_HEALTHY)
@@ -38,10 +39,10 @@ async def test_stored_objects_concatenated_are_what_the_camera_sent(
     found = proof.timed(frames, listed[0].start_time.ToMicroseconds(), first_us)
     await proof.assert_all_there(cameras.control(camera), camera, found, frames_at_least=8 * _RATE)
     assert sum(segment.sample_count for segment in listed) == len(found)
-    assert await asyncio.to_thread(proof.ffmpeg_complaints, whole, tmp_path) == ""
+    assert await asyncio.to_thread(complaints, whole, tmp_path) == ""
     for data in content[:2]:
         assert proof.frames_of_file(data)
-        assert await asyncio.to_thread(proof.ffmpeg_complaints, data, tmp_path) == ""
+        assert await asyncio.to_thread(complaints, data, tmp_path) == ""
 
 
 @EVERY_CAMERA
@@ -90,7 +91,7 @@ async def test_a_clip_is_exactly_its_window(
     await proof.assert_as_sent(cameras.control(camera), camera, shown[1:])
     assert not proof.missing(shown)
     assert shown[-1].frame.mark.capture_us >= end_us - 2 * proof.TOLERANCE_US
-    assert await asyncio.to_thread(proof.ffmpeg_complaints, file.data, tmp_path) == ""
+    assert await asyncio.to_thread(complaints, file.data, tmp_path) == ""
     counters = await asyncio.to_thread(proof.decoded_counters, file.data)
     loop = (await cameras.control(camera).cameras())[camera]["loop_frames"]
     numbers = sorted(each.frame.mark.frame_number % loop for each in shown)

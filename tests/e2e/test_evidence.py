@@ -20,6 +20,7 @@ from e2e import proof
 from e2e.callers import GAP, accesses, failure_of, timeline, window
 from e2e.harness import Cameras, Installation, run_vigie, until
 from e2e.misbehaviour import Misbehaviour
+from ffmpeg_reading import complaints
 from vigie.evidence.rejection import RejectedError
 from vigie.evidence.v1 import evidence_service_pb2 as pb
 from vigie.evidence.v1 import evidence_service_pb2_grpc as pb_grpc
@@ -138,7 +139,7 @@ async def test_media_of_a_package_are_what_the_cameras_sent(
         found = proof.timed(frames, instant_us(media["start"]), first_us)
         camera = media["camera"]
         await proof.assert_all_there(cameras.control(camera), camera, found, frames_at_least=20)
-        assert await asyncio.to_thread(proof.ffmpeg_complaints, data, tmp_path) == ""
+        assert await asyncio.to_thread(complaints, data, tmp_path) == ""
         seen.add(camera)
     assert seen == set(CAMERAS)
 

@@ -10,8 +10,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from ffmpeg_reading import complaints
 from unit.evidence.conftest import CAMERA, CUSTODY, FakeRecordings, approved
-from unit.media.recorded import START_US, Segment, ffmpeg_warnings, libav_sees
+from unit.media.recorded import START_US, Segment, libav_sees
 from vigie.evidence import reasons
 from vigie.evidence.archive import PackageWriter
 from vigie.evidence.builder import Built, PackageBuilder
@@ -75,7 +76,7 @@ async def test_samples_are_those_received_and_play_without_a_warning(
     with zipfile.ZipFile(built.path) as package:
         data = package.read(media_name(built))
     (tmp_path / "play").mkdir()
-    assert ffmpeg_warnings(data, tmp_path / "play") == ""
+    assert complaints(data, tmp_path / "play") == ""
     sent = [packet for segment in recorded for packet in libav_sees(segment.data).packets]
     found = libav_sees(data).packets
     assert found == sent[: len(found)]

@@ -1,15 +1,12 @@
 """Segments as the recorder writes them, and what independent readers see in a file."""
 
 import hashlib
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
 
 import av
-import imageio_ffmpeg
 
 from unit.media.encoded import AccessUnit, Packetiser
 from vigie.media.bmff.fragment import build_fragment
@@ -95,15 +92,6 @@ def plan_bytes(plan: MediaPlan[Segment]) -> bytes:
     data = b"".join(stream(plan, lambda source, at, size: source.data[at : at + size]))
     assert len(data) == plan.size_bytes
     return data
-
-
-def ffmpeg_warnings(data: bytes, folder: Path) -> str:
-    """What ffmpeg has to say about decoding the file: nothing, when it is right."""
-    path = folder / "file.mp4"
-    path.write_bytes(data)
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(path)]
-    run = subprocess.run([*command, "-f", "null", "-"], capture_output=True, text=True, check=True)
-    return run.stderr
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ffmpeg_reading import complaints
 from unit.media.encoded import FRAME_TICKS, encode
-from unit.media.recorded import PRFT, START_US, ffmpeg_warnings, libav_sees, record
+from unit.media.recorded import PRFT, START_US, libav_sees, record
 from vigie.media import annexb
 from vigie.media.bmff.boxes import box, full_box, iter_boxes
 from vigie.media.bmff.fragment import build_fragment
@@ -48,7 +49,7 @@ def test_segments_are_read_without_a_warning_and_frames_have_their_times(
     segments = record(codec, units, gops_per_segment=4)
     assert len(segments) == 1
     data = segments[0].data
-    assert ffmpeg_warnings(data, tmp_path) == ""
+    assert complaints(data, tmp_path) == ""
     seen = libav_sees(data)
     assert seen.times == [index * FRAME_TICKS for index in range(len(units))]
     assert seen.packets == [unit.data for unit in units]
@@ -67,7 +68,7 @@ def test_segments_of_one_span_concatenate(
     for segment in segments:
         fragments = read_fragments(segment.data)
         joined += segment.data[fragments[0].offset : fragments[-1].end]
-    assert ffmpeg_warnings(joined, tmp_path) == ""
+    assert complaints(joined, tmp_path) == ""
     seen = libav_sees(joined)
     assert seen.times == [index * FRAME_TICKS for index in range(len(units))]
     assert {read_header(segment.data).data for segment in segments} == {header.data}

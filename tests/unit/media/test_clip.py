@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ffmpeg_reading import complaints
 from unit.media.encoded import AccessUnit, encode
 from unit.media.recorded import (
     START_US,
     Segment,
-    ffmpeg_warnings,
     gops_of,
     libav_sees,
     plan_bytes,
@@ -62,7 +62,7 @@ def test_the_window_is_met_to_the_millisecond(
     from_us, to_us = START_US + first * FRAME_US + 3_000, START_US + last * FRAME_US - 5_000
     plan = one_clip(segments, from_us, to_us)
     data = plan_bytes(plan)
-    assert ffmpeg_warnings(data, tmp_path) == ""
+    assert complaints(data, tmp_path) == ""
     assert (plan.start_us, plan.end_us) == (from_us, to_us)
     assert plan.duration_ticks == (to_us - from_us) * 9 // 100
     assert read_header(data).presentation_duration == plan.duration_ticks
@@ -85,7 +85,7 @@ def test_readers_see_the_length_of_the_window(codec: VideoCodec, tmp_path: Path)
     assert 1_200_000 <= libav_sees(data).duration_us <= 1_201_000 + 2 * FRAME_US
     plan = one_clip(record(codec, encode(codec)), START_US + 700_000, START_US + 1_900_000)
     assert libav_sees(plan_bytes(plan)).duration_us == pytest.approx(1_200_000, abs=1_000)
-    assert ffmpeg_warnings(data, tmp_path) == ""
+    assert complaints(data, tmp_path) == ""
     assert len(read_mfra(data)) == len(read_fragments(data))
 
 
@@ -129,7 +129,7 @@ def test_a_gap_keeps_true_times_and_is_listed(tmp_path: Path) -> None:
     segments = record(H264, units[:30]) + record(H264, units[30:], start_us=later)
     plan = one_clip(segments, START_US + 500_000, later + 600_000)
     data = plan_bytes(plan)
-    assert ffmpeg_warnings(data, tmp_path) == ""
+    assert complaints(data, tmp_path) == ""
     assert plan.gaps == (MediaGap(START_US + 1_200_000, later),)
     assert plan.duration_ticks == 10_100_000 * 9 // 100
     seen = libav_sees(data)
@@ -172,7 +172,7 @@ def test_other_parameters_of_the_same_size_get_their_own_sample_entry(
         segments += record(H264, chosen, start_us=start_us, parameters=parameters)
     plan = one_clip(segments, START_US, later + 1_200_000)
     data = plan_bytes(plan)
-    assert ffmpeg_warnings(data, tmp_path) == ""
+    assert complaints(data, tmp_path) == ""
     header = read_header(data)
     assert len(header.parameters) == 2
     assert [fragment.description_index for fragment in read_fragments(data)] == [1, 1, 2, 2]
@@ -194,7 +194,7 @@ def test_another_size_or_codec_begins_a_new_file(other: dict[str, Any], tmp_path
         (later, later + 400_000),
     ]
     for plan in plans:
-        assert ffmpeg_warnings(plan_bytes(plan), tmp_path) == ""
+        assert complaints(plan_bytes(plan), tmp_path) == ""
 
 
 @CODECS
@@ -211,7 +211,7 @@ def test_a_package_file_holds_the_fragments_as_recorded(
     ]
     plan = plan_package(chosen)
     data = plan_bytes(plan)
-    assert ffmpeg_warnings(data, tmp_path) == ""
+    assert complaints(data, tmp_path) == ""
     header = read_header(data)
     assert header.parameters == chosen[0].header.parameters
     seen = libav_sees(data)

@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types protos protos-check docs docs-check bench lock clean
+.PHONY: help install demo test lint format types protos protos-check docs docs-check bench faults-local lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +62,11 @@ docs-check: $(STAMP) ## Fail when docs/reference is not what the code says
 
 bench: $(STAMP) ## Measure reception, timeline and storage; prints figures and ratios
 	@for bench in tests/bench/bench_*.py; do echo "==> $$bench"; $(BIN)/python $$bench || failed=1; done; exit $${failed:-0}
+
+faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=long: all of it; VIGIE_FAULTS_SEED=N)
+	@rm -rf build/faults/ledger
+	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+	@$(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"
 
 lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -1,6 +1,5 @@
 """What tells one access unit from the next, and a key frame from the others, for each codec."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +18,7 @@ class AccessUnitRules:
     """
 
     codec: VideoCodec
-    nal_type: Callable[[int], int]
+    nal_types: bytes  # by the first byte of a NAL unit; a table costs a third of a call
     nal_header_size: int
     picture_mask: int
     prefix_mask: int
@@ -35,7 +34,7 @@ class AccessUnitRules:
 # GOPs of H.264 have no IDR but the first, and a recording without starting points is of no use.
 H264_RULES: Final = AccessUnitRules(
     codec=VideoCodec.H264,
-    nal_type=h264.nal_type,
+    nal_types=bytes(map(h264.nal_type, range(256))),
     nal_header_size=1,
     picture_mask=h264.VCL_MASK,
     prefix_mask=h264.PREFIX_MASK,
@@ -48,7 +47,7 @@ H264_RULES: Final = AccessUnitRules(
 )
 H265_RULES: Final = AccessUnitRules(
     codec=VideoCodec.H265,
-    nal_type=h265.nal_type,
+    nal_types=bytes(map(h265.nal_type, range(256))),
     nal_header_size=2,
     picture_mask=h265.VCL_MASK,
     prefix_mask=h265.PREFIX_MASK,

@@ -115,7 +115,7 @@ class GopBuilder:
     def _finish_nal(self, position: int) -> None:
         rules = self._rules
         data = self.data
-        kind = rules.nal_type(data[position])
+        kind = rules.nal_types[data[position]]
         self._nal_count += 1
         if self._nal_count > self._limits.nal_units_per_access_unit:
             raise BadPayload(

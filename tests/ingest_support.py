@@ -77,8 +77,8 @@ class Footage:
         following = self.groups[(index + 1) % len(self.groups)]
         turn = TIMESCALE * len(self.groups) if (index + 1) % len(self.groups) == 0 else 0
         return FrameGroup(
-            data=bytearray(b"".join(frame for frame, _ in frames)),
-            sizes=[len(frame) for frame, _ in frames],
+            frames=[frame for frame, _ in frames],
+            size_bytes=sum(len(frame) for frame, _ in frames),
             presentation_ticks=ticks,
             next_ticks=None if last else shift + turn + min(tick for _, tick in following),
             arrival_us=arrivals,
@@ -355,7 +355,7 @@ class ScriptedSession:
         for index in indices:
             ended = last and index == indices[-1]
             group = film.group(index, start_us=self.engine.start_us, last=ended)
-            self.sink.received(len(group.sizes), len(group.data), group.arrival_us[-1])
+            self.sink.received(len(group.frames), group.size_bytes, group.arrival_us[-1])
             self.sink.group(group)
             self._count += 1
 

@@ -66,7 +66,7 @@ class CountingSink:
             self.lost_count += 1
         self.last_ticks = group.next_ticks
         if self._hashing:
-            hashlib.sha256(group.data).digest()
+            hashlib.sha256(b"".join(group.frames)).digest()
 
     def lost(self, cause: EndCause, detail: str, at_us: int) -> None:
         self.lost_count += 1

@@ -178,8 +178,8 @@ class Delivery:
         self._tell_camera_clock()
         self._sink.group(
             FrameGroup(
-                data=gop.data,
-                sizes=gop.sizes(),
+                frames=gop.frames,
+                size_bytes=gop.size_bytes,
                 presentation_ticks=gop.timestamps,
                 next_ticks=gop.end_timestamp,
                 arrival_us=self._clock.to_wall(gop.arrivals_us),
@@ -229,11 +229,10 @@ class Delivery:
         first, count = self._live_frames, len(gop)
         if first >= count:
             return
-        start = gop.offsets[first]
-        ends = [*gop.offsets[first + 1 :], gop.complete_bytes]
+        new = gop.frames[first:]
         frames = LiveFrames(
-            data=bytes(gop.data[start : gop.complete_bytes]),
-            sizes=[end - begin for begin, end in zip(gop.offsets[first:], ends, strict=True)],
+            data=b"".join(new),
+            sizes=[len(frame) for frame in new],
             presentation_ticks=gop.timestamps[first:],
             key_frame=first == 0,
             arrival_us=wall_us,

@@ -91,8 +91,8 @@ class FrameGroup:
     """The frames of one key-frame interval in decode order: one fragment of a segment.
 
     Attributes:
-        data: NAL units with 4-byte lengths, frame after frame, bytes and order as received.
-        sizes: bytes of each frame in ``data``.
+        frames: each frame's NAL units with 4-byte lengths, bytes and order as received.
+        size_bytes: of all frames.
         presentation_ticks: presentation time of each frame, unwrapped RTP timestamp, `TIMESCALE`.
         next_ticks: presentation time of the key frame that follows without a break; ``None`` when
             the run ends here (then the last frame's duration is the median of the group).
@@ -100,8 +100,8 @@ class FrameGroup:
         arrival_monotonic_us: the same on the monotonic clock.
     """
 
-    data: bytearray
-    sizes: Sequence[int]
+    frames: Sequence[bytes | bytearray]
+    size_bytes: int
     presentation_ticks: Sequence[int]
     next_ticks: int | None
     arrival_us: Sequence[int]
@@ -113,7 +113,7 @@ class LiveFrames:
     """The frames that one tick has completed, for live viewers.
 
     Attributes:
-        data: frames as in `FrameGroup.data` (a copy; safe to keep).
+        data: frames as in `FrameGroup.frames`, one after the other (a copy; safe to keep).
         sizes: bytes of each frame.
         presentation_ticks: presentation time of each frame.
         key_frame: whether the first frame of ``data`` is a key frame that begins a group; frames

@@ -84,7 +84,7 @@ class _ProbeSink:
 
     def group(self, group: FrameGroup) -> None:
         if len(self.groups) < _GROUPS:
-            group.data = bytearray()  # only its numbers are of interest
+            group.frames = ()  # only its numbers are of interest
             self.groups.append(group)
         whole = sum(known.next_ticks is not None for known in self.groups)
         if whole >= _GROUPS or (whole >= _GROUPS_WITH_CLOCK and self.report is not None):
@@ -135,13 +135,13 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _summary(sink: _ProbeSink, timeout_seconds: float) -> ProbeReport:
-    groups = [group for group in sink.groups if len(group.sizes)]
+    groups = [group for group in sink.groups if len(group.presentation_ticks)]
     info = sink.info or ConnectionInfo("", "")
     cause, detail = _verdict(sink, groups, timeout_seconds)
     ticks = sorted(tick for group in groups for tick in group.presentation_ticks)
     steps = [after - before for before, after in itertools.pairwise(ticks)]
     seconds = (sum(steps) + statistics.median(steps)) / TIMESCALE if any(steps) else 0.0
-    size_bytes = sum(sum(group.sizes) for group in groups)
+    size_bytes = sum(group.size_bytes for group in groups)
     intervals = [
         group.next_ticks - min(group.presentation_ticks)
         for group in groups

@@ -20,13 +20,11 @@ Units: ``timestamp`` is a presentation time in 90 kHz ticks, unwrapped to 64 bit
     reader.push(buffer, offset, length, arrival_us)        # the same, one RTP packet
     for item in reader.take():  # Gop | Discontinuity, in order; [] nearly always
     reader.flush()              # the connection ended: closes the open GOP at its last whole frame
-    reader.gop                  # the GOP still growing (Gop or None): live viewers read
-                                # gop.data[a:gop.complete_bytes] (copy! a memoryview held across
-                                # a push makes the bytearray unresizable)
+    reader.gop                  # the GOP still growing (Gop or None): live viewers read gop.frames
     reader.statistics           # packets, packets_lost, duplicates, foreign, frames, dropped...
 
-``Gop``: one key-frame interval, samples as parallel lists: ``data`` (bytearray of length-prefixed
-NAL units), ``timestamps``, ``offsets``, ``arrivals_us`` (when its last packet came), ``sync``
+``Gop``: one key-frame interval, samples as parallel lists: ``frames`` (buffers of length-prefixed
+NAL units), ``timestamps``, ``arrivals_us`` (when its last packet came), ``sync``
 (bytearray of 0/1), ``parameters`` (ParameterSets), ``starts_run``, ``end`` (GopEnd.KEY_FRAME |
 PARAMETERS_CHANGED | DISCONTINUITY | FLUSH), ``end_timestamp`` (start of the next GOP, None when
 the run ends). A GOP is delivered when the start of the next is certain, which with open GOPs is
@@ -57,7 +55,7 @@ time + composition offset - presentation delay.
     build_header(configuration, *, presentation_delay=0, bitrate=None, protection=None) -> bytes
         # ftyp + moov; presentation_delay=timeline.presentation_delay
     build_fragment(timed.table, sequence_number, timed.base_decode_time, wall_us=None) -> bytes
-        # prft + moof + header of mdat: write it and gop.data with one vectored write
+        # prft + moof + header of mdat: write it, then gop.frames
     RandomAccessTable(): .append(timed.key_time, moof_offset); .mfra(); .seek_table()
     content_type(configuration) -> 'video/mp4; codecs="avc1.64001f"'
 

@@ -5,7 +5,7 @@ tick in one loop. The packets in the middle of a fragmented NAL unit, eight of t
 rates, cost one `unpack_from`, five comparisons and one append. Those that begin or end one, in
 their order and with nothing in their header to be skipped, go straight to the payload; everything
 else takes the thorough way through `_packet`. There are no per-packet objects and no per-packet
-copies but the one into the growing GOP.
+copies but the one into the frame at hand.
 
 The rules for broken streams, in one place:
 
@@ -151,9 +151,7 @@ class Depacketizer:
                         count += 1
                         received += length
                         begin = position + _INTERLEAVED_HEADER + _HEADER_SIZE
-                        self._payload_packet(
-                            current, head != plain, view, begin, following, arrival_us
-                        )
+                        self._payload_packet(current, head, view, begin, following, arrival_us)
                     else:
                         self._count(count, received)
                         count = received = 0
@@ -213,12 +211,16 @@ class Depacketizer:
         # Packets of padding only are congestion probes and keep-alives.
         if self._is_next(header) and start < end:
             stamp = header.timestamp << 32 | header.ssrc
-            self._payload_packet(stamp, header.marker, view, start, end, arrival_us)
+            flags = _MARKER if header.marker else 0
+            self._payload_packet(stamp, flags, view, start, end, arrival_us)
 
     def _payload_packet(  # noqa: PLR0917 - once for every tenth packet; names would cost
-        self, stamp: int, marker: bool, view: memoryview, start: int, end: int, arrival_us: int
+        self, stamp: int, flags: int, view: memoryview, start: int, end: int, arrival_us: int
     ) -> None:
-        """Take ``view[start:end]``, the payload of the packet that was due."""
+        """Take ``view[start:end]``, the payload of the packet that was due.
+
+        ``flags`` are the first two bytes of its header.
+        """
         if self._enter(stamp, view, start, end, arrival_us):
             try:
                 self._payload.read(view, start, end)
@@ -226,7 +228,7 @@ class Depacketizer:
                 self._break(error.reason, 0, error.detail)
             except MalformedMedia as error:
                 self._break(DiscontinuityReason.PARAMETER_SETS_MALFORMED, 0, error.message)
-        if not marker:
+        if not flags & _MARKER:
             return
         if self._skipping:
             self._marked = True
@@ -277,9 +279,7 @@ class Depacketizer:
         self._gap = True
         return True
 
-    def _enter(
-        self, stamp: int, view: memoryview, start: int, end: int, arrival_us: int
-    ) -> bool:
+    def _enter(self, stamp: int, view: memoryview, start: int, end: int, arrival_us: int) -> bool:
         """Close and open access units before this packet; False when it is to be skipped."""
         builder, payload = self._builder, self._payload
         gap, self._gap = self._gap, False

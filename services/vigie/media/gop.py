@@ -48,31 +48,30 @@ class Discontinuity(NamedTuple):
 class Gop:
     """One key-frame interval as it was received; parallel lists, one entry a sample.
 
-    Sample ``i`` is ``data[offsets[i]:offsets[i+1]]`` (the last ends at ``complete_bytes``);
-    ``data`` holds NAL units, each behind its length in four bytes. While the GOP grows, bytes
-    after ``complete_bytes`` belong to an access unit still coming in.
+    A sample of ``frames`` holds its NAL units, each behind its length in four bytes. Samples are
+    buffers of their own and are never joined on the way: one buffer for the whole interval would
+    be moved in memory a dozen times while it grows beside those of other cameras
+    (``docs/design/reception.md``). ``size_bytes`` is the sum of their sizes.
     """
 
     codec: VideoCodec
     parameters: ParameterSets
     starts_run: bool
-    data: bytearray = field(default_factory=bytearray)
+    frames: list[bytes | bytearray] = field(default_factory=list)
     timestamps: list[int] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
     arrivals_us: list[int] = field(default_factory=list)
     sync: bytearray = field(default_factory=bytearray)
-    complete_bytes: int = 0
+    size_bytes: int = 0
     end: GopEnd | None = None
     end_timestamp: int | None = None
 
     def __len__(self) -> int:
         """The number of whole access units."""
-        return len(self.offsets)
+        return len(self.frames)
 
     def sizes(self) -> list[int]:
         """Bytes of each sample."""
-        ends = [*self.offsets[1:], self.complete_bytes]
-        return [end - start for start, end in zip(self.offsets, ends, strict=True)]
+        return [len(frame) for frame in self.frames]
 
 
 @dataclass(slots=True)

@@ -33,10 +33,9 @@ class BadPayload(Exception):  # noqa: N818 - control flow inside the package, ne
 class GopBuilder:
     """Collects the NAL units of one stream.
 
-    ``data`` is where NAL units are appended: the bytes of the open GOP, or, while a key frame is
-    awaited, of the access unit at hand only. The GOP before the open one may be held back
-    (``_held``) until it is certain when its last sample ends: leading pictures of an open GOP
-    come after their key frame and are shown before it.
+    ``data`` is where NAL units are appended: the access unit at hand. The GOP before the open one
+    may be held back (``_held``) until it is certain when its last sample ends: leading pictures of
+    an open GOP come after their key frame and are shown before it.
     """
 
     __slots__ = (
@@ -53,7 +52,6 @@ class GopBuilder:
         "_recovery",
         "_reported",
         "_rules",
-        "_start",
         "_statistics",
         "_timestamp",
         "_unwrapper",
@@ -83,7 +81,6 @@ class GopBuilder:
         self._timestamp = 0
         self.data = bytearray()
         self.gop: Gop | None = None
-        self._start = 0  # of the access unit at hand, in `data`
         self._mask = 0  # types of its NAL units
         self._nal_count = 0
         self._nal_start = 0
@@ -154,34 +151,35 @@ class GopBuilder:
         self._refuse_time_jump()
         gop = self.gop
         sync = bool(self._mask & self._rules.sync_mask) or self._recovery == 0
-        if sync and (gop is None or len(gop)) and not self._open_gop():
+        if sync and (gop is None or gop.frames) and not self._open_gop():
             return
         gop = self.gop
         if gop is None or self._is_undecodable(gop):
             self._discard_access_unit()
             return
-        gop.offsets.append(self._start)
+        gop.frames.append(self.data)
         gop.timestamps.append(self._timestamp)
         gop.arrivals_us.append(arrival_us)
         gop.sync.append(sync)
-        gop.complete_bytes = len(self.data)
+        gop.size_bytes += len(self.data)
+        self.data = bytearray()
         self._statistics.frames += 1
         if self._held is not None and self._timestamp > self._key_timestamp:
             self._release_held(min(gop.timestamps))
         self._clear_access_unit()
-        if len(gop) > self._limits.gop_samples or gop.complete_bytes > self._limits.gop_bytes:
-            detail = f"{len(gop)} frames, {gop.complete_bytes} bytes without a key frame"
+        if len(gop.frames) > self._limits.gop_samples or gop.size_bytes > self._limits.gop_bytes:
+            detail = f"{len(gop)} frames, {gop.size_bytes} bytes without a key frame"
             self.break_off(DiscontinuityReason.GOP_TOO_LARGE, 0, detail)
 
     def reopen_access_unit(self) -> None:
         """More of an access unit that had seemed whole (cameras that mark every slice)."""
         gop = self.gop
-        if gop is None or not len(gop) or self._mask:
+        if gop is None or not gop.frames or self._mask:
             return
-        self._start = gop.offsets.pop()
+        self.data = bytearray(gop.frames.pop())
         gop.timestamps.pop()
         gop.arrivals_us.pop()
-        gop.complete_bytes = self._start
+        gop.size_bytes -= len(self.data)
         self._mask = self._rules.sync_mask if gop.sync.pop() else 0
         self._mask |= self._rules.picture_mask & -self._rules.picture_mask
         self._whole = True
@@ -189,15 +187,15 @@ class GopBuilder:
 
     def _refuse_time_jump(self) -> None:
         gop = self.gop
-        if gop is None or not len(gop):
+        if gop is None or not gop.timestamps:
             return
         step = self._timestamp - gop.timestamps[-1]
         if not -self._limits.backward_ticks <= step <= self._limits.forward_ticks:
             detail = f"{step} ticks of 1/90000 s from one frame to the next"
-            access_unit = bytes(self.data[self._start :])
+            access_unit = self.data
             mask, whole, recovery = self._mask, self._whole, self._recovery
             self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail)
-            self.data += access_unit
+            self.data = access_unit
             self._mask, self._whole, self._recovery = mask, whole, recovery
 
     def _is_undecodable(self, gop: Gop) -> bool:
@@ -212,12 +210,11 @@ class GopBuilder:
         return False
 
     def _discard_access_unit(self) -> None:
-        del self.data[self._start :]
+        self.data = bytearray()
         self._statistics.frames_discarded += 1
         self._clear_access_unit()
 
     def _clear_access_unit(self) -> None:
-        self._start = len(self.data)
         self._mask = 0
         self._nal_count = 0
         self._nal_start = 0
@@ -240,8 +237,6 @@ class GopBuilder:
         gop = Gop(self._rules.codec, parameters, before is None or changed)
         if before is None:
             self._reported.clear()
-        gop.data += memoryview(self.data)[self._start :]
-        del self.data[self._start :]
         may_lead = self._may_have_leading(parameters)
         if before is not None:
             before.end = GopEnd.PARAMETERS_CHANGED if changed else GopEnd.KEY_FRAME
@@ -249,8 +244,6 @@ class GopBuilder:
             if not may_lead:
                 self._release_held(self._timestamp)
         self.gop = gop
-        self.data = gop.data
-        self._start = 0
         self._key_timestamp = self._timestamp
         self._open_start = gop.starts_run and not self._mask & self._rules.sync_mask
         return True
@@ -295,7 +288,6 @@ class GopBuilder:
         """Deliver everything that is whole; the run is over."""
         gop = self.gop
         if gop is not None:
-            del self.data[gop.complete_bytes :]
             gop.end = end
             self._release_held(min(gop.timestamps) if len(gop) else self._key_timestamp)
             if len(gop):
@@ -327,7 +319,7 @@ class GopBuilder:
 
     def excess(self) -> tuple[DiscontinuityReason, int, str] | None:
         """Whether the access unit at hand is beyond its bound."""
-        size = len(self.data) - self._start
+        size = len(self.data)
         if size <= self._limits.access_unit_bytes:
             return None
         return DiscontinuityReason.ACCESS_UNIT_TOO_LARGE, 0, f"{size} bytes"

@@ -197,7 +197,7 @@ def test_http_is_received(engine: LibavEngine, footage_folder: Path) -> None:
         sink = receive(engine, f"http://127.0.0.1:{server.server_port}/{path.name}")
         sink.wait_for(lambda s: s.end is not None)
         server.shutdown()
-    frames = sum(len(group.sizes) for group in sink.groups)
+    frames = sum(len(group.frames) for group in sink.groups)
     assert frames == len(footage.samples) - 1, "the last packet of a connection is not trusted"
 
 

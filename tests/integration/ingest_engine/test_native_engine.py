@@ -17,12 +17,8 @@ Receive = Callable[..., Receiver]
 
 
 def samples(group: FrameGroup) -> list[bytes]:
-    found, position = [], 0
-    for size in group.sizes:
-        found.append(bytes(group.data[position : position + size]))
-        position += size
-    assert position == len(group.data)
-    return found
+    assert sum(map(len, group.frames)) == group.size_bytes
+    return [bytes(frame) for frame in group.frames]
 
 
 def decode_numbers(groups: list[FrameGroup]) -> list[int]:
@@ -62,7 +58,7 @@ def test_what_is_handed_over_is_what_was_sent(
     assert_as_sent(simulator, sink.groups)
     assert_continuous(sink.groups)
     *whole, last = sink.groups
-    assert [len(group.sizes) for group in whole] == [10] * len(whole)
+    assert [len(group.frames) for group in whole] == [10] * len(whole)
     assert last.next_ticks is None
     for before, after in zip(whole, sink.groups[1:], strict=True):
         assert before.next_ticks == min(after.presentation_ticks)
@@ -80,7 +76,7 @@ def test_arrivals_ascend_and_follow_the_capture(simulate: Simulate, receive: Rec
     arrivals = [arrival for group in sink.groups for arrival in group.arrival_us]
     assert arrivals == sorted(arrivals)
     for group in sink.groups:
-        assert len(group.arrival_us) == len(group.arrival_monotonic_us) == len(group.sizes)
+        assert len(group.arrival_us) == len(group.arrival_monotonic_us) == len(group.frames)
         for sample, arrival in zip(samples(group), group.arrival_us, strict=True):
             mark = mark_of_sample(sample)
             assert mark is not None

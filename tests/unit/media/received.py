@@ -29,9 +29,8 @@ def samples(items: Iterable[Gop | Discontinuity]) -> list[tuple[int, bytes]]:
     out = []
     for gop in items:
         if isinstance(gop, Gop):
-            data = bytes(gop.data)
-            assert len(data) == gop.complete_bytes
-            ends = [*gop.offsets[1:], gop.complete_bytes]
-            pieces = [data[a:b] for a, b in zip(gop.offsets, ends, strict=True)]
-            out += list(zip(gop.timestamps, pieces, strict=True))
+            assert sum(gop.sizes()) == gop.size_bytes
+            out += [
+                (at, bytes(frame)) for at, frame in zip(gop.timestamps, gop.frames, strict=True)
+            ]
     return out

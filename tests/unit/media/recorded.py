@@ -81,7 +81,7 @@ def record(
             index.append(at.key_time, len(data) + PRFT)
             base = at.base_decode_time
             data += build_fragment(at.table, number, base, wall_us=wall_us(base))
-            data += gop.data
+            data += b"".join(gop.frames)
         data += index.mfra()
         start, end = wall_us(group[0][1].base_decode_time), wall_us(group[-1][1].end_decode_time)
         segments.append(Segment(bytes(data), start, end - start, index.seek_table()))

@@ -63,10 +63,10 @@ def test_the_growing_gop_shows_whole_frames_only() -> None:
     units = encode(H264)
     packetiser = Packetiser(H264, mtu=300)
     reader = make_depacketizer(H264, 96)
-    seen = b""
+    seen: list[bytes] = []
     for unit in units[:15]:
         for packet in packetiser.packets(unit):
             reader.push(packet, 0, len(packet), 0)
         assert reader.gop is not None
-        seen += bytes(reader.gop.data[len(seen) : reader.gop.complete_bytes])
-    assert seen == b"".join(unit.data for unit in units[:15])
+        seen += map(bytes, reader.gop.frames[len(seen) :])
+    assert seen == [unit.data for unit in units[:15]]

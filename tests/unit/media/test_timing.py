@@ -20,8 +20,8 @@ def gop(timestamps: list[int], end: int | None) -> Gop:
     parameters = gops_of(H264, encode(H264, frames=15))[0].parameters
     count = len(timestamps)
     return Gop(
-        H264, parameters, starts_run=True, timestamps=timestamps, offsets=list(range(count)),
-        sync=bytearray([1] + [0] * (count - 1)), complete_bytes=count, end_timestamp=end,
+        H264, parameters, starts_run=True, timestamps=timestamps, frames=[b"."] * count,
+        sync=bytearray([1] + [0] * (count - 1)), size_bytes=count, end_timestamp=end,
     )  # fmt: skip
 
 

@@ -128,13 +128,13 @@ class CameraRecorder:
         if group.arrival_monotonic_us[-1] < self._retry_us:
             self._interrupt(*self._refused_as)
             return
-        if not self._tools.quota.take(len(group.data)):
+        if not self._tools.quota.take(group.size_bytes):
             self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
             return
         try:
             self._record(parameters, group)
         except (OSError, MediaError, ValueError) as error:
-            self._tools.quota.release(len(group.data))
+            self._tools.quota.release(group.size_bytes)
             self._give_up(error, group)
 
     def configure(self, segment_seconds: int) -> None:

@@ -33,7 +33,7 @@ class CameraIntake:
     def group(self, parameters: CodecParameters, group: FrameGroup) -> bool:
         """Hand over one key-frame interval; false when there was no room for it."""
         work = partial(self._recorder.group, parameters, group)
-        if self._inbox.media(work, len(group.data)):
+        if self._inbox.media(work, group.size_bytes):
             self._since_group = False
             return True
         self._refused.labels(reason="QUEUE_FULL").inc()

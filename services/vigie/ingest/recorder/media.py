@@ -5,9 +5,8 @@ carries the protection boxes and whose fragments carry encrypted samples. Everyt
 (spool, digests, upload, index) sees only bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final, Protocol
 
 from vigie.ingest.engine import CodecParameters, FrameGroup
@@ -24,19 +23,17 @@ _BOX_TYPE_OFFSET: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One fragment to write: ``head`` (``prft``, ``moof``, header of ``mdat``), then ``data``.
+    """One fragment to write: ``head`` (``prft``, ``moof``, header of ``mdat``), then the samples.
 
     Attributes:
         head: boxes before the samples.
-        data: the samples.
-        sample_count: how many.
+        samples: as they are to be written.
         key_time: presentation time of the key frame in the run, for the index.
         moof_position: where ``moof`` begins in ``head``.
     """
 
     head: bytes
-    data: bytes | bytearray
-    sample_count: int
+    samples: Sequence[bytes | bytearray]
     key_time: int
     moof_position: int
 
@@ -145,18 +142,16 @@ class ClearMediaWriter:
         head = build_fragment(timed.table, self._sequence, timed.base_decode_time, wall_us=wall_us)
         self._end_ticks = timed.end_decode_time
         position = head.index(b"moof") - _BOX_TYPE_OFFSET
-        return Fragment(head, group.data, len(group.sizes), timed.key_time, position)
+        return Fragment(head, group.frames, timed.key_time, position)
 
     def _gop(self, group: FrameGroup) -> Gop:
-        offsets = list(accumulate(group.sizes, initial=0))
         return Gop(
             codec=self._sets.codec,
             parameters=self._sets,
             starts_run=False,
-            data=group.data,
+            frames=list(group.frames),
             timestamps=list(group.presentation_ticks),
-            offsets=offsets[:-1],
-            sync=bytearray([1]) + bytearray(len(group.sizes) - 1),
-            complete_bytes=offsets[-1],
+            sync=bytearray([1]) + bytearray(len(group.frames) - 1),
+            size_bytes=group.size_bytes,
             end_timestamp=group.next_ticks,
         )

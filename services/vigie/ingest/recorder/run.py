@@ -132,9 +132,9 @@ class RunRecorder:
         if self._file is None:
             self._file = self._begin_segment(before)
         self._table.append(fragment.key_time, self._file.size_bytes + fragment.moof_position)
-        self._file.append(fragment.head, fragment.data)
+        self._file.append(fragment.head, fragment.samples)
         self._quota.add(len(fragment.head))
-        self._samples += fragment.sample_count
+        self._samples += len(fragment.samples)
         interval = self._media.end_ticks - before
         length = self._media.end_ticks - self._segment_start
         # Nearest key frame: stop here when the next one would be further from the target.

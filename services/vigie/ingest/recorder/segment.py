@@ -1,8 +1,9 @@
-"""One segment growing in the spool: one vectored write and one hash update a fragment."""
+"""One segment growing in the spool, written and hashed in batches that stay in the cache."""
 
 import hashlib
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -16,6 +17,9 @@ SUM: Final = struct.Struct(">Q32s")
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 _MODE: Final = 0o640
+_BATCH_BYTES: Final = 128 << 10
+"""Samples have left the caches when their group is complete. Fetched once into a batch of this
+size, they are still there for the write and the hash."""
 
 
 class SyncPolicy(StrEnum):
@@ -75,22 +79,24 @@ class SegmentFile:
         """Bytes so far, the header included even before it is written."""
         return self._size or self._header_size
 
-    def append(self, head: bytes, data: bytes | bytearray) -> None:
-        """Write one fragment: ``prft`` ``moof`` and the header of ``mdat``, then its payload.
+    def append(self, head: bytes, samples: Sequence[bytes | bytearray]) -> None:
+        """Write one fragment: ``prft`` ``moof`` and the header of ``mdat``, then its samples.
 
         Raises:
             OSError: it is not in the file (or not durable).
         """
-        buffers: list[bytes | bytearray | memoryview] = [*self._pending, head, data]
         self._faults.reach(points.FRAGMENT_WRITE)
         first = not self._size
+        digest, written = self._digest.copy(), 0
         try:
-            written = write_all(self._media, buffers)
+            for batch in _batches([*self._pending, head], samples):
+                write_all(self._media, batch)
+                digest.update(batch)
+                written += len(batch)
         except OSError:
             os.ftruncate(self._media, self._size)
             raise
-        for buffer in buffers:
-            self._digest.update(buffer)
+        self._digest = digest
         self._pending = []
         self._size += written
         self._faults.reach(points.FRAGMENT_SUM)
@@ -111,7 +117,7 @@ class SegmentFile:
             OSError: the segment is not closed; recovery can close it.
         """
         self._faults.reach(points.SEGMENT_INDEX)
-        write_all(self._media, [index])
+        write_all(self._media, index)
         self._digest.update(index)
         self._size += len(index)
         self._faults.reach(points.SEGMENT_SYNC)
@@ -125,3 +131,17 @@ class SegmentFile:
             self._open = False
             os.close(self._media)
             os.close(self._sums)
+
+
+def _batches(boxes: list[bytes], samples: Sequence[bytes | bytearray]) -> Iterator[bytes]:
+    """Everything in order, joined to about `_BATCH_BYTES` at a time."""
+    batch: list[bytes | bytearray] = list(boxes)
+    size = 0
+    for sample in samples:
+        batch.append(sample)
+        size += len(sample)
+        if size >= _BATCH_BYTES:
+            yield b"".join(batch)
+            batch, size = [], 0
+    if batch:
+        yield b"".join(batch)

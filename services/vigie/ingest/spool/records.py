@@ -163,7 +163,7 @@ def write_record(path: Path, record: Record, faults: FaultPoints) -> None:
     faults.reach(points.RECORD_WRITE)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        write_all(descriptor, [encode_record(record)])
+        write_all(descriptor, encode_record(record))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -186,26 +186,21 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_all(descriptor: int, buffers: list[bytes | bytearray | memoryview]) -> int:
-    """One vectored write; goes on after a short one (a signal, a nearly full disk).
-
-    Returns:
-        The number of bytes, all of them.
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything; goes on after a short write (a signal, a nearly full disk).
 
     Raises:
         OSError: the disk refused; a part may have been written.
     """
-    total = sum(len(buffer) for buffer in buffers)
-    written = os.writev(descriptor, buffers)
-    if written == total:
-        return total
-    rest = memoryview(b"".join(buffers))[written:]
+    written = os.write(descriptor, data)
+    if written == len(data):
+        return
+    rest = memoryview(data)[written:]
     while rest:
         written = os.write(descriptor, rest)
         if written == 0:
             raise OSError(errno.EIO, "the disk takes no more bytes")
         rest = rest[written:]
-    return total
 
 
 def _digest(body: Mapping[str, Any]) -> str:

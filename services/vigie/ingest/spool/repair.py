@@ -216,7 +216,7 @@ class RunRepair:
         try:
             os.ftruncate(descriptor, scanned.size_bytes)
             os.lseek(descriptor, 0, os.SEEK_END)
-            write_all(descriptor, [index])
+            write_all(descriptor, index)
             self._faults.reach(points.SEGMENT_SYNC)
             os.fsync(descriptor)
         finally:

@@ -31,7 +31,7 @@ class RateMeter:
         end = group.next_ticks
         if end is None or end <= min(ticks):
             return
-        self._groups.append((len(ticks), len(group.data), end - min(ticks)))
+        self._groups.append((len(ticks), group.size_bytes, end - min(ticks)))
 
     def clear(self) -> None:
         """Forget: another stream comes."""

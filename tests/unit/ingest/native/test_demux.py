@@ -78,7 +78,7 @@ class Receiving:
     @property
     def frame_count(self) -> int:
         self.reception.finish(1_000_000)
-        return sum(len(group.sizes) for group in self.sink.groups)
+        return sum(len(group.frames) for group in self.sink.groups)
 
 
 @settings(max_examples=60, deadline=None)
@@ -159,5 +159,5 @@ def test_damaged_streams_break_no_frame(data: st.DataObject) -> None:
     except RtspError:
         return
     for group in receiving.sink.groups:
-        assert len(group.data) == sum(group.sizes)
-        assert len(group.sizes) == len(group.presentation_ticks) == len(group.arrival_us)
+        assert group.size_bytes == sum(map(len, group.frames))
+        assert len(group.frames) == len(group.presentation_ticks) == len(group.arrival_us)

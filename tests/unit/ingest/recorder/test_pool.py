@@ -10,7 +10,7 @@ from vigie.ingest.recorder.pool import MAX_WAITING_ITEMS, WriterPool
 from vigie.platform.metrics import MetricsRegistry
 
 FILM = footage()
-GROUP_BYTES = max(len(FILM.group(index).data) for index in range(8))
+GROUP_BYTES = max(FILM.group(index).size_bytes for index in range(8))
 
 
 class Gate:

@@ -13,7 +13,7 @@ from vigie.platform.clock import ManualWallClock
 from vigie.platform.metrics import MetricsRegistry
 
 FILM = footage()
-TOTAL = sum(len(FILM.group(index).data) for index in range(8))
+TOTAL = sum(FILM.group(index).size_bytes for index in range(8))
 
 
 def test_new_footage_is_refused_and_older_is_kept(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ class Camera:
             latest = max(latest, self.arrival_us(frame))
             arrivals.append(latest)
         return FrameGroup(
-            data=bytearray(),
-            sizes=[0] * len(arrivals),
+            frames=[b""] * len(arrivals),
+            size_bytes=0,
             presentation_ticks=[self.ticks(frame) for frame in frames],
             next_ticks=self.ticks(frames.stop),
             arrival_us=[WALL + wall_offset_us + arrival for arrival in arrivals],

@@ -148,13 +148,17 @@ class GopBuilder:
 
     def finish_access_unit(self, arrival_us: int) -> None:
         """The access unit at hand is whole: make it a sample, open a GOP, or throw it away."""
-        self._refuse_time_jump()
         gop = self.gop
+        if gop is not None and gop.timestamps:
+            step = self._timestamp - gop.timestamps[-1]
+            if not -self._limits.backward_ticks <= step <= self._limits.forward_ticks:
+                self._break_off_at_jump(step)
+                gop = self.gop
         sync = bool(self._mask & self._rules.sync_mask) or self._recovery == 0
         if sync and (gop is None or gop.frames) and not self._open_gop():
             return
         gop = self.gop
-        if gop is None or self._is_undecodable(gop):
+        if gop is None or (gop.starts_run and self._is_undecodable(gop)):
             self._discard_access_unit()
             return
         gop.frames.append(self.data)
@@ -185,21 +189,18 @@ class GopBuilder:
         self._whole = True
         self._statistics.frames -= 1
 
-    def _refuse_time_jump(self) -> None:
-        gop = self.gop
-        if gop is None or not gop.timestamps:
-            return
-        step = self._timestamp - gop.timestamps[-1]
-        if not -self._limits.backward_ticks <= step <= self._limits.forward_ticks:
-            detail = f"{step} ticks of 1/90000 s from one frame to the next"
-            access_unit = self.data
-            mask, whole, recovery = self._mask, self._whole, self._recovery
-            self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail)
-            self.data = access_unit
-            self._mask, self._whole, self._recovery = mask, whole, recovery
+    def _break_off_at_jump(self, step: int) -> None:
+        """The frame at hand is the first after the jump: what is before it ends."""
+        access_unit = self.data
+        mask, whole, recovery = self._mask, self._whole, self._recovery
+        detail = f"{step} ticks of 1/90000 s from one frame to the next"
+        self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail)
+        self.data = access_unit
+        self._mask, self._whole, self._recovery = mask, whole, recovery
 
     def _is_undecodable(self, gop: Gop) -> bool:
-        if not gop.starts_run or self._mask & self._rules.sync_mask:
+        """Whether the frame needs one from before the run; asked of its first group only."""
+        if self._mask & self._rules.sync_mask:
             return False
         if self._mask & self._rules.undecodable_mask:
             return True

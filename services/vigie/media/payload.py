@@ -93,18 +93,22 @@ class _Common:
         if self.middle != NO_FRAGMENT:
             raise _malformed("fragmented NAL unit without an end")
 
-    def _fragment(self, flags: int, middle: int, header: bytes, piece: memoryview) -> None:
-        """One fragment: ``middle`` and ``header`` are those of the NAL unit it belongs to."""
-        if flags & _FU_START:
-            self._require_no_fragment()
-            self._builder.open_nal(header)
-            self.middle = middle
-        elif self.middle != middle:
-            raise _malformed("fragment without a beginning")
-        self._builder.data += piece
+    def _go_on(self, flags: int, piece: memoryview) -> None:
+        """More of the NAL unit under way."""
+        builder = self._builder
+        builder.data += piece
         if flags & _FU_END:
             self.middle = NO_FRAGMENT
-            self._builder.close_nal()
+            builder.close_nal()
+
+    def _begin(self, flags: int, middle: int, header: bytes, piece: memoryview) -> None:
+        """A fragment that does not go on with the NAL unit under way: it must begin another."""
+        if not flags & _FU_START:
+            raise _malformed("fragment without a beginning")
+        self._require_no_fragment()
+        self._builder.open_nal(header)
+        self.middle = middle
+        self._go_on(flags, piece)
 
 
 class H264PayloadReader(_Common):
@@ -124,10 +128,14 @@ class H264PayloadReader(_Common):
                 raise _malformed("FU-A cut short")
             header = view[start + 1]
             inner = header & 0x1F
+            middle = indicator << 8 | inner
+            if middle == self.middle and not header & _FU_START:
+                self._go_on(header, view[start + 2 : end])
+                return
             if not 0 < inner < _STAP_A:
                 raise _malformed(f"FU-A with NAL unit type {inner}")
             nal = bytes((indicator & 0x60 | inner,))
-            self._fragment(header, indicator << 8 | inner, nal, view[start + 2 : end])
+            self._begin(header, middle, nal, view[start + 2 : end])
             return
         self._require_no_fragment()
         if 0 < kind < _STAP_A:
@@ -168,9 +176,12 @@ class H265PayloadReader(_Common):
             inner = header & 0x3F
             if end - start < 4 or inner >= _AP:  # noqa: PLR2004 - headers and at least one byte
                 raise _malformed("fragmentation unit cut short or nested")
-            nal = bytes((first & 0x81 | inner << 1, view[start + 1]))
             middle = first << 16 | view[start + 1] << 8 | inner
-            self._fragment(header, middle, nal, view[start + 3 : end])
+            if middle == self.middle and not header & _FU_START:
+                self._go_on(header, view[start + 3 : end])
+                return
+            nal = bytes((first & 0x81 | inner << 1, view[start + 1]))
+            self._begin(header, middle, nal, view[start + 3 : end])
             return
         self._require_no_fragment()
         if kind < _AP:

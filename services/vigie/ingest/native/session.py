@@ -235,9 +235,11 @@ class NativeSession:
         except RtspError as error:
             self.end(error.cause, error.detail)
             return
-        self._host.note_garbage(demux.garbage_bytes - garbage)
+        if demux.garbage_bytes != garbage:
+            self._host.note_garbage(demux.garbage_bytes - garbage)
         self._rest = bytes(self._host.view[position:end])
-        self._flush()
+        if client.has_output or (self._connection is not None and self._connection.unsent_bytes):
+            self._flush()
 
     def _handle(self, events: list[Event]) -> bool:
         """Act on events; whether this connection is over."""

@@ -147,6 +147,11 @@ class RtspClient:
         """Whether something happened since the last `take_events`."""
         return bool(self._known.events)
 
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._output)
+
     def take_output(self) -> bytes:
         """Bytes to send, in order."""
         output = bytes(self._output)

@@ -1,9 +1,10 @@
-"""What recording costs with the whole product running, beside one ffmpeg a camera.
+"""What recording costs with the whole product running, beside recorders that are not ours.
 
 Simulated cameras (H.264, key frames every 2 s, every frame numbered) run in a process of their own
 on the first core; `vigie up` with its defaults (index, timeline, audit, metrics, uploads into the
-store, segments of 30 s) on the second; afterwards one `ffmpeg -c copy` a camera there, of the same
-cameras. Printed: CPU seconds (user and system) a camera-minute, PSS a camera, frames lost.
+store, segments of 30 s) on the second; afterwards its peers there, of the same cameras: one
+`ffmpeg -c copy` a camera, PyAV with a thread a camera, MediaMTX where it is on the PATH. Printed:
+CPU seconds (user and system) a camera-minute, PSS a camera, frames lost.
 
 No frame may be lost: the numbers in the footage of every camera are compared with what the
 simulator says it has sent, and those of some cameras are read frame by frame. Exit code 1
@@ -27,45 +28,38 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
-
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
+
+from peers import (
+    PEERS,
+    READY_SECONDS,
+    RECEIVER_CORE,
+    SOURCE_CORE,
+    Figures,
+    measure,
+    missing,
+    pinned,
+    pss_bytes,
+    say,
+    steady,
+)
 
 from integration.foreign.product import Product, StoredSegment
 from vigie.media.bmff.reader import read_fragments, read_header
 from vigie.simcam import CameraConfig, FootageSpec, ServerConfig, mark_of_sample
 from vigie.simcam.client import SimCamProcess
 
-SOURCE_CORE, RECEIVER_CORE = 0, 1
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-READY_SECONDS = 180
-SETTLE_SECONDS = 5
 PROFILE_SECONDS = 15
 TAIL_FRAMES = 25
 """What may still be on its way, unread, when reception is ended."""
 PUNCTUAL_US = 500_000
 """A simulator that was later than this measures the machine and not the product."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What reception cost in the steady state.
-
-    Attributes:
-        cpu: user and system seconds a camera-minute.
-        pss: bytes a camera.
-        started: seconds until every camera was being recorded.
-    """
-
-    cpu: float
-    pss: float
-    started: float
 
 
 def footage_of(options: argparse.Namespace) -> FootageSpec:
@@ -76,37 +70,6 @@ def footage_of(options: argparse.Namespace) -> FootageSpec:
         gop_frames=50,
         bitrate_bps=options.bitrate,
     )
-
-
-def pinned(core: int) -> list[str]:
-    """The beginning of a command that runs on one core, where there are several."""
-    return ["taskset", "-c", str(core)] if len(os.sched_getaffinity(0)) > 1 else []
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-
-
-def pss_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-async def steady(pids: Sequence[int], seconds: float, cameras: int, started: float) -> Figures:
-    """Watch processes for a while."""
-    await asyncio.sleep(SETTLE_SECONDS)
-    before, since = sum(map(cpu_seconds, pids)), time.monotonic()
-    await asyncio.sleep(seconds)
-    passed = time.monotonic() - since
-    cpu = (sum(map(cpu_seconds, pids)) - before) * 60 / passed / cameras
-    return Figures(cpu, sum(map(pss_bytes, pids)) / cameras, started)
 
 
 # --- the product ---------------------------------------------------------------------------------
@@ -242,48 +205,11 @@ def numbers(segment: StoredSegment) -> Iterator[int]:
             position += size
 
 
-# --- one ffmpeg a camera -------------------------------------------------------------------------
-
-
-async def measure_ffmpeg(folder: Path, addresses: Sequence[str], seconds: float) -> Figures:
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    folder.mkdir()
-    targets = [folder / f"{number}.mp4" for number in range(len(addresses))]
-    began = time.monotonic()
-    processes = [
-        subprocess.Popen([
-            *pinned(RECEIVER_CORE), program, "-v", "error", "-nostdin", "-rtsp_transport", "tcp",
-            "-i", address, "-an", "-c", "copy", "-f", "mp4", "-movflags", "+frag_keyframe",
-            str(target),
-        ])
-        for address, target in zip(addresses, targets, strict=True)
-    ]  # fmt: skip
-    try:
-        while not all(t.exists() and t.stat().st_size > 10_000 for t in targets):
-            if time.monotonic() - began > READY_SECONDS:
-                say("ffmpeg: not every camera was being recorded in time")
-                break
-            await asyncio.sleep(0.2)
-        pids = [process.pid for process in processes]
-        started = time.monotonic() - began
-        before, since = sum(t.stat().st_size for t in targets), time.monotonic()
-        figures = await steady(pids, seconds, len(addresses), started)
-        size = sum(t.stat().st_size for t in targets) - before
-        rate = size * 8 / (time.monotonic() - since) / len(addresses)
-        ended = sum(process.poll() is not None for process in processes)
-        say(f"ffmpeg wrote {rate / 1e6:.2f} Mbit/s a camera; {ended} ended by themselves")
-        return figures
-    finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.wait()
-
-
 def show(name: str, figures: Figures) -> None:
     say(
         f"{name:<16} CPU {figures.cpu:.4f} s a camera-minute, PSS {figures.pss / 1e6:.2f} MB a "
         f"camera, all recording after {figures.started:.1f} s"
+        + (f", {figures.rate / 1e6:.2f} Mbit/s in files" if figures.rate else "")
     )
 
 
@@ -304,14 +230,20 @@ async def run(options: argparse.Namespace) -> int:
             if not options.keep:
                 shutil.rmtree(work / "product")
             show("vigie up", ours)
-            if not options.no_ffmpeg:
-                addresses = list(simulator.urls.values())
-                theirs = await measure_ffmpeg(work / "ffmpeg", addresses, options.seconds)
-                show("ffmpeg -c copy", theirs)
-                say(f"vigie up: CPU 1/{theirs.cpu / ours.cpu:.1f} of ffmpeg, "
+            figures = {"vigie": ours}
+            for peer in options.peers:
+                if why := missing(peer):
+                    say(f"{peer}: not measured, {why}")
+                    continue
+                urls = list(simulator.urls.values())
+                theirs = figures[peer] = await measure(peer, work / peer, urls, options.seconds)
+                shutil.rmtree(work / peer)
+                show(peer, theirs)
+                say(f"  vigie up: CPU 1/{theirs.cpu / ours.cpu:.1f} of {peer}, "
                     f"PSS 1/{theirs.pss / ours.pss:.1f}")  # fmt: skip
             if options.json:
-                options.json.write_text(json.dumps({"vigie": vars(ours), "wrong": wrong}))
+                told = {name: vars(each) for name, each in figures.items()}
+                options.json.write_text(json.dumps({**told, "wrong": wrong}))
     finally:
         if not options.keep:
             shutil.rmtree(work, ignore_errors=True)
@@ -331,7 +263,7 @@ def main() -> int:
     parser.add_argument("--segment-seconds", type=int, default=30)
     parser.add_argument("--whole", type=int, default=5, help="cameras read frame by frame")
     parser.add_argument("--full", action="store_true", help="100 cameras, 120 s, 1080p25, 4 Mbit/s")
-    parser.add_argument("--no-ffmpeg", action="store_true")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--folder", type=Path, default=ROOT / "build")
     parser.add_argument("--keep", action="store_true", help="leave footage and logs")
     parser.add_argument("--json", type=Path, help="figures for machines")

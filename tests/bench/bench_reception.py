@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
+from peers import RECEIVER_CORE, SOURCE_CORE, measure, pinned, pss_bytes
 
 from vigie.ingest.engine import (
     CodecParameters,
@@ -37,9 +37,7 @@ from vigie.ingest.libav.engine import LibavEngine
 from vigie.ingest.native.engine import NativeEngine
 from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
 
-SOURCE_CORE, RECEIVER_CORE = 0, 1
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench-footage"
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class CountingSink:
@@ -102,19 +100,12 @@ def serve(count: int) -> None:
     asyncio.run(run())
 
 
-def pss_bytes(pid: int | str) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def receive(engine_name: str, seconds: float, addresses: list[str]) -> None:
     """The process of the receiver: prints its figures."""
     made: dict[str, Any] = {"native": NativeEngine, "libav": LibavEngine}
     name, _, kind = engine_name.partition("+")
     engine = made[name](SystemWallClock(), SystemMonotonicClock())
-    empty = pss_bytes("self")
+    empty = pss_bytes(os.getpid())
     engine.start()
     began = time.monotonic()
     sinks = [CountingSink(hashing=kind == "sha256", live=kind == "live") for _ in addresses]
@@ -133,8 +124,8 @@ def receive(engine_name: str, seconds: float, addresses: list[str]) -> None:
     passed = time.monotonic() - since
     figures = {
         "cpu": (cpu_seconds() - before) * 60 / passed / len(sinks),
-        "pss": (pss_bytes("self") - empty) / len(sinks),
-        "total_pss": pss_bytes("self") / len(sinks),
+        "pss": (pss_bytes(os.getpid()) - empty) / len(sinks),
+        "total_pss": pss_bytes(os.getpid()) / len(sinks),
         "started": started,
         "lost": sum(sink.lost_count for sink in sinks),
         "frames": (sum(sink.frame_count for sink in sinks) - frames) / passed / len(sinks),
@@ -148,55 +139,6 @@ def receive(engine_name: str, seconds: float, addresses: list[str]) -> None:
 def cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def ffmpeg(seconds: float, addresses: list[str]) -> dict[str, float]:
-    """One ffmpeg a camera, copying into fragmented MP4 as a recorder would."""
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:
-        processes, began = [], time.monotonic()
-        targets = [Path(folder) / f"{number}.mp4" for number in range(len(addresses))]
-        for address, target in zip(addresses, targets, strict=True):
-            command = [program, "-v", "error", "-nostdin", "-rtsp_transport", "tcp"]
-            command += [
-                "-i",
-                address,
-                "-an",
-                "-c",
-                "copy",
-                "-movflags",
-                "+frag_keyframe+empty_moov",
-            ]
-            processes.append(subprocess.Popen(pinned(RECEIVER_CORE, [*command, str(target)])))
-        try:
-            while not all(t.exists() and t.stat().st_size > 100_000 for t in targets):
-                if time.monotonic() - began > 180:
-                    break
-                time.sleep(0.2)
-            started = time.monotonic() - began
-            before, since = sum(map(process_cpu, processes)), time.monotonic()
-            time.sleep(seconds)
-            passed = time.monotonic() - since
-            return {
-                "cpu": (sum(map(process_cpu, processes)) - before) * 60 / passed / len(addresses),
-                "total_pss": sum(pss_bytes(process.pid) for process in processes) / len(addresses),
-                "started": started,
-            }
-        finally:
-            for process in processes:
-                process.kill()
-            for process in processes:
-                process.wait()
-
-
-def process_cpu(process: "subprocess.Popen[bytes]") -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-
-
-def pinned(core: int, command: list[str]) -> list[str]:
-    """On one core, where there are several."""
-    return ["taskset", "-c", str(core), *command] if len(os.sched_getaffinity(0)) > 1 else command
 
 
 def show(name: str, figures: dict[str, float], peer: dict[str, float] | None) -> None:
@@ -232,7 +174,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     own = [sys.executable, __file__, "-n", str(options.cameras), "-s", str(options.seconds)]
     source = subprocess.Popen(
-        pinned(SOURCE_CORE, [*own, "--role", "serve"]),
+        [*pinned(SOURCE_CORE), *own, "--role", "serve"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -241,10 +183,13 @@ def main() -> None:
         addresses = json.loads(source.stdout.readline())
         peer = None
         if not options.no_ffmpeg:
-            peer = ffmpeg(options.seconds, addresses)
+            with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:
+                made = measure("ffmpeg", Path(folder) / "files", addresses, options.seconds)
+                figures = asyncio.run(made)
+            peer = {"cpu": figures.cpu, "total_pss": figures.pss, "started": figures.started}
             show("ffmpeg -c copy", peer, None)
         for name in options.engines.split(","):
-            command = pinned(RECEIVER_CORE, [*own, "--role", "receive", "--engine", name])
+            command = [*pinned(RECEIVER_CORE), *own, "--role", "receive", "--engine", name]
             result = subprocess.run(
                 command, input=json.dumps(addresses).encode(), stdout=subprocess.PIPE, check=True
             )

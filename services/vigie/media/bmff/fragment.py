@@ -1,6 +1,6 @@
 """Movie fragments: producer reference time, movie fragment box, header of the media data box.
 
-The media bytes are not touched: what is built here goes out before them in one vectored write.
+The media bytes are not touched: what is built here is written before them.
 """
 
 import struct

@@ -9,12 +9,26 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+
+from long_forms import examples
 
 _PREFIX = "VIGIE_TEST_"
 _WANTING = "wants the server"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile(
+    "vigie",
+    parent=settings.default,
+    max_examples=examples(settings.default.max_examples),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("vigie")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +62,26 @@ def plain_logs() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def footage_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where simulated cameras keep their footage: made once, for every worker and the next run."""
+    cache = getattr(pytestconfig, "cache", None)  # its plugin may be off
+    return tmp_path_factory.mktemp("footage") if cache is None else cache.mkdir("simulated-footage")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a worker takes at once (``--dist loadgroup``): a file, or all that share the estate.
+
+    Tests of a file share what its fixtures make. The running product of the end-to-end tests is
+    shared by files too: on two workers there would be two of it.
+    """
+    for item in items:
+        shares_estate = "vigie" in getattr(item, "fixturenames", ()) and "e2e" in item.path.parts
+        group = "estate" if shares_estate else f"{item.path.parent.name}.{item.path.stem}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _names_of(item: pytest.Item) -> list[str]:

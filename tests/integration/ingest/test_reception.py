@@ -72,15 +72,12 @@ class LiveIngest(Ingest):
         return sorted(stored, key=lambda segment: segment.start_us)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("footage")
-
-
 @pytest.fixture
-async def simcam(cache: Path) -> AsyncIterator[SimCamServer]:
+async def simcam(footage_folder: Path) -> AsyncIterator[SimCamServer]:
     cameras = (CameraConfig(id="cam-sim-01", footage=FILM),)
-    server = SimCamServer(ServerConfig(cameras=cameras, cache_folder=cache, control_port=None))
+    server = SimCamServer(
+        ServerConfig(cameras=cameras, cache_folder=footage_folder, control_port=None)
+    )
     await server.start()
     yield server
     await server.stop()

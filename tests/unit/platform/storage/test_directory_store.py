@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from long_forms import examples
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import CountingFaults, StrikingFaults, raise_errno
@@ -498,7 +499,7 @@ def only_possible_in_a_folder(paths: list[str]) -> list[str]:
     return sorted(set(paths) - folders, key=str.encode)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     paths=PATHS,
     prefix=st.text(alphabet="a!-./0zé~", max_size=4),

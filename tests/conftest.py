@@ -14,11 +14,15 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from long_forms import examples
 
 _PREFIX = "VIGIE_TEST_"
 _WANTING = "wants the server"
+_ESTATE = "tests/e2e/"
+_OWN_PRODUCT = ("tests/e2e/test_interruptions.py",)
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile(
@@ -71,17 +75,22 @@ def footage_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPat
     return tmp_path_factory.mktemp("footage") if cache is None else cache.mkdir("simulated-footage")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a worker takes at once (``--dist loadgroup``): a file, or all that share the estate.
+class FileScheduling(LoadFileScheduling):
+    """A worker takes a file whole, for its tests share what its fixtures make; or all the estate.
 
-    Tests of a file share what its fixtures make. The running product of the end-to-end tests is
-    shared by files too: on two workers there would be two of it.
+    The files of the end-to-end tests share a running product: taken apart, there would be one of
+    it on every worker. Those that run a product of their own stand on their own.
     """
-    for item in items:
-        shares_estate = "vigie" in getattr(item, "fixturenames", ()) and "e2e" in item.path.parts
-        group = "estate" if shares_estate else f"{item.path.parent.name}.{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return _ESTATE if file.startswith(_ESTATE) and file not in _OWN_PRODUCT else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """``--dist loadfile`` (``make test``)."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def _names_of(item: pytest.Item) -> list[str]:

@@ -27,14 +27,14 @@ from vigie.simcam.client import ControlClient, SimCamProcess
 
 T = TypeVar("T")
 POLL_SECONDS: Final = 0.1
-READY_SECONDS: Final = 60
-STOP_SECONDS: Final = 30
+READY_SECONDS: Final = 180
+STOP_SECONDS: Final = 120
 _LOG_TAIL_BYTES: Final = 3000
 WALL: Final = SystemWallClock()
 
 
 async def until(
-    question: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 30
+    question: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 120
 ) -> T:
     """Ask until the answer is neither ``None`` nor ``False``; the only way tests wait."""
     deadline = time.monotonic() + seconds
@@ -78,7 +78,7 @@ class Outcome:
 
 
 async def run_vigie(
-    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 60
+    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 180
 ) -> Outcome:
     """``vigie ARGUMENTS`` as a user runs it."""
     process = await asyncio.create_subprocess_exec(
@@ -286,7 +286,7 @@ class Installation:
             if person is not None:
                 token = self.token(person)
             source = None if token is None else _FixedToken(token)
-            channel = open_channel(who[0], source=source, default_timeout_seconds=30)
+            channel = open_channel(who[0], source=source, default_timeout_seconds=90)
             self._channels[who] = channel
         return make(channel)
 

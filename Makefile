@@ -32,9 +32,9 @@ demo: $(STAMP) ## Run the main job with simulated cameras: record, list, play, p
 test: $(STAMP) ## Unit, contract, integration and end-to-end tests, with coverage (PYTEST_ARGS=…)
 	@rm -f .coverage .coverage.*
 	@echo "==> unit and contract tests, which compute: two workers"
-	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadfile -q --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadfile --no-loadscope-reorder -q --cov --cov-report= $(PYTEST_ARGS)
 	@echo "==> integration and end-to-end tests, which wait for processes, cameras and time: four workers"
-	@$(BIN)/python -m pytest tests/integration tests/e2e -n 4 --dist loadfile --cov --cov-append --cov-report=term $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/integration tests/e2e -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-append --cov-report=term $(PYTEST_ARGS)
 
 test-long: $(STAMP) ## The same in their long forms: twenty times the examples, every kill point, minutes of foreign cameras
 	@VIGIE_LONG_TESTS=1 $(MAKE) --no-print-directory test PYTEST_ARGS="--timeout=3600 $(PYTEST_ARGS)"

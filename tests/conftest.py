@@ -23,6 +23,12 @@ _PREFIX = "VIGIE_TEST_"
 _WANTING = "wants the server"
 _ESTATE = "tests/e2e/"
 _OWN_PRODUCT = ("tests/e2e/test_interruptions.py",)
+_LONGEST = (
+    _ESTATE,
+    "tests/integration/foreign/test_foreign_server.py",
+    "tests/integration/ingest_engine/test_native_engine.py",
+)
+"""What takes longest, whatever the number of its tests; begun last, all would wait for it."""
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile(
@@ -85,6 +91,15 @@ class FileScheduling(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return _ESTATE if file.startswith(_ESTATE) and file not in _OWN_PRODUCT else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(
+        key=lambda item: next(
+            (i for i, name in enumerate(_LONGEST) if item.nodeid.startswith(name)), len(_LONGEST)
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -40,7 +40,10 @@ def bring(source: Path | bytes, temporary: Path, *, link: bool, failed: Failed) 
         return len(source)
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if link and _linked(source, temporary):
+        # The source was opened: what fails from here on is the store's.
+        with failed("link"):
+            linked = link and _linked(source, temporary)
+        if linked:
             with failed("sync"):
                 os.fsync(reading)
             return os.fstat(reading).st_size

@@ -128,8 +128,12 @@ class CameraRecorder:
         if group.arrival_monotonic_us[-1] < self._retry_us:
             self._interrupt(*self._refused_as)
             return
-        if not self._tools.quota.take(group.size_bytes):
-            self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
+        try:
+            if not self._tools.quota.take(group.size_bytes):
+                self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
+                return
+        except OSError as error:  # the disk does not even say how much room it has
+            self._give_up(error, group)
             return
         try:
             self._record(parameters, group)

@@ -1,5 +1,6 @@
 """Where things lie in the spool."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,17 @@ class RunDirectory:
     def end_record(self) -> Path:
         """``end.json``."""
         return self.path / "end.json"
+
+    def require_spool(self) -> None:
+        """Look that the spool itself is there before believing that something in it is not.
+
+        A disk that is not mounted leaves its mount point, empty: without this look everything
+        that waits would seem to be done with.
+
+        Raises:
+            OSError: the directory of all runs, made at the start, is not there.
+        """
+        os.stat(f"{self.path.parent.parent}/")  # noqa: PTH116 - a Path cannot ask for a folder
 
     def media(self, number: int) -> Path:
         """The bytes of a segment."""

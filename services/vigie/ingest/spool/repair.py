@@ -95,6 +95,7 @@ class RunRepair:
             OSError: the disk refuses; try again later.
         """
         if not directory.path.exists():
+            directory.require_spool()
             return RunState(directory, [], ended=False)
         run = read_record(directory.run_record, RunRecord)
         if run is None:

@@ -78,9 +78,11 @@ class SegmentUpload:
         """
         record = await self._record(directory, number)
         if record is None:
+            await asyncio.to_thread(directory.require_spool)
             return False
         media = directory.media(number)
         if not await asyncio.to_thread(media.exists):
+            await asyncio.to_thread(directory.require_spool)
             return await self._without_media(record)
         try:
             await self._store(record, directory)
@@ -199,6 +201,7 @@ class EndUpload:
     def _remove(self, directory: RunDirectory) -> None:
         """Records of segments first, the run's own last: a half-removed run is told again."""
         if not directory.path.exists():
+            directory.require_spool()
             return
         self._tools.faults.reach(points.END_REMOVE)
         for number in directory.numbers("json"):

@@ -215,7 +215,9 @@ class CameraRecorder:
     def _not_before(self, group: FrameGroup) -> int | None:
         if self._end_us is None:
             return None
-        behind = self._end_us - group.arrival_us[0]
+        # By the clock as it is now: the group may have begun before the clock was set.
+        passed_us = group.arrival_monotonic_us[-1] - group.arrival_monotonic_us[0]
+        behind = self._end_us - (group.arrival_us[-1] - passed_us)
         return self._end_us if behind < OVERLAP_TOLERANCE_US else None
 
     def _interrupt(self, cause: str, detail: str, at_us: int | None = None) -> None:

@@ -41,6 +41,15 @@ class TimelineReader:
         """The instant taken as now."""
         return self._wall_clock.now_us()
 
+    async def last_stored_us(self, camera: str) -> int | None:
+        """End of the newest stored footage of a camera; ``None``: there is none.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE.
+        """
+        async with self._database.reading() as connection:
+            return await reader.last_stored_us(connection, camera)
+
     async def entries(
         self, camera: str, window: Interval, *, now_us: int | None = None
     ) -> AsyncIterator[Entry]:

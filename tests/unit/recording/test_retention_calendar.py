@@ -39,6 +39,10 @@ def instant(text: str) -> int:
         ("2026-01-30T23:30:00", "2026-02-27T23:30:00"),
         # 1 March in Paris already: UTC is the earlier one, by days
         ("2026-02-28T23:30:00", "2026-03-28T23:30:00"),
+        # 02:30 does not exist in Paris on 28 March 2027; its earlier reading counts
+        ("2027-02-28T01:30:00", "2027-03-28T00:30:00"),
+        # 02:30 happens twice on 25 October 2026; the first time counts
+        ("2026-09-25T00:30:00", "2026-10-25T00:30:00"),
         # the leap day itself
         ("2028-02-29T12:00:00", "2028-03-29T11:00:00"),
     ],

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 CAMERAS: Final = ("cam-h264", "cam-h265-b")
 HOUR_US: Final = 3_600_000_000
-STRETCH_US: Final = 4_000_000
+STRETCH_US: Final = 2_500_000
 
 
 @dataclass(frozen=True, slots=True)

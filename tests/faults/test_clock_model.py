@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from faults.conftest import LONG
 from faults.ledger import Entry, Ledger
 from ingest_support import START_US, Installation, camera_recorder, footage, recorder_tools
 from ingest_support import Told as Listener
@@ -53,8 +54,8 @@ class Crystal:
             latest = max(latest, captured + delay)
             arrivals.append(latest)
         group = FrameGroup(
-            data=bytearray(),
-            sizes=[0] * 5,
+            frames=[b""] * 5,
+            size_bytes=0,
             presentation_ticks=[self.ticks(captured) for captured in true],
             next_ticks=self.ticks((second + 1) * SECOND),
             arrival_us=[START_US + offset_us + arrival for arrival in arrivals],
@@ -190,7 +191,7 @@ def _set_within(group: FrameGroup, first: int, by_us: int) -> FrameGroup:
 def test_a_clock_set_at_any_frame_ends_one_run_and_costs_no_frame(
     tmp_path: Path, by_us: int
 ) -> None:
-    for first in range(25):
+    for first in range(25) if LONG else (0, 1, 12, 24):
         told = Listener()
         tools = recorder_tools(tmp_path / str(first))
         recorder = camera_recorder(tools, told, camera=CAMERA)

@@ -202,7 +202,7 @@ async def test_recording_goes_on_as_far_as_the_spool_reaches(
 ) -> None:
     """The store is away for two minutes and the spool holds one: a warning, then a gap, then all
     goes on by itself."""
-    minute = sum(len(FILM.group(index).data) for index in range(60))
+    minute = sum(FILM.group(index).size_bytes for index in range(60))
     store = UnreachableStore()
     installation = await Installation(tmp_path).open(quota_bytes=minute, store=store)  # type: ignore[arg-type]  # __getattr__
     store.inner = installation.directory_store

@@ -251,6 +251,8 @@ CASES: Final = {
         "the database is slow: two thirds of the time it takes no transaction", _CARRIED,
     ),
 }  # fmt: skip
+TOLD: Final = [name for name, case in CASES.items() if LONG or not case.long]
+"""What this form of the tests goes through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +287,7 @@ async def _live_through(disks: dict[str, Disk], broken: Broken, names: list[str]
 
 
 async def _story(simulator: SimCamProcess, folder: Path, which: str) -> Story:
-    names = [
-        name for name, case in CASES.items() if case.story == which and (LONG or not case.long)
-    ]
+    names = [name for name in TOLD if CASES[name].story == which]
     faults = FaultFile(folder / "faults")
     settings = {
         "debug": {"fault_points": "true", "fault_file": f'"{faults.path}"'},
@@ -328,7 +328,7 @@ def _of(stories: dict[str, Story | BaseException], which: str) -> Story:
 
 
 @pytest.mark.timeout(600 if LONG else 240)
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if LONG or not case.long])
+@pytest.mark.parametrize("name", TOLD)
 async def test_a_broken_disk_loses_nothing_that_was_acknowledged(
     name: str, stories: dict[str, Story | BaseException], ledger: Ledger
 ) -> None:

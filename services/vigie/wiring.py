@@ -162,7 +162,9 @@ class Wiring:
     def upkeep(self) -> list[Module]:
         """What the embedded storage asks for now and then."""
         log, store, clock = self._storage.event_log, self._storage.store, self._clocks.monotonic
+        database = self._storage.database
         return [
+            Periodic("database-check", database.check, clock, interval_seconds=5),
             Periodic("event-log-upkeep", log.maintain, clock, interval_seconds=300),
             Periodic("store-check", store.check, clock, interval_seconds=5, at_start=True),
             Periodic("store-sweep", store.sweep, clock, interval_seconds=86_400),

@@ -236,7 +236,7 @@ class Installation:
             await running.process.wait()
         await self.close_channels()
 
-    async def stop(self) -> dict[str, int]:
+    async def stop(self, *, seconds: float = STOP_SECONDS) -> dict[str, int]:
         """SIGTERM; process -> exit code (negative: it had to be killed)."""
         await self.close_channels()
         for running in self._running.values():
@@ -245,7 +245,7 @@ class Installation:
         codes = {}
         for name, running in self._running.items():
             try:
-                codes[name] = await asyncio.wait_for(running.process.wait(), STOP_SECONDS)
+                codes[name] = await asyncio.wait_for(running.process.wait(), seconds)
             except TimeoutError:
                 running.process.kill()
                 codes[name] = await running.process.wait()
@@ -303,11 +303,11 @@ class Installation:
             environment["VIGIE_TOKEN"] = self.token(person)
         return await run_vigie(*arguments, environment=environment)
 
-    async def fsck(self, *arguments: str) -> Outcome:
+    async def fsck(self, *arguments: str, seconds: float = 60) -> Outcome:
         """``vigie fsck`` over this installation, nothing left out for being young."""
         return await run_vigie(
             "--json", "fsck", "--deep", "--grace", "0s", *arguments,
-            "--config", str(self.config_file),
+            "--config", str(self.config_file), seconds=seconds,
         )  # fmt: skip
 
     async def reindex(self) -> Outcome:

@@ -195,7 +195,12 @@ class CameraRecorder:
             key_prefix=key_lead(self._settings.key_prefix, self._camera),
         )
         directory = tools.layout.run(self._camera, record.run)
-        sync_new_run(directory, record, tools.faults)
+        try:
+            sync_new_run(directory, record, tools.faults)
+        except OSError:
+            # What was made of it must not stay: a disk that refuses for hours is tried often.
+            self._listener.run_damaged(self._camera, record.run)
+            raise
         run = RunRecorder(
             directory,
             record,

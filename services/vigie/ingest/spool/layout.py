@@ -48,6 +48,18 @@ class RunDirectory:
         """
         os.stat(f"{self.path.parent.parent}/")  # noqa: PTH116 - a Path cannot ask for a folder
 
+    def lacks(self, path: Path) -> bool:
+        """Whether a file of the run is not there although the spool is.
+
+        Raises:
+            OSError: the spool is not there: nobody knows.
+        """
+        if path.exists():
+            return False
+        self.require_spool()
+        # Again: the disk may have come back between the two looks.
+        return not path.exists()
+
     def media(self, number: int) -> Path:
         """The bytes of a segment."""
         return self.path / f"{number:06d}.m4v"

@@ -158,6 +158,19 @@ class EmbeddedDatabase:
         self._reach("database.transaction.committed")
         return result
 
+    async def check(self) -> None:
+        """Write a page, as it was, and make it durable: what reads alone does not show.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE.
+        """
+
+        def write(connection: Connection) -> None:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
+
+        await self.transact(write)
+
     def _reach(self, name: str) -> None:
         try:
             self._faults.reach(name)

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import sqlite3
 import subprocess
@@ -434,3 +435,16 @@ async def test_the_file_is_an_ordinary_sqlite_file(database: EmbeddedDatabase) -
     with sqlite3.connect(f"file:{database.path}?mode=ro", uri=True) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+async def test_check_writes(tmp_path: Path) -> None:
+    """A disk that takes nothing is noticed although nobody writes and reading goes on."""
+    full = raise_errno(errno.ENOSPC)
+    faults = StrikingFaults("database.transaction.committing", full, first=2)
+    database = await open_database(tmp_path / "vigie.db", faults=faults)
+    with pytest.raises(VigieError, match="DATABASE_UNAVAILABLE"):
+        await database.check()
+    async with database.reading() as connection:
+        await connection.exec_driver_sql("PRAGMA user_version")
+    await database.check()
+    await database.close()

@@ -91,7 +91,7 @@ async def clock_set(
             seconds = (after.end_us - set_back_us) / 1e6
             yield Set(vigie, simulator, before, ahead, after, seconds)
         finally:
-            await vigie.stop()
+            await vigie.stop(seconds=120)
 
 
 async def _frames(was: Set, camera: str, start_us: int, end_us: int) -> list[proof.Timed]:
@@ -151,7 +151,7 @@ async def test_a_clip_over_the_jump_holds_both_runs(clock_set: Set) -> None:
 async def test_the_product_is_well_and_the_checker_finds_nothing(clock_set: Set) -> None:
     """Contexts still reach each other, access is recorded; times stored before are as they were."""
     was = clock_set
-    codes = await was.vigie.stop()
+    codes = await was.vigie.stop(seconds=120)
     assert set(codes.values()) == {0}, was.vigie.log_tail()
-    outcome = await was.vigie.fsck()
+    outcome = await was.vigie.fsck(seconds=180)
     assert outcome.code == 0, outcome

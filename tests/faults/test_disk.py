@@ -140,6 +140,11 @@ async def database_refuses(broken: Broken) -> None:
         return False
 
     await until(refused, "access is refused because it cannot be recorded")
+
+    async def told() -> bool:
+        return "database-check" in await broken.not_ready()
+
+    await until(told, "the product says that its database refuses")
     await _spool_grows(broken)
     assert await broken.metric("vigie_grpc_access_record_failures_total")
 
@@ -277,12 +282,17 @@ async def _live_through(disks: dict[str, Disk], broken: Broken, names: list[str]
     async def ready() -> bool:
         return not await broken.not_ready()
 
-    await until(ready, "the product says that it is ready", seconds=40)
+    await until(ready, "the product says that it is ready", seconds=60)
+
+    async def stored() -> bool:
+        return await broken.metric("vigie_ingest_spool_waiting_segments") <= len(CAMERAS)
+
+    await until(stored, "what waited in the spool is stored", seconds=60)
     errors = await broken.metric("vigie_consumer_quarantined_events_total")
     errors += await broken.metric("vigie_ingest_spool_quarantined_total")
-    codes = await broken.vigie.stop()
+    codes = await broken.vigie.stop(seconds=120)
     assert set(codes.values()) == {0}, broken.vigie.log_tail()
-    outcome = await broken.vigie.fsck()
+    outcome = await broken.vigie.fsck(seconds=180)
     return Story(endured, outcome.code, outcome.out + outcome.err, errors)
 
 

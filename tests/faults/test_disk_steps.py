@@ -24,6 +24,7 @@ from vigie.platform.reasons import STORE_UNAVAILABLE
 
 FILM = footage()
 SECOND = 1_000_000
+CAMERA = "cam-test-01"
 CODES = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}
 
 
@@ -44,7 +45,7 @@ class Switch:
 class Delivery:
     """A camera whose session ends never: a group a second."""
 
-    def __init__(self, installation: Installation, camera: str = "cam-test-01") -> None:
+    def __init__(self, installation: Installation, camera: str = CAMERA) -> None:
         self.installation = installation
         self.camera = camera
         self.intake = installation.intake(camera)
@@ -178,6 +179,70 @@ async def test_a_spool_that_goes_away_is_not_taken_for_done_with(
             seen=f"{waiting} segments waited",
         )
     )
+
+
+async def test_a_spool_that_goes_away_in_the_middle_of_an_upload_is_not_held_up_by_it(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """Stored and told, and not yet removed from the spool: the file comes back with the disk."""
+    spool, aside = tmp_path / "spool", tmp_path / "aside"
+    switch = Switch()
+
+    def go_away() -> None:
+        switch.steps = ()
+        spool.rename(aside)
+        spool.mkdir()
+
+    installation = await Installation(tmp_path).open(faults=switch)
+    camera = Delivery(installation)
+    switch.steps, switch.action = ("ingest.upload.remove",), go_away
+    await camera.groups(4)
+    failures = "vigie_ingest_upload_failures_total"
+    await eventually(
+        lambda: (installation.registry.value(failures, reason="SPOOL_UNREADABLE") or 0) >= 1
+    )
+    spool.rmdir()
+    aside.rename(spool)
+    await camera.groups(8)
+    camera.end()
+    assert await installation.path.drain_writers(10)
+    await installation.path.repair_damaged()
+    assert await installation.path.uploader.drain(20)
+    _, kept = await camera.footage()
+    assert kept == list(range(12))
+    assert installation.spool_files() == []
+    await installation.close()
+    ledger.note(
+        Entry(
+            "disk",
+            "the disk of the spool goes away between the storing of a segment and its removal",
+            "the segment is stored once, removed when the disk is back, and holds up nothing",
+            missing_seconds=0.0,
+        )
+    )
+
+
+async def test_what_is_left_in_a_run_at_its_end_does_not_hold_up_the_next(
+    tmp_path: Path,
+) -> None:
+    installation = await Installation(tmp_path).open()
+    camera = Delivery(installation)
+    await camera.groups(4)
+    assert await installation.path.uploader.drain(20)
+    [run] = (tmp_path / "spool" / "runs" / CAMERA).iterdir()
+    for name in ("000000.m4v", "000000.sums", "000000.json.tmp"):
+        (run / name).write_bytes(b"left over")
+    camera.end()
+    await camera.groups(4)
+    camera.end()
+    assert await installation.path.drain_writers(10)
+    assert await installation.path.uploader.drain(20)
+    _, kept = await camera.footage()
+    assert kept == list(range(8))
+    assert installation.spool_files() == []
+    [media] = (tmp_path / "spool" / "quarantine").glob("*.m4v")
+    assert media.read_bytes() == b"left over"
+    await installation.close()
 
 
 class UnreachableStore:

@@ -149,7 +149,7 @@ async def test_a_starved_machine_says_so_and_loses_nothing_its_buffers_hold(
 
 
 async def test_the_checker_finds_nothing_after_the_overload(overloaded: Broken) -> None:
-    codes = await overloaded.vigie.stop()
+    codes = await overloaded.vigie.stop(seconds=120)
     assert set(codes.values()) == {0}, overloaded.vigie.log_tail()
-    outcome = await overloaded.vigie.fsck()
+    outcome = await overloaded.vigie.fsck(seconds=180)
     assert outcome.code == 0, outcome

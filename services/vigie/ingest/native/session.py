@@ -173,8 +173,6 @@ class NativeSession:
         """Read what has come, up to the budget of a tick, and take it apart."""
         connection, view = self._connection, self._host.view
         assert connection is not None
-        if self._reception is not None:
-            self._reception.note_time(self._wall_us, self._now_us)
         budget, is_tls, size = self._settings.session_budget_bytes, connection.is_tls, len(view)
         received, more = 0, True
         while more and self._connection is connection:
@@ -195,11 +193,23 @@ class NativeSession:
                     more = False
                     break
             if filled > len(rest):
-                self._last_byte_us = self._now_us
+                self._note_arrival()
                 self._take(filled)
             if count == 0 and self._connection is connection:
                 self._on_closed()
         self._after_drain(received, budget)
+
+    def _note_arrival(self) -> None:
+        """Stamp what was read, after it was read.
+
+        On a busy machine it may have come long after the tick began, and a frame must never seem
+        to have come before it was taken: the earliest frame fixes the time of all.
+        """
+        clocks = self._environment
+        self._now_us, self._wall_us = clocks.monotonic.now_us(), clocks.wall.now_us()
+        self._last_byte_us = self._now_us
+        if self._reception is not None:
+            self._reception.note_time(self._wall_us, self._now_us)
 
     def _after_drain(self, received: int, budget: int) -> None:
         self._host.note_received(received, throttled=received >= budget)

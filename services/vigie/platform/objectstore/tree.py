@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -53,15 +54,25 @@ FAULT_POINTS: Final = (
 )
 """Steps of put, of a change of the record (holds, retention) and of delete."""
 
+QUARANTINE_DAYS: Final = 28
+"""What is set aside may be footage: no copy outlives the shortest calendar month (CSI L252-5)."""
+_DAY_US: Final = 86_400_000_000
 _STRIPES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What `ObjectTree.sweep` removed: temporary files, and records without an object."""
+    """What `ObjectTree.sweep` removed.
+
+    Attributes:
+        temporary_files: files of puts that came to nothing.
+        orphan_records: records without an object.
+        set_aside: files whose time in the quarantine was over.
+    """
 
     temporary_files: int
     orphan_records: int
+    set_aside: int = 0
 
 
 class ObjectTree:
@@ -272,6 +283,74 @@ class ObjectTree:
             if changed != record:
                 self._describe(changed)
 
+    # --- mending -------------------------------------------------------------------------------
+
+    def redescribe(
+        self,
+        key: str,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        holds: frozenset[str],
+    ) -> None:
+        """Write the record of an object anew, because it is missing, damaged or was altered.
+
+        Holds and retention dates that can still be read are kept.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND; STORE_CHECKSUM_MISMATCH: the content is another.
+        """
+        path = self._space.content_path(key)
+        with self._locked(key), as_store_error(f"describe {key}"):
+            if not _is_regular(path):
+                raise _not_found(key)
+            _verify(key, sha256, digest_of(path))
+            try:
+                known = read_record(self._space.record_path(key))
+            except RecordDamagedError:
+                known = None
+            state = path.stat()
+            self._describe(
+                Record(
+                    key=key,
+                    size_bytes=state.st_size,
+                    sha256=sha256,
+                    content_type=content_type,
+                    metadata=dict(metadata),
+                    stored_at_us=known.stored_at_us if known else state.st_mtime_ns // 1000,
+                    holds=holds | (known.holds if known else frozenset()),
+                    retain_until_us=known.retain_until_us if known else None,
+                )
+            )
+
+    def set_aside(self, key: str) -> None:
+        """Move an object, and its record, out of the bucket into the store's quarantine.
+
+        What is held or retained stays: a hold counts, whoever placed it.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND, OBJECT_HELD, OBJECT_RETAINED.
+        """
+        path = self._space.content_path(key)
+        with self._locked(key), as_store_error(f"set aside {key}"):
+            if not _is_regular(path):
+                raise _not_found(key)
+            record_path = self._space.record_path(key)
+            with contextlib.suppress(RecordDamagedError):
+                if (record := read_record(record_path)) is not None:
+                    self._refuse_kept(record)
+            aside = self._space.new_place_aside(key)
+            if record_path.exists():
+                shutil.copyfile(record_path, aside.with_name(aside.name + ".json"))
+            self._space.move(path, aside)
+            # What may be footage is destroyed when its time here is over; it begins now.
+            os.utime(aside)
+            sync_folder(aside.parent)
+            sync_removal(path.parent)
+            record_path.unlink(missing_ok=True)
+            self._space.folders.remove_empty(path.parent)
+            self._space.folders.remove_empty(record_path.parent)
+
     # --- upkeep --------------------------------------------------------------------------------
 
     def probe(self) -> None:
@@ -292,7 +371,8 @@ class ObjectTree:
             for folder, _, names in os.walk(self._space.records, topdown=False):
                 for name in names:
                     orphans += self._remove_orphan(Path(folder, name))
-            return SweepReport(temporary_files, orphans)
+            before_us = self._wall_clock.now_us() - QUARANTINE_DAYS * _DAY_US
+            return SweepReport(temporary_files, orphans, self._space.remove_set_aside(before_us))
 
     def _remove_orphan(self, record_path: Path) -> bool:
         key = self._space.key_of_record(record_path)

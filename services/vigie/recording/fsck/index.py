@@ -1,13 +1,20 @@
-"""I7 and I2 (runs), I6 and I10 (spans tell what segments cover), and the register's own spans."""
+"""I7 and I2 (runs), I6 and I10 (spans tell what segments cover), and the register's spans."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Table, select
 
-from vigie.recording.fsck.report import Finding, error, warning
+from vigie.recording.fsck.report import (
+    JUDGEMENT,
+    LOST,
+    Finding,
+    error,
+    remake,
+    settle,
+)
 from vigie.recording.fsck.view import View
 from vigie.recording.index.convert import segment_from_row
 from vigie.recording.index.tables import (
@@ -19,6 +26,8 @@ from vigie.recording.index.tables import (
 )
 from vigie.recording.model import PIECE_US, Segment
 from vigie.recording.reindex import destroyed_segment
+
+_REPAIR: Final = "vigie fsck --repair"
 
 
 @dataclass(slots=True)
@@ -103,6 +112,7 @@ def _contiguous(run: _Run) -> list[Finding]:
                     "I7",
                     "two objects are the same segment of a run",
                     "keep both; find out which process wrote the second",
+                    JUDGEMENT,
                     **where,
                 )
             )
@@ -112,7 +122,8 @@ def _contiguous(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "a segment begins before the one before it ends",
-                    "reindex; if it stays, the times of the objects are wrong",
+                    f"{_REPAIR}; if it stays, the times of the objects are wrong",
+                    settle(after.object_key),
                     **where,
                 )
             )
@@ -121,7 +132,8 @@ def _contiguous(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "a segment does not begin where the one before it ends",
-                    "reindex; if it stays, the times of the objects are wrong",
+                    f"{_REPAIR}; if it stays, the times of the objects are wrong",
+                    settle(after.object_key),
                     **where,
                 )
             )
@@ -144,7 +156,8 @@ def _one_medium(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "the media time of a run is broken",
-                    "reindex; if it stays, the objects are not of one run",
+                    f"{_REPAIR}; if it stays, the objects are not of one run",
+                    settle(segment.object_key),
                     **where,
                 )
             )
@@ -153,7 +166,8 @@ def _one_medium(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "segments of one run have other parameters or cameras",
-                    "reindex; if it stays, the objects are not of one run",
+                    f"{_REPAIR}; if it stays, the objects are not of one run",
+                    settle(segment.object_key),
                     **where,
                 )
             )
@@ -181,6 +195,7 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
                 "I2",
                 "a segment of a run is neither stored, spooled nor destroyed",
                 "look for it in the spool's quarantine and the event quarantine",
+                LOST,
                 camera=camera,
                 run=run.run,
                 number=number,
@@ -191,7 +206,8 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
             error(
                 "I7",
                 "a run has more segments than its end says",
-                "reindex; if it stays, look at the span end object",
+                f"{_REPAIR}; if it stays, look at the span end object",
+                remake(run.run),
                 camera=camera,
                 run=run.run,
                 number=last,
@@ -202,7 +218,8 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
             error(
                 "I7",
                 "a run ends at another instant than its end says",
-                "reindex; if it stays, look at the span end object",
+                f"{_REPAIR}; if it stays, look at the span end object",
+                remake(run.run),
                 camera=camera,
                 run=run.run,
             )
@@ -241,7 +258,8 @@ def _spans_agree(
             error(
                 invariant,
                 f"{whose} lists what no segment covers",
-                "reindex",
+                _REPAIR,
+                remake(run.run),
                 number=min(listed - there),
                 **where,
             )
@@ -251,39 +269,18 @@ def _spans_agree(
             error(
                 "I6" if invariant == "I10" else invariant,
                 f"{whose} leaves out what a segment covers",
-                "reindex",
+                _REPAIR,
+                remake(run.run),
                 number=min(there - listed),
                 **where,
             )
         ]
-    return [error(invariant, f"{whose} has other bounds than its segments", "reindex", **where)]
-
-
-async def check_spool(view: View) -> AsyncIterator[Finding]:
-    """I2: what lies in the spool has not been told of long ago, and does not lie there for ever."""
-    for entry in view.spooled.values():
-        if entry.modified_us > view.bound_us:
-            continue
-        async with view.database.reading() as connection:
-            query = select(SEGMENTS.c.object_key).where(
-                SEGMENTS.c.run == entry.run, SEGMENTS.c.number == entry.number
-            )
-            indexed = (await connection.execute(query)).first()
-        if not entry.path.exists():
-            continue
-        if indexed is not None:
-            yield warning(
-                "I2",
-                "a spool file was left behind after its event",
-                "ingest removes it at its next start",
-                camera=entry.camera,
-                path=entry.path,
-            )
-        else:
-            yield warning(
-                "I2",
-                "a spool file waits for its upload",
-                "look at the store and at ingest's log",
-                camera=entry.camera,
-                path=entry.path,
-            )
+    return [
+        error(
+            invariant,
+            f"{whose} has other bounds than its segments",
+            _REPAIR,
+            remake(run.run),
+            **where,
+        )
+    ]

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from recording_footage import RecordedRun, RecordedSegment, record_run
 from recording_rig import Rig, recording_rig
@@ -25,7 +26,7 @@ from vigie.ingest.recorder.metadata import segment_metadata
 from vigie.ingest.spool.records import RunRecord, SegmentRecord, write_record
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, open_database
-from vigie.platform.eventlog import EmbeddedEventLog, Event, Quarantine, open_event_log
+from vigie.platform.eventlog import EmbeddedEventLog, Event, Quarantine
 from vigie.platform.faultpoint import NO_FAULTS
 from vigie.platform.grpc.record import AccessEntry, Phase
 from vigie.platform.metrics import MetricsRegistry
@@ -34,6 +35,8 @@ from vigie.recording.config import RecordingConfig
 from vigie.recording.fsck import FsckOptions, Installation, Parts, Report, run_fsck
 from vigie.recording.holdkeeper import HoldKeeper
 from vigie.recording.metrics import RecordingMetrics
+from vigie.recording.retention.planner import RetentionPlanner
+from vigie.recording.retention.sweeper import RetentionSweeper, SweeperParts
 
 CAMERA: Final = "cam-a"
 OTHER: Final = "cam-b"
@@ -112,6 +115,8 @@ async def build(folder: Path) -> None:
         await rig.hold("hold-2", CAMERA, T0 + 10 * SECOND, T0 + 12 * SECOND, released=True)
         await _accesses(rig)
         await rig.settle()
+    for path in (folder / "store").rglob("*"):
+        os.utime(path, ((T0 + 60 * SECOND) / SECOND,) * 2)
     (folder / "spool" / "runs").mkdir(parents=True)
     (folder / "spool" / "quarantine").mkdir()
 
@@ -269,6 +274,13 @@ class Opened:
         )
         return await run_fsck(installation, FsckOptions(deep=deep))
 
+    async def retention(self) -> None:
+        """One round of it."""
+        planner = RetentionPlanner(self.database, ZoneInfo("Europe/Paris"))
+        metrics = RecordingMetrics(MetricsRegistry())
+        parts = SweeperParts(self.database, self.store, self.log, self.wall, planner, metrics)
+        await RetentionSweeper(parts, ahead_us=0).sweep()
+
     def parts(self) -> Parts:
         return Parts(self.database, self.store, self.log, self.wall, self.keeper)
 
@@ -278,7 +290,7 @@ async def opened(estate: Estate, now_us: int = NOW) -> AsyncIterator[Opened]:
     """Open the storage of an estate, with nothing running on it."""
     wall = ManualWallClock(now_us)
     database = await open_database(estate.folder / DATABASE)
-    log = await open_event_log(database, wall)
+    log = EmbeddedEventLog(database, wall)  # its tables are there
     store = await open_directory_store(estate.folder / "store", wall)
     metrics = RecordingMetrics(MetricsRegistry())
     keeper = HoldKeeper(database, store, wall, ManualMonotonicClock(), metrics)

@@ -19,7 +19,7 @@ class Mutation:
         left: why no program mends it; empty: it is mended, and the index is again what it was.
         deep: whether it takes reading every object.
         now_us: when the checker looks.
-        warned: warnings that stay after the repair.
+        retention: whether a round of retention finishes what the repair has prepared.
     """
 
     invariant: str
@@ -30,4 +30,4 @@ class Mutation:
     left: str = ""
     deep: bool = False
     now_us: int = NOW
-    warned: tuple[str, ...] = ()
+    retention: bool = False

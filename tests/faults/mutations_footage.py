@@ -358,7 +358,7 @@ MUTATIONS = [
     ),
     Mutation(
         "I9", "extra", "what was destroyed is put back", destroyed_comes_back,
-        (("I9", "destroyed by the register is still there"),), LAW,
+        (("I9", "destroyed by the register is still there"),), retention=True,
     ),
     Mutation(
         "I9", "extra", "footage lies in the spool for more than a month", spool_old,

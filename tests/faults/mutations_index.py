@@ -215,9 +215,7 @@ def span_gone(at: Estate) -> None:
 
 
 def span_shorter(at: Estate) -> None:
-    at.sql(
-        "UPDATE recording_spans SET last_number = 1, end_us = ? WHERE run = ?", B1.end_us, RUN_B
-    )
+    at.sql("UPDATE recording_spans SET last_number = 1, end_us = ? WHERE run = ?", B1.end_us, RUN_B)
 
 
 def span_longer(at: Estate) -> None:

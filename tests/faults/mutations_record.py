@@ -130,18 +130,14 @@ def access_of_another(at: Estate) -> None:
     row = at.sql("SELECT value FROM eventlog_event WHERE id = '1-opened'")
     record = audit_pb2.AccessRecord.FromString(row[0][0])
     record.subject = "nobody@ville.example"
-    at.sql(
-        "UPDATE eventlog_event SET value = ? WHERE id = '1-opened'", record.SerializeToString()
-    )
+    at.sql("UPDATE eventlog_event SET value = ? WHERE id = '1-opened'", record.SerializeToString())
 
 
 def access_refused_after_all(at: Estate) -> None:
     row = at.sql("SELECT value FROM eventlog_event WHERE id = '1-opened'")
     record = audit_pb2.AccessRecord.FromString(row[0][0])
     record.decision = audit_pb2.DECISION_REFUSED
-    at.sql(
-        "UPDATE eventlog_event SET value = ? WHERE id = '1-opened'", record.SerializeToString()
-    )
+    at.sql("UPDATE eventlog_event SET value = ? WHERE id = '1-opened'", record.SerializeToString())
 
 
 def access_garbage(at: Estate) -> None:
@@ -153,7 +149,7 @@ def access_reordered(at: Estate) -> None:
     opened, closed = (
         row[0]
         for row in at.sql(
-            'SELECT "offset" FROM eventlog_event WHERE topic = ? AND id LIKE \'1-%\' ORDER BY 1',
+            "SELECT \"offset\" FROM eventlog_event WHERE topic = ? AND id LIKE '1-%' ORDER BY 1",
             topic,
         )
     )

@@ -10,7 +10,7 @@ from faults import mutations_footage, mutations_index, mutations_record
 from faults.estate import Estate, Opened, build, copy, names, opened
 from faults.ledger import Entry, Ledger
 from faults.mutation import Mutation
-from vigie.recording.fsck import Doing, Planner, Report, repair
+from vigie.recording.fsck import Doing, Plan, Planner, Report, repair
 
 MUTATIONS: list[Mutation] = [
     *mutations_footage.MUTATIONS,
@@ -69,13 +69,14 @@ async def test_what_is_broken_is_found_and_mended(
         whole, contents = estate.fingerprint(), estate.contents()
         plan = await Planner(at.database, at.store, at.log).plan(report.findings)
         assert estate.fingerprint() == whole, "planning changed something"
-        recorded = await _repaired(at, plan.steps, report)
-        assert recorded == {step.doing for step in plan.steps}
+        await _repair(at, plan)
         assert contents <= estate.contents(), "a repair destroyed footage or evidence"
+        if mutation.retention:
+            await at.retention()
         after = await at.check(deep=mutation.deep)
         if not mutation.left:
             assert plan.steps
-            assert names(after) == list(mutation.warned)
+            assert names(after) == []
     if not mutation.left:
         assert estate.rows() == sound
         seen = ", ".join(sorted(step.doing.name for step in plan.steps))
@@ -97,16 +98,14 @@ def _is_named(mutation: Mutation, report: Report) -> None:
         assert all((finding.mend is None) == bool(finding.by_hand) for finding in found)
 
 
-async def _repaired(at: Opened, steps: Sequence[object], report: Report) -> set[Doing]:
-    del steps
-    recorded: set[Doing] = set()
+async def _repair(at: Opened, plan: Plan) -> None:
+    """Do a plan; every step is on record before it is done."""
+    recorded: set[tuple[Doing, str]] = set()
 
     async def record(doing: Doing, targets: Sequence[str]) -> None:
-        assert targets
-        recorded.add(doing)
+        recorded.update((doing, target) for target in targets)
 
-    plan = await Planner(at.database, at.store, at.log).plan(report.findings)
     done = await repair(at.parts(), plan, record)
     assert done.failed == []
     assert done.done == plan.steps
-    return recorded
+    assert recorded == {(step.doing, step.target) for step in plan.steps}

@@ -142,8 +142,8 @@ async def _beyond_window(view: View, state: HoldState) -> AsyncIterator[Finding]
         HOLD_OBJECTS.c.hold == state.hold,
         HOLD_OBJECTS.c.state != HOLD_TO_TAKE_OFF,
         HOLD_OBJECTS.c.object_key.not_in(inside),
-        # What was destroyed before the hold was known has its row still.
-        HOLD_OBJECTS.c.object_key.not_in(select(DESTRUCTIONS.c.object_key)),
+        # What has no row is told by another check.
+        HOLD_OBJECTS.c.object_key.in_(select(SEGMENTS.c.object_key)),
     )
     async with view.database.reading() as connection:
         keys = (await connection.execute(query)).scalars().all()

@@ -184,13 +184,13 @@ async def _finish(parts: Parts, key: str) -> None:
 async def _run(parts: Parts, run: str, told: Told) -> None:
     """Spans from segments, destroyed spans from the register, the end from who knows it."""
     async with parts.database.transaction() as connection:
-        known = await _remake_spans(connection, run)
+        stored, destroyed = await _remake_spans(connection, run)
         row = (await connection.execute(select(RUN_ENDS).where(RUN_ENDS.c.run == run))).first()
-    stands = None if row is None else run_end_from_row(row)
-    if not known:
-        async with parts.database.transaction() as connection:
+        if not stored and not destroyed:
             await connection.execute(delete(RUN_ENDS).where(RUN_ENDS.c.run == run))
-        return
+    if not stored:
+        return  # the end of a run goes with its last segment
+    stands = None if row is None else run_end_from_row(row)
     end = told.ends.get(run) or await _shown_end(parts, stands, run) or stands
     if end is None:
         return
@@ -200,8 +200,8 @@ async def _run(parts: Parts, run: str, told: Told) -> None:
     await _store_end(parts, end)
 
 
-async def _remake_spans(connection: AsyncConnection, run: str) -> bool:
-    """Whether there are segments of the run, stored or destroyed."""
+async def _remake_spans(connection: AsyncConnection, run: str) -> tuple[int, int]:
+    """How many segments of the run are stored, and destroyed."""
     query = select(SEGMENTS).where(SEGMENTS.c.run == run).order_by(SEGMENTS.c.number)
     rows = (await connection.execute(query)).all()
     gone = select(DESTRUCTIONS).where(DESTRUCTIONS.c.run == run).order_by(DESTRUCTIONS.c.number)
@@ -213,7 +213,7 @@ async def _remake_spans(connection: AsyncConnection, run: str) -> bool:
             await spans.add_segment(connection, SPANS, segment_from_row(row))
     for row in register:
         await spans.add_segment(connection, DESTROYED_SPANS, destroyed_segment(row))
-    return bool(rows or register)
+    return len(rows), len(register)
 
 
 async def _shown_end(parts: Parts, stands: RunEnd | None, run: str) -> RunEnd | None:

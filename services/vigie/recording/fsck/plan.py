@@ -30,11 +30,11 @@ class Doing(StrEnum):
 
     SET_ASIDE = "move an object that is not ours into the store's quarantine"
     DESCRIBE = "write the record of an object anew, its content being what was recorded"
-    TELL = "write into the index once more what the log says"
-    FORGET = "remove from the index what the log never said"
     INDEX = "index an object anew"
     FINISH = "note the end of a destruction whose object is gone"
     RUN = "make the spans and the end of a run anew"
+    TELL = "write into the index once more what the log says"
+    FORGET = "remove from the index what the log never said"
     HOLD = "bring a hold in the store in line with the log"
 
 
@@ -92,8 +92,7 @@ class Planner:
             VigieError: database, store or event log are unavailable.
         """
         keys = _targets(findings, {Action.SETTLE, Action.FINISH})
-        runs = _targets(findings, {Action.RUN})
-        told = await read_told(self._event_log, keys, runs)
+        told = await read_told(self._event_log, keys)
         plan = Plan(told=told)
         wanted: dict[tuple[Doing, str], Step] = {}
         decided: dict[str, tuple[list[Step], str]] = {}

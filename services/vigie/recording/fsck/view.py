@@ -96,10 +96,14 @@ class View:
             after = rows[-1].object_key
 
     async def history(self, camera: str) -> list[CameraState]:
-        """The states of a camera, by time; read once."""
+        """The states of a camera, by time; read once; none when one of them is unreadable."""
         if camera not in self._histories:
             async with self.database.reading() as connection:
-                self._histories[camera] = await all_states(connection, camera)
+                try:
+                    self._histories[camera] = await all_states(connection, camera)
+                except (ValueError, TypeError):
+                    # Told by the check of camera states; here nothing can be said of the camera.
+                    self._histories[camera] = []
         return self._histories[camera]
 
     async def run_known(self, run: str) -> bool:

@@ -35,11 +35,11 @@ class Told:
     destroyed: dict[str, str] = field(default_factory=dict)
 
 
-async def read_told(event_log: EventLog, keys: Collection[str], runs: Collection[str]) -> Told:
-    """Read ``segments`` and ``destructions`` once for these objects and runs."""
+async def read_told(event_log: EventLog, keys: Collection[str]) -> Told:
+    """Read ``segments`` and ``destructions`` once: for these objects, and the ends of all runs."""
     told = Told()
     async for event in _readable(event_log, "segments", ingest_pb2.SegmentEvent):
-        if event.HasField("run_ended") and event.run_ended.run in runs:
+        if event.HasField("run_ended"):
             told.ends[event.run_ended.run] = end_from_event(event.camera, event.run_ended)
         elif event.HasField("segment_stored") and event.segment_stored.object_key in keys:
             with contextlib.suppress(EventInvalidError):

@@ -114,7 +114,14 @@ async def _take_in(connection: AsyncConnection, hold: str, *, release: bool) -> 
         )
     )
     mine = HOLD_OBJECTS.c.hold == hold
-    outside = mine if release else and_(mine, HOLD_OBJECTS.c.object_key.not_in(inside))
+    # Only what the index knows to lie outside: an object whose row is missing (the index is being
+    # rebuilt, or was damaged) keeps its hold.
+    outside = and_(
+        mine,
+        HOLD_OBJECTS.c.object_key.in_(select(SEGMENTS.c.object_key)),
+        HOLD_OBJECTS.c.object_key.not_in(inside),
+    )
+    outside = mine if release else outside
     await connection.execute(update(HOLD_OBJECTS).where(outside).values(state=HOLD_TO_TAKE_OFF))
     if release:
         return

@@ -158,6 +158,7 @@ def _installation(config: Config, found: Opened) -> Installation:
         wall_clock=found.clock,
         quarantine=Quarantine(found.database, found.clock),
         numbering=found.event_log,
+        mark=found.mark,
         spool=spool if spool.is_dir() else None,
         prefix=ingest.key_prefix,
         legal_time_zone=config.section(RecordingConfig).legal_time_zone,

@@ -19,7 +19,7 @@ from vigie.platform.clock import SystemWallClock
 from vigie.platform.config import Config, ConfigError, load_config
 from vigie.platform.database import EmbeddedDatabase, open_database
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EmbeddedEventLog, open_event_log
+from vigie.platform.eventlog import EmbeddedEventLog, NumberingMark, open_event_log
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 
 DATABASE_FILE: Final = "vigie.db"
@@ -91,6 +91,7 @@ class Opened:
         event_log: topics.
         store: the bucket.
         clock: of this machine.
+        mark: how far the numbering of the log had come.
     """
 
     config: Config
@@ -99,6 +100,7 @@ class Opened:
     event_log: EmbeddedEventLog
     store: DirectoryObjectStore
     clock: SystemWallClock
+    mark: NumberingMark
 
 
 @asynccontextmanager
@@ -110,7 +112,7 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         typer.BadParameter: there is no data directory.
     """
     from vigie.app import TOPICS
-    from vigie.wiring import DataConfig
+    from vigie.wiring import DataConfig, mark_path
 
     directory, clock = data_directory(config), SystemWallClock()
     async with AsyncExitStack() as closing:
@@ -119,9 +121,13 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         event_log = await open_event_log(database, clock)
         closing.push_async_callback(event_log.close)
         await event_log.declare(TOPICS)
-        store = await open_directory_store(config.section(DataConfig).store, clock)
+        root = config.section(DataConfig).store
+        store = await open_directory_store(root, clock)
         closing.push_async_callback(store.close)
-        yield Opened(config, directory, database, event_log, store, clock)
+        mark = NumberingMark(mark_path(root), database, clock)
+        await mark.skip_ahead()
+        closing.push_async_callback(mark.note)
+        yield Opened(config, directory, database, event_log, store, clock, mark)
 
 
 @asynccontextmanager
@@ -135,7 +141,7 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         VigieError: DATABASE_UNAVAILABLE, STORE_UNAVAILABLE.
         typer.BadParameter: there is no data directory with a database.
     """
-    from vigie.wiring import DataConfig
+    from vigie.wiring import DataConfig, mark_path
 
     directory, clock = data_directory(config), SystemWallClock()
     file = directory / DATABASE_FILE
@@ -148,6 +154,8 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         closing.push_async_callback(database.close)
         event_log = EmbeddedEventLog(database, clock)
         closing.push_async_callback(event_log.close)
-        store = DirectoryObjectStore(config.section(DataConfig).store, clock)
+        root = config.section(DataConfig).store
+        store = DirectoryObjectStore(root, clock)
         closing.push_async_callback(store.close)
-        yield Opened(config, directory, database, event_log, store, clock)
+        mark = NumberingMark(mark_path(root), database, clock)
+        yield Opened(config, directory, database, event_log, store, clock, mark)

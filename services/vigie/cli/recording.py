@@ -66,7 +66,9 @@ async def _reindex(config: Config, reason: str) -> ReindexReport:
         )  # the database may be new: the bucket alone counts
         await put_on_record(found, "recording/reindex", ["index"], reason)
         prefix = config.section(IngestConfig).key_prefix
-        return await Reindexer(found.database, found.store, prefix=prefix).rebuild()
+        report = await Reindexer(found.database, found.store, prefix=prefix).rebuild()
+        await found.mark.caught_up()
+        return report
 
 
 def _show_reindex(session: Session, report: ReindexReport) -> None:

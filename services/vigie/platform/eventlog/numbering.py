@@ -101,10 +101,15 @@ class NumberingMark:
         path: of the file; beside the database, and not in it.
         database: where the topics are.
         wall_clock: when something was skipped.
+
+    Attributes:
+        bucket_ahead: the database was restored from a copy, and what was told since is not yet
+            made good; survives a restart.
     """
 
     def __init__(self, path: Path, database: EmbeddedDatabase, wall_clock: WallClock) -> None:
         self._path = path
+        self.bucket_ahead = False
         self._database = database
         self._wall_clock = wall_clock
 
@@ -149,8 +154,15 @@ class NumberingMark:
                         "skipped_us": self._wall_clock.now_us(),
                     }
                     await connection.execute(sa.insert(SKIPPED).values(**values))
+        self.bucket_ahead = True
+        await self.note()
         log.error("database_older_than_its_mark", topics=sorted(behind), margin=MARGIN)
         return sorted(behind)
+
+    async def caught_up(self) -> None:
+        """What the bucket knew and the database did not is in the database again."""
+        self.bucket_ahead = False
+        await self.note()
 
     async def note(self) -> None:
         """Write down how far the numbering has come; durable when this returns."""
@@ -161,8 +173,9 @@ class NumberingMark:
 
     def _read(self) -> dict[str, int]:
         try:
-            told = json.loads(self._path.read_bytes())["next_offsets"]
-            return {str(name): int(offset) for name, offset in told.items()}
+            told = json.loads(self._path.read_bytes())
+            self.bucket_ahead = self.bucket_ahead or bool(told.get("bucket_ahead"))
+            return {str(name): int(offset) for name, offset in told["next_offsets"].items()}
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -171,7 +184,8 @@ class NumberingMark:
             return {}
 
     def _write(self, known: Mapping[str, int]) -> None:
-        content = json.dumps({"next_offsets": dict(sorted(known.items()))}) + "\n"
+        marked = {"bucket_ahead": self.bucket_ahead, "next_offsets": dict(sorted(known.items()))}
+        content = json.dumps(marked) + "\n"
         temporary = self._path.with_name(self._path.name + ".tmp")
         with temporary.open("w", encoding="utf-8") as file:
             file.write(content)

@@ -23,7 +23,7 @@ from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore, open_directory_store
 from vigie.recording.config import RecordingConfig
-from vigie.recording.module import RecordingDependencies, RecordingModule
+from vigie.recording.module import RecordingDependencies, RecordingModule, RestoredDatabase
 from vigie.recording.requests import timestamp
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
@@ -64,9 +64,9 @@ class Rig:
 
     async def tell(self, topic: str, key: str, message: Message) -> None:
         """Append one event."""
-        event = make_event(
-            message, key=key, source="test", wall_clock=self.wall, event_id=f"e{next(self._ids)}"
-        )
+        # Unique also on an installation that was recorded by an earlier rig.
+        event_id = f"e{self.wall.now_us()}-{next(self._ids)}"
+        event = make_event(message, key=key, source="test", wall_clock=self.wall, event_id=event_id)
         await self.log.append(topic, [event])
 
     async def settle(self) -> None:
@@ -169,6 +169,7 @@ async def recording_rig(
     *,
     config: RecordingConfig | None = None,
     faults: FaultPoints = NO_FAULTS,
+    restored: RestoredDatabase | None = None,
 ) -> AsyncIterator[Rig]:
     """Recording, started, on an empty (or an earlier) installation in ``folder``."""
     wall, monotonic = ManualWallClock(now_us), ManualMonotonicClock()
@@ -181,7 +182,15 @@ async def recording_rig(
     module = RecordingModule(
         config or RecordingConfig(retention_enabled=False),
         RecordingDependencies(
-            database, log, quarantine, store, wall, monotonic, metrics, faults=faults
+            database,
+            log,
+            quarantine,
+            store,
+            wall,
+            monotonic,
+            metrics,
+            faults=faults,
+            restored=restored,
         ),
     )
     try:

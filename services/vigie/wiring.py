@@ -41,6 +41,8 @@ from vigie.platform.periodic import Periodic
 from vigie.platform.sealing import Sealer
 from vigie.platform.supervisor import Supervisor
 from vigie.recording.config import RecordingConfig
+from vigie.recording.fsck.summary import FILE as FSCK_FILE
+from vigie.recording.fsck.summary import FsckGauges
 from vigie.recording.module import RecordingDependencies, RecordingModule
 from vigie.registry.config import RegistryConfig
 from vigie.registry.module import RegistryDependencies, RegistryModule
@@ -178,8 +180,10 @@ class Wiring:
         """What the embedded storage asks for now and then."""
         log, store, clock = self._storage.event_log, self._storage.store, self._clocks.monotonic
         database = self._storage.database
+        checked = FsckGauges(self._data / FSCK_FILE, self._metrics)
         return [
             Periodic("database-check", database.check, clock, interval_seconds=5),
+            Periodic("fsck-summary", checked.refresh, clock, interval_seconds=30, at_start=True),
             Periodic("numbering-mark", self._storage.mark.note, clock, interval_seconds=60),
             Periodic("event-log-upkeep", log.maintain, clock, interval_seconds=300),
             Periodic("store-check", store.check, clock, interval_seconds=5, at_start=True),

@@ -1,6 +1,7 @@
 """The consistency of an installation: checking it, and mending what may be mended."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,7 @@ from vigie.recording.fsck import (
     repair,
     run_fsck,
 )
+from vigie.recording.fsck.summary import FILE, write_summary
 from vigie.recording.holdkeeper import HoldKeeper
 from vigie.recording.index.tables import MIGRATIONS
 from vigie.recording.metrics import RecordingMetrics
@@ -119,6 +121,7 @@ def fsck(
 async def _checked(config: Config, options: FsckOptions, *, planned: bool) -> _Outcome:
     async with looked_at(config) as found:
         report = await run_fsck(_installation(config, found), options)
+        _leave(found, report)
         if not planned:
             return report, None, None
         planner = Planner(found.database, found.store, found.event_log)
@@ -145,7 +148,15 @@ async def _mended(config: Config, options: FsckOptions, reason: str) -> _Outcome
             await put_on_record(found, f"fsck/repair/{doing.name.lower()}", targets, reason)
 
         done = await repair(parts, plan, record)
-        return await run_fsck(installation, options), plan, done
+        report = await run_fsck(installation, options)
+        _leave(found, report)
+        return report, plan, done
+
+
+def _leave(found: Opened, report: Report) -> None:
+    """Leave the counts for the product's metrics; who may only read leaves none."""
+    with contextlib.suppress(PermissionError):
+        write_summary(found.directory / FILE, report, found.clock.now_us())
 
 
 def _installation(config: Config, found: Opened) -> Installation:

@@ -62,6 +62,17 @@ DAMAGED: Final = MetricSpec(
     " shown.",
     ("reason",),
 )
+FSCK_FINDINGS: Final = MetricSpec(
+    "vigie_recording_fsck_findings",
+    "gauge",
+    "What the last `vigie fsck` on this data directory found, by invariant and severity.",
+    ("invariant", "severity"),
+)
+FSCK_LAST: Final = MetricSpec(
+    "vigie_recording_fsck_last_run_seconds",
+    "gauge",
+    "When `vigie fsck` last ran on this data directory, seconds since the Unix epoch.",
+)
 CATCH_UP: Final = MetricSpec(
     "vigie_recording_catch_up_pending",
     "gauge",
@@ -87,6 +98,8 @@ METRICS: Final = (
     DAMAGED,
     CATCH_UP,
     CAUGHT_UP,
+    FSCK_FINDINGS,
+    FSCK_LAST,
 )
 
 

@@ -38,7 +38,13 @@ async def estate(rig: Rig) -> tuple[RecordedRun, RecordedRun]:
 
 async def checked(rig: Rig, *, deep: bool = False, spool: Path | None = None) -> Report:
     installation = Installation(
-        rig.database, rig.store, rig.log, rig.wall, quarantine=rig.quarantine, spool=spool, numbering=rig.log
+        rig.database,
+        rig.store,
+        rig.log,
+        rig.wall,
+        quarantine=rig.quarantine,
+        spool=spool,
+        numbering=rig.log,
     )
     return await run_fsck(installation, FsckOptions(deep=deep))
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
+from vigie.platform.eventlog import StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.platform.objectstore import ObjectInfo
 from vigie.recording.attributes import RunEnd, run_end_from_row
@@ -37,23 +38,15 @@ class _Told:
         self.ends: dict[str, RunEnd] = {}
         self.segments: list[ingest_pb2.SegmentEvent] = []
         self.newest: dict[str, int] = {}
+        self.young: set[str] = set()
         self.oldest_us: int | None = None
 
 
 async def check_segment_events(view: View) -> AsyncIterator[Finding]:
     """I1, I6: all that was told of footage is in the store and in the index, as it was told."""
     told = _Told()
-    async for stored in view.events("segments"):
-        if told.oldest_us is None:
-            told.oldest_us = stored.event.time_us
-        try:
-            event = parse_event(stored, ingest_pb2.SegmentEvent)
-        except Unprocessable as why:
-            what = f"an event cannot be read: {why}"
-            yield error("I1", what, _LOOK, EVIDENCE, offset=stored.position.offset)
-            continue
-        finding = _take(told, event, stored.position.offset)
-        if finding is not None:
+    async for stored in view.event_log.read("segments"):
+        for finding in _read(view, told, stored):
             yield finding
         if len(told.segments) == BATCH:
             for finding in await _segment_events(view, told.segments):
@@ -65,6 +58,24 @@ async def check_segment_events(view: View) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _run_ends(view, told):
         yield finding
+
+
+def _read(view: View, told: _Told, stored: StoredEvent) -> list[Finding]:
+    """Take one event in; of a young one only that it was told."""
+    if told.oldest_us is None:
+        told.oldest_us = stored.event.time_us
+    young = stored.event.time_us > view.bound_us
+    try:
+        event = parse_event(stored, ingest_pb2.SegmentEvent)
+    except Unprocessable as why:
+        what = f"an event cannot be read: {why}"
+        offset = stored.position.offset
+        return [] if young else [error("I1", what, _LOOK, EVIDENCE, offset=offset)]
+    if young:
+        told.young.add(event.outage.outage)
+        return []
+    finding = _take(told, event, stored.position.offset)
+    return [] if finding is None else [finding]
 
 
 def _take(told: _Told, event: ingest_pb2.SegmentEvent, offset: int) -> Finding | None:
@@ -192,7 +203,7 @@ async def _outages(view: View, told: _Told) -> AsyncIterator[Finding]:
     async for rows in view.pages(OUTAGES, "outage", "piece_us"):
         for row in rows:
             # What is older than the topic was told before its first event.
-            young = row.end_us > view.bound_us
+            young = row.end_us > view.bound_us or row.outage in told.young
             if row.outage in told.outages or young or row.end_us <= told.oldest_us:
                 continue
             what = "the index has an outage that was never told"

@@ -14,17 +14,19 @@ from vigie.recording.fsck.report import (
     error,
     remake,
     settle,
+    warning,
 )
 from vigie.recording.fsck.view import View
 from vigie.recording.index.convert import segment_from_row
 from vigie.recording.index.tables import (
     DESTROYED_SPANS,
     DESTRUCTIONS,
+    OUTAGES,
     RUN_ENDS,
     SEGMENTS,
     SPANS,
 )
-from vigie.recording.model import PIECE_US, Segment
+from vigie.recording.model import PIECE_LIMIT_US, PIECE_US, Segment
 from vigie.recording.reindex import destroyed_segment
 
 _REPAIR: Final = "vigie fsck --repair"
@@ -85,10 +87,12 @@ async def _check_run(view: View, name: str) -> list[Finding]:
         end = (await connection.execute(select(RUN_ENDS).where(RUN_ENDS.c.run == name))).first()
         spans = await _rows(connection, SPANS, name)
         destroyed_spans = await _rows(connection, DESTROYED_SPANS, name)
+        camera = next((row.camera for row in (*rows, *gone)), "")
+        outages = await _outages(connection, camera, [*rows, *gone])
     stored = [segment_from_row(row) for row in rows if row.destroying_us is None]
     run = _Run(name, stored, [destroyed_segment(row) for row in gone])
     view_count = len(rows) + len(gone)
-    findings = [*_contiguous(run), *_complete(view, run, end)]
+    findings = [*_contiguous(run), *_complete(view, run, end, outages)]
     findings += _spans_agree(run, run.stored, spans, "I10", "the timeline")
     findings += _spans_agree(run, run.destroyed, destroyed_spans, "I3", "the destroyed footage")
     return findings if view_count or spans or destroyed_spans else []
@@ -174,7 +178,36 @@ def _one_medium(run: _Run) -> list[Finding]:
     return findings
 
 
-def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
+async def _outages(connection: Any, camera: str, rows: Sequence[Any]) -> list[tuple[int, int]]:
+    """What was told as missing while a run lasted."""
+    if not rows:
+        return []
+    first_us, last_us = min(row.start_us for row in rows), max(row.end_us for row in rows)
+    query = select(OUTAGES.c.start_us, OUTAGES.c.end_us).where(
+        OUTAGES.c.camera == camera,
+        OUTAGES.c.start_us >= first_us - PIECE_LIMIT_US,
+        OUTAGES.c.start_us <= last_us,
+        OUTAGES.c.end_us > first_us,
+    )
+    return [(row.start_us, row.end_us) for row in await connection.execute(query)]
+
+
+def _told_as_lost(run: _Run, number: int, end: Any, outages: Sequence[tuple[int, int]]) -> bool:
+    """Whether the time of a missing segment lies whole within outages that were told."""
+    segments = run.all
+    before = max((s.end_us for s in segments if s.number < number), default=None)
+    after = min((s.start_us for s in segments if s.number > number), default=None)
+    until = after if after is not None else (end.end_us if end is not None else None)
+    if before is None or until is None:
+        return False
+    at_us = before
+    for start_us, end_us in sorted(outages):
+        if start_us <= at_us < end_us:
+            at_us = end_us
+    return at_us >= until
+
+
+def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
     """I2: no segment of a run has vanished between reception and event."""
     segments = run.all
     if not segments:
@@ -189,6 +222,12 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
     newest_us = max(segment.end_us for segment in segments)
     for number in sorted(expected - numbers):
         if (run.run, number) in view.spooled or newest_us > view.bound_us:
+            continue
+        if _told_as_lost(run, number, end, outages):
+            what = "a segment of a run was lost, and its loss was told as a gap"
+            remedy = "look for it in the spool's quarantine"
+            where = {"camera": camera, "run": run.run, "number": number}
+            findings.append(warning("I2", what, remedy, LOST, **where))
             continue
         findings.append(
             error(

@@ -100,7 +100,7 @@ DAMAGES: list[tuple[str, Callable[[Estate], None], bool]] = [
 @pytest.mark.parametrize(
     ("fault", "breaks", "deep"), DAMAGES, ids=[damage[1].__name__ for damage in DAMAGES]
 )
-async def test_a_damaged_object_is_never_shown(
+async def test_a_damaged_object_is_never_shown(  # noqa: PLR0917 - pytest passes parameters and fixtures by name
     fault: str,
     breaks: Callable[[Estate], None],
     deep: bool,  # noqa: FBT001 - a parameter of the test

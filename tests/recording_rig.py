@@ -16,7 +16,14 @@ from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, open_database
-from vigie.platform.eventlog import EventLog, Quarantine, TopicSpec, make_event, open_event_log
+from vigie.platform.eventlog import (
+    EventLog,
+    PrometheusObserver,
+    Quarantine,
+    TopicSpec,
+    make_event,
+    open_event_log,
+)
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.grpc.call import Caller
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
@@ -58,6 +65,7 @@ class Rig:
     metrics: MetricsRegistry
     quarantine: Quarantine
     module: RecordingModule
+    observer: PrometheusObserver
 
     def __post_init__(self) -> None:
         self._ids = itertools.count()
@@ -178,6 +186,7 @@ async def recording_rig(
     store = await open_directory_store(folder / "store", wall)
     metrics = MetricsRegistry()
     quarantine = Quarantine(database, wall)
+    observer = PrometheusObserver(metrics.registry)
     await log.declare(FOREIGN_TOPICS)
     module = RecordingModule(
         config or RecordingConfig(retention_enabled=False),
@@ -190,12 +199,13 @@ async def recording_rig(
             monotonic,
             metrics,
             faults=faults,
+            observer=observer,
             restored=restored,
         ),
     )
     try:
         await module.start()
-        yield Rig(database, log, store, wall, monotonic, metrics, quarantine, module)
+        yield Rig(database, log, store, wall, monotonic, metrics, quarantine, module, observer)
     finally:
         await module.stop(timeout_seconds=5)
         await store.close()

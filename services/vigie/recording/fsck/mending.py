@@ -35,6 +35,7 @@ from vigie.recording.index.tables import (
     HOLD_OBJECTS,
     HOLD_TO_PLACE,
     HOLD_TO_TAKE_OFF,
+    HOLDS,
     OUTAGES,
     RUN_ENDS,
     SEGMENTS,
@@ -286,8 +287,8 @@ async def _tell(parts: Parts, topic: str, key: str) -> None:
 
 async def _say(connection: AsyncConnection, topic: str, stored: StoredEvent) -> None:
     if topic == "cameras":
-        state = parse_event(stored, registry_pb2.CameraState)
-        await writer.put_camera_state(connection, state)
+        camera = parse_event(stored, registry_pb2.CameraState)
+        await writer.put_camera_state(connection, camera)
     elif topic == "segments":
         event = parse_event(stored, ingest_pb2.SegmentEvent)
         named = OUTAGES.c.outage == event.outage.outage
@@ -296,7 +297,11 @@ async def _say(connection: AsyncConnection, topic: str, stored: StoredEvent) -> 
     elif stored.event.value is None:
         await holdings.release_hold(connection, stored.event.key, stored.event.time_us)
     else:
-        await holdings.put_hold(connection, parse_event(stored, HoldState))
+        state = parse_event(stored, HoldState)
+        # The newest word of the topic: a release that stands in the index was not told.
+        known = update(HOLDS).where(HOLDS.c.hold == state.hold)
+        await connection.execute(known.values(released_us=None))
+        await holdings.put_hold(connection, state)
 
 
 async def _forget(parts: Parts, topic: str, key: str) -> None:

@@ -30,7 +30,8 @@ from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.port import ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
-from vigie.platform.objectstore.tree import ObjectTree, SweepReport
+from vigie.platform.objectstore.tree import ObjectTree
+from vigie.platform.objectstore.workspace import SweepReport
 
 T = TypeVar("T")
 

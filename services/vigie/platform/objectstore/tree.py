@@ -4,11 +4,10 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.objectstore.durable import sync_folder, sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
+from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record
 from vigie.platform.objectstore.port import ObjectInfo, PutResult
 from vigie.platform.objectstore.ranges import RangeReader
 from vigie.platform.objectstore.record import (
@@ -27,7 +27,7 @@ from vigie.platform.objectstore.record import (
     read_record,
 )
 from vigie.platform.objectstore.source import bring, digest_of
-from vigie.platform.objectstore.workspace import Workspace
+from vigie.platform.objectstore.workspace import SweepReport, Workspace
 from vigie.platform.reasons import (
     KEY_INVALID,
     OBJECT_EXISTS,
@@ -54,25 +54,7 @@ FAULT_POINTS: Final = (
 )
 """Steps of put, of a change of the record (holds, retention) and of delete."""
 
-QUARANTINE_DAYS: Final = 28
-"""What is set aside may be footage: no copy outlives the shortest calendar month (CSI L252-5)."""
-_DAY_US: Final = 86_400_000_000
 _STRIPES: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class SweepReport:
-    """What `ObjectTree.sweep` removed.
-
-    Attributes:
-        temporary_files: files of puts that came to nothing.
-        orphan_records: records without an object.
-        set_aside: files whose time in the quarantine was over.
-    """
-
-    temporary_files: int
-    orphan_records: int
-    set_aside: int = 0
 
 
 class ObjectTree:
@@ -305,23 +287,16 @@ class ObjectTree:
             if not _is_regular(path):
                 raise _not_found(key)
             _verify(key, sha256, digest_of(path))
-            try:
-                known = read_record(self._space.record_path(key))
-            except RecordDamagedError:
-                known = None
-            state = path.stat()
-            self._describe(
-                Record(
-                    key=key,
-                    size_bytes=state.st_size,
-                    sha256=sha256,
-                    content_type=content_type,
-                    metadata=dict(metadata),
-                    stored_at_us=known.stored_at_us if known else state.st_mtime_ns // 1000,
-                    holds=holds | (known.holds if known else frozenset()),
-                    retain_until_us=known.retain_until_us if known else None,
-                )
+            record = new_record(
+                path,
+                self._space.record_path(key),
+                key=key,
+                sha256=sha256,
+                content_type=content_type,
+                metadata=metadata,
+                holds=holds,
             )
+            self._describe(record)
 
     def set_aside(self, key: str) -> None:
         """Move an object, and its record, out of the bucket into the store's quarantine.
@@ -335,21 +310,10 @@ class ObjectTree:
         with self._locked(key), as_store_error(f"set aside {key}"):
             if not _is_regular(path):
                 raise _not_found(key)
-            record_path = self._space.record_path(key)
             with contextlib.suppress(RecordDamagedError):
-                if (record := read_record(record_path)) is not None:
+                if (record := read_record(self._space.record_path(key))) is not None:
                     self._refuse_kept(record)
-            aside = self._space.new_place_aside(key)
-            if record_path.exists():
-                shutil.copyfile(record_path, aside.with_name(aside.name + ".json"))
-            self._space.move(path, aside)
-            # What may be footage is destroyed when its time here is over; it begins now.
-            os.utime(aside)
-            sync_folder(aside.parent)
-            sync_removal(path.parent)
-            record_path.unlink(missing_ok=True)
-            self._space.folders.remove_empty(path.parent)
-            self._space.folders.remove_empty(record_path.parent)
+            move_aside(self._space, key, self._wall_clock.now_us())
 
     # --- upkeep --------------------------------------------------------------------------------
 
@@ -371,7 +335,7 @@ class ObjectTree:
             for folder, _, names in os.walk(self._space.records, topdown=False):
                 for name in names:
                     orphans += self._remove_orphan(Path(folder, name))
-            before_us = self._wall_clock.now_us() - QUARANTINE_DAYS * _DAY_US
+            before_us = self._wall_clock.now_us() - QUARANTINE_US
             return SweepReport(temporary_files, orphans, self._space.remove_set_aside(before_us))
 
     def _remove_orphan(self, record_path: Path) -> bool:

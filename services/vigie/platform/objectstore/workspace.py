@@ -3,6 +3,7 @@
 import os
 import secrets
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -14,6 +15,21 @@ from vigie.platform.reasons import KEY_INVALID, STORE_UNAVAILABLE
 
 _FOLDER_RACES: Final = 10
 _ASIDE_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What `DirectoryObjectStore.sweep` removed.
+
+    Attributes:
+        temporary_files: files of puts that came to nothing.
+        orphan_records: records without an object.
+        set_aside: files whose time in the quarantine was over.
+    """
+
+    temporary_files: int
+    orphan_records: int
+    set_aside: int = 0
 
 
 class Workspace:

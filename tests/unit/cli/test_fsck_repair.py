@@ -10,6 +10,7 @@ import pytest
 from faults.estate import B, build
 from unit.cli.conftest import Vigie
 from unit.cli.test_offline import recorded
+from vigie.app import TOPICS
 from vigie.cli.exits import Exit
 from vigie.platform.database.lock import DataDirectoryLock
 
@@ -26,6 +27,12 @@ def data(tmp_path: Path) -> Path:
         database.execute(
             "DELETE FROM recording_segments WHERE object_key = ?", (B.segments[1].key,)
         )
+        for topic in TOPICS:  # the estate declares them smaller than the product does
+            database.execute(
+                "UPDATE eventlog_topic SET partitions = ?, retention_days = ?, compacted = ?"
+                " WHERE name = ?",
+                (topic.partitions, topic.retention_days, topic.compacted, topic.name),
+            )
         database.commit()
     (directory / "store" / "footage" / "holiday.mp4").write_bytes(b"not ours")
     return directory

@@ -110,6 +110,7 @@ class Planner:
             wanted |= {(step.doing, step.target): step for step in steps}
             if why_not:
                 plan.left.append((finding, why_not))
+        plan.left = _without_consequences(plan.left, wanted.values())
         plan.steps = sorted(
             wanted.values(), key=lambda step: (ORDER.index(step.doing), step.target)
         )
@@ -189,6 +190,22 @@ _PLAIN: Final = {
     Action.HOLD: Doing.HOLD,
     Action.SET_ASIDE: Doing.SET_ASIDE,
 }
+
+
+def _without_consequences(
+    left: Sequence[tuple[Finding, str]], steps: Iterable[Step]
+) -> list[tuple[Finding, str]]:
+    """Leave out what is only missing because its row is, which a step makes anew."""
+    indexed = {
+        (step.segment.run, str(step.segment.number))
+        for step in steps
+        if step.doing is Doing.INDEX and step.segment is not None
+    }
+    return [
+        (finding, why)
+        for finding, why in left
+        if (finding.where.get("run"), finding.where.get("number")) not in indexed
+    ]
 
 
 def _targets(findings: Iterable[Finding], actions: set[Action]) -> set[str]:

@@ -12,6 +12,8 @@ from typing import Final
 import structlog
 import typer
 from rich.console import Console
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from vigie.cli.exits import Exit, exit_of
 from vigie.cli.language import tr
@@ -20,6 +22,7 @@ from vigie.platform.config import Config, ConfigError, load_config
 from vigie.platform.database import EmbeddedDatabase, open_database
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EmbeddedEventLog, NumberingMark, open_event_log
+from vigie.platform.eventlog.tables import TOPIC
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 
 DATABASE_FILE: Final = "vigie.db"
@@ -152,6 +155,7 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as closing:
         database = EmbeddedDatabase(file)
         closing.push_async_callback(database.close)
+        await _of_this_version(database)
         event_log = EmbeddedEventLog(database, clock)
         closing.push_async_callback(event_log.close)
         root = config.section(DataConfig).store
@@ -159,3 +163,15 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         closing.push_async_callback(store.close)
         mark = NumberingMark(mark_path(root), database, clock)
         yield Opened(config, directory, database, event_log, store, clock, mark)
+
+
+async def _of_this_version(database: EmbeddedDatabase) -> None:
+    """Refuse data that only a start of the product brings up to date: looking changes nothing."""
+    try:
+        async with database.reading() as connection:
+            await connection.execute(select(TOPIC).limit(0))
+    except OperationalError as error:
+        raise typer.BadParameter(
+            tr("these data are of an older version: start the product on them once",
+               "ces données sont d'une version antérieure : démarrer une fois le produit dessus")
+        ) from error  # fmt: skip

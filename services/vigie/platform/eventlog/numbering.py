@@ -22,6 +22,7 @@ import structlog
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database.embedded import EmbeddedDatabase
+from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.tables import EVENT, SKIPPED, TOPIC
 
 log = structlog.get_logger(__name__)
@@ -165,11 +166,17 @@ class NumberingMark:
         await self.note()
 
     async def note(self) -> None:
-        """Write down how far the numbering has come; durable when this returns."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(sa.select(TOPIC.c.name, TOPIC.c.next_offset))
-            known = {row.name: row.next_offset for row in rows}
-        await asyncio.to_thread(self._write, known)
+        """Write down how far the numbering has come; durable when this returns.
+
+        A disk that refuses is logged: the mark before stays, and helps as well a minute longer.
+        """
+        try:
+            async with self._database.reading() as connection:
+                rows = await connection.execute(sa.select(TOPIC.c.name, TOPIC.c.next_offset))
+                known = {row.name: row.next_offset for row in rows}
+            await asyncio.to_thread(self._write, known)
+        except (OSError, VigieError) as error:
+            log.warning("numbering_not_marked", error=str(error))
 
     def _read(self) -> dict[str, int]:
         try:
@@ -178,7 +185,7 @@ class NumberingMark:
             return {str(name): int(offset) for name, offset in told["next_offsets"].items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # It is a help against one mistake of people; a damaged one must stop nothing.
             log.warning("numbering_mark_unreadable", path=str(self._path))
             return {}

@@ -16,14 +16,21 @@ from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, open_database
-from vigie.platform.eventlog import EventLog, Quarantine, TopicSpec, make_event, open_event_log
+from vigie.platform.eventlog import (
+    EventLog,
+    PrometheusObserver,
+    Quarantine,
+    TopicSpec,
+    make_event,
+    open_event_log,
+)
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.grpc.call import Caller
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore, open_directory_store
 from vigie.recording.config import RecordingConfig
-from vigie.recording.module import RecordingDependencies, RecordingModule
+from vigie.recording.module import RecordingDependencies, RecordingModule, RestoredDatabase
 from vigie.recording.requests import timestamp
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
@@ -58,15 +65,16 @@ class Rig:
     metrics: MetricsRegistry
     quarantine: Quarantine
     module: RecordingModule
+    observer: PrometheusObserver
 
     def __post_init__(self) -> None:
         self._ids = itertools.count()
 
     async def tell(self, topic: str, key: str, message: Message) -> None:
         """Append one event."""
-        event = make_event(
-            message, key=key, source="test", wall_clock=self.wall, event_id=f"e{next(self._ids)}"
-        )
+        # Unique also on an installation that was recorded by an earlier rig.
+        event_id = f"e{self.wall.now_us()}-{next(self._ids)}"
+        event = make_event(message, key=key, source="test", wall_clock=self.wall, event_id=event_id)
         await self.log.append(topic, [event])
 
     async def settle(self) -> None:
@@ -169,6 +177,7 @@ async def recording_rig(
     *,
     config: RecordingConfig | None = None,
     faults: FaultPoints = NO_FAULTS,
+    restored: RestoredDatabase | None = None,
 ) -> AsyncIterator[Rig]:
     """Recording, started, on an empty (or an earlier) installation in ``folder``."""
     wall, monotonic = ManualWallClock(now_us), ManualMonotonicClock()
@@ -177,16 +186,26 @@ async def recording_rig(
     store = await open_directory_store(folder / "store", wall)
     metrics = MetricsRegistry()
     quarantine = Quarantine(database, wall)
+    observer = PrometheusObserver(metrics.registry)
     await log.declare(FOREIGN_TOPICS)
     module = RecordingModule(
         config or RecordingConfig(retention_enabled=False),
         RecordingDependencies(
-            database, log, quarantine, store, wall, monotonic, metrics, faults=faults
+            database,
+            log,
+            quarantine,
+            store,
+            wall,
+            monotonic,
+            metrics,
+            faults=faults,
+            observer=observer,
+            restored=restored,
         ),
     )
     try:
         await module.start()
-        yield Rig(database, log, store, wall, monotonic, metrics, quarantine, module)
+        yield Rig(database, log, store, wall, monotonic, metrics, quarantine, module, observer)
     finally:
         await module.stop(timeout_seconds=5)
         await store.close()

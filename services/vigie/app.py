@@ -19,7 +19,8 @@ from vigie.ingest.topics import TOPICS as INGEST_TOPICS
 from vigie.platform.config import Config, ConfigSection
 from vigie.platform.database import open_database
 from vigie.platform.database.embedded import FAULT_POINTS as DATABASE_FAULTS
-from vigie.platform.eventlog import open_event_log
+from vigie.platform.database.metrics import FAILURES as DATABASE_FAILURES
+from vigie.platform.eventlog import NumberingMark, open_event_log
 from vigie.platform.eventlog.consumer import FAULT_POINTS as CONSUMER_FAULTS
 from vigie.platform.eventlog.embedded import FAULT_POINTS as EVENT_LOG_FAULTS
 from vigie.platform.faultpoint import FaultPoints, SwitchedFaults, faults_from_environment
@@ -40,7 +41,7 @@ from vigie.recording.module import TOPICS as RECORDING_TOPICS
 from vigie.recording.retention.sweeper import FAULT_POINTS as RETENTION_FAULTS
 from vigie.registry.config import RegistryConfig
 from vigie.registry.module import TOPICS as REGISTRY_TOPICS
-from vigie.wiring import SYSTEM_CLOCKS, Clocks, DataConfig, DebugConfig, Storage, Wiring
+from vigie.wiring import SYSTEM_CLOCKS, Clocks, DataConfig, DebugConfig, Storage, Wiring, mark_path
 
 FAULT_POINTS: Final = (
     *DATABASE_FAULTS,
@@ -112,7 +113,6 @@ class Application:
     async def __aenter__(self) -> Self:
         try:
             storage = await self._open_storage()
-            await storage.event_log.declare(TOPICS)
             self._wire(storage)
         except BaseException:
             await self._closing.aclose()
@@ -125,7 +125,12 @@ class Application:
     async def _open_storage(self) -> Storage:
         data = self._config.section(DataConfig)
         faults = self._faults()
-        database = await open_database(data.directory / "vigie.db", faults=faults)
+        failures = self.metrics.counter(DATABASE_FAILURES)
+        database = await open_database(
+            data.directory / "vigie.db",
+            faults=faults,
+            on_failure=lambda code: failures.labels(code=code).inc(),
+        )
         self._closing.push_async_callback(database.close)
         event_log = await open_event_log(database, self._clocks.wall, faults=faults)
         self._closing.push_async_callback(event_log.close)
@@ -133,8 +138,13 @@ class Application:
             data.store, self._clocks.wall, link_sources=True, faults=faults
         )
         self._closing.push_async_callback(store.close)
+        await event_log.declare(TOPICS)
+        mark = NumberingMark(mark_path(data.store), database, self._clocks.wall)
+        # Before anything is appended: no position is given out a second time.
+        await mark.skip_ahead()
+        self._closing.push_async_callback(mark.note)
         sealer = load_or_create_sealer(data.directory / "sealing.key")
-        return Storage(database, event_log, store, sealer, faults)
+        return Storage(database, event_log, store, sealer, mark, faults)
 
     def _faults(self) -> FaultPoints:
         debug = self._config.section(DebugConfig)

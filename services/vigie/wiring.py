@@ -24,7 +24,12 @@ from vigie.platform.clock import (
 )
 from vigie.platform.config import Config, ConfigSection, Suspicion
 from vigie.platform.database import EmbeddedDatabase
-from vigie.platform.eventlog import EmbeddedEventLog, PrometheusObserver, Quarantine
+from vigie.platform.eventlog import (
+    EmbeddedEventLog,
+    NumberingMark,
+    PrometheusObserver,
+    Quarantine,
+)
 from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.grpc.client import ServiceClients
 from vigie.platform.identifiers import IdentifierSource
@@ -36,6 +41,8 @@ from vigie.platform.periodic import Periodic
 from vigie.platform.sealing import Sealer
 from vigie.platform.supervisor import Supervisor
 from vigie.recording.config import RecordingConfig
+from vigie.recording.fsck.summary import FILE as FSCK_FILE
+from vigie.recording.fsck.summary import FsckGauges
 from vigie.recording.module import RecordingDependencies, RecordingModule
 from vigie.registry.config import RegistryConfig
 from vigie.registry.module import RegistryDependencies, RegistryModule
@@ -58,6 +65,15 @@ class DataConfig(ConfigSection):
     def store(self) -> Path:
         """The folder of the bucket."""
         return self.store_directory or self.directory / "store"
+
+
+def mark_path(store: Path) -> Path:
+    """Where the numbering of the log is marked: beside the bucket.
+
+    A database that is put back from a copy then meets a mark of today: the bucket is never put
+    back to an earlier day.
+    """
+    return store / ".vigie" / "numbering.json"
 
 
 class DebugConfig(ConfigSection):
@@ -101,6 +117,7 @@ class Storage:
     event_log: EmbeddedEventLog
     store: DirectoryObjectStore
     sealer: Sealer
+    mark: NumberingMark
     faults: FaultPoints
 
 
@@ -163,8 +180,11 @@ class Wiring:
         """What the embedded storage asks for now and then."""
         log, store, clock = self._storage.event_log, self._storage.store, self._clocks.monotonic
         database = self._storage.database
+        checked = FsckGauges(self._data / FSCK_FILE, self._metrics)
         return [
             Periodic("database-check", database.check, clock, interval_seconds=5),
+            Periodic("fsck-summary", checked.refresh, clock, interval_seconds=30, at_start=True),
+            Periodic("numbering-mark", self._storage.mark.note, clock, interval_seconds=60),
             Periodic("event-log-upkeep", log.maintain, clock, interval_seconds=300),
             Periodic("store-check", store.check, clock, interval_seconds=5, at_start=True),
             Periodic("store-sweep", store.sweep, clock, interval_seconds=86_400),
@@ -215,6 +235,7 @@ class Wiring:
                 metrics=self._metrics,
                 observer=self._observer,
                 faults=self._storage.faults,
+                restored=self._storage.mark,
             ),
         )
 

@@ -134,7 +134,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
                   "Jetons de l'émetteur de développement."),
             Entry("config", "vigie.cli.config:app", "Show and check the configuration.",
                   "Montrer et vérifier la configuration."),
-            Entry("fsck", "vigie.cli.recording:checks", "Check that no footage is unaccounted for.",
+            Entry("fsck", "vigie.cli.fsck:app", "Check that no footage is unaccounted for.",
                   "Vérifier qu'aucune image ne manque sans trace.", single=True),
             Entry("recording", "vigie.cli.recording:app", "Rebuild the index of the recordings.",
                   "Reconstruire l'index des enregistrements."),

@@ -12,6 +12,8 @@ from typing import Final
 import structlog
 import typer
 from rich.console import Console
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from vigie.cli.exits import Exit, exit_of
 from vigie.cli.language import tr
@@ -19,7 +21,8 @@ from vigie.platform.clock import SystemWallClock
 from vigie.platform.config import Config, ConfigError, load_config
 from vigie.platform.database import EmbeddedDatabase, open_database
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EmbeddedEventLog, open_event_log
+from vigie.platform.eventlog import EmbeddedEventLog, NumberingMark, open_event_log
+from vigie.platform.eventlog.tables import TOPIC
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 
 DATABASE_FILE: Final = "vigie.db"
@@ -91,6 +94,7 @@ class Opened:
         event_log: topics.
         store: the bucket.
         clock: of this machine.
+        mark: how far the numbering of the log had come.
     """
 
     config: Config
@@ -99,6 +103,7 @@ class Opened:
     event_log: EmbeddedEventLog
     store: DirectoryObjectStore
     clock: SystemWallClock
+    mark: NumberingMark
 
 
 @asynccontextmanager
@@ -110,7 +115,7 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         typer.BadParameter: there is no data directory.
     """
     from vigie.app import TOPICS
-    from vigie.wiring import DataConfig
+    from vigie.wiring import DataConfig, mark_path
 
     directory, clock = data_directory(config), SystemWallClock()
     async with AsyncExitStack() as closing:
@@ -119,9 +124,13 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         event_log = await open_event_log(database, clock)
         closing.push_async_callback(event_log.close)
         await event_log.declare(TOPICS)
-        store = await open_directory_store(config.section(DataConfig).store, clock)
+        root = config.section(DataConfig).store
+        store = await open_directory_store(root, clock)
         closing.push_async_callback(store.close)
-        yield Opened(config, directory, database, event_log, store, clock)
+        mark = NumberingMark(mark_path(root), database, clock)
+        await mark.skip_ahead()
+        closing.push_async_callback(mark.note)
+        yield Opened(config, directory, database, event_log, store, clock, mark)
 
 
 @asynccontextmanager
@@ -135,7 +144,7 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         VigieError: DATABASE_UNAVAILABLE, STORE_UNAVAILABLE.
         typer.BadParameter: there is no data directory with a database.
     """
-    from vigie.wiring import DataConfig
+    from vigie.wiring import DataConfig, mark_path
 
     directory, clock = data_directory(config), SystemWallClock()
     file = directory / DATABASE_FILE
@@ -146,8 +155,23 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as closing:
         database = EmbeddedDatabase(file)
         closing.push_async_callback(database.close)
+        await _of_this_version(database)
         event_log = EmbeddedEventLog(database, clock)
         closing.push_async_callback(event_log.close)
-        store = DirectoryObjectStore(config.section(DataConfig).store, clock)
+        root = config.section(DataConfig).store
+        store = DirectoryObjectStore(root, clock)
         closing.push_async_callback(store.close)
-        yield Opened(config, directory, database, event_log, store, clock)
+        mark = NumberingMark(mark_path(root), database, clock)
+        yield Opened(config, directory, database, event_log, store, clock, mark)
+
+
+async def _of_this_version(database: EmbeddedDatabase) -> None:
+    """Refuse data that only a start of the product brings up to date: looking changes nothing."""
+    try:
+        async with database.reading() as connection:
+            await connection.execute(select(TOPIC).limit(0))
+    except OperationalError as error:
+        raise typer.BadParameter(
+            tr("these data are of an older version: start the product on them once",
+               "ces données sont d'une version antérieure : démarrer une fois le produit dessus")
+        ) from error  # fmt: skip

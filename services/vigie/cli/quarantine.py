@@ -1,26 +1,21 @@
 """Events that a consumer could not process: looked at, tried again, or dropped, on record."""
 
 import asyncio
-import getpass
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
-from vigie.audit.recorder import EventLogAccessRecorder
 from vigie.cli import options as opt
 from vigie.cli.commands import command, examples, new_app
-from vigie.cli.installation import Opened, looked_at, opened, read_config, telling
+from vigie.cli.installation import looked_at, opened, read_config, telling
 from vigie.cli.language import tr
+from vigie.cli.onrecord import put_on_record
 from vigie.cli.output import local_time, plain, show_fields, show_table
 from vigie.cli.session import Session, as_dict, session_of
-from vigie.common.v1 import access_pb2
-from vigie.platform.clock import SystemMonotonicClock, from_us
+from vigie.platform.clock import from_us
 from vigie.platform.config import Config
 from vigie.platform.eventlog import Quarantine, QuarantinedEvent
-from vigie.platform.grpc.record import AccessEntry, Phase
-from vigie.platform.identifiers import IdentifierSource
-from vigie.platform.metrics import MetricsRegistry
 
 app = new_app(
     "Events that could not be processed. `replay` and `discard` need the product stopped and are "
@@ -173,38 +168,13 @@ async def _change(config: Config, number: int, action: str, reason: str) -> None
     async with opened(config) as installation:
         quarantine = Quarantine(installation.database, installation.clock)
         item = await quarantine.get(number)
-        await _record(installation, item, action, reason)
+        name = f"quarantine/{item.stored.topic}/{item.group}/{item.stored.position.offset}"
+        erasure = action == "discard"
+        await put_on_record(installation, f"quarantine/{action}", [name], reason, erasure=erasure)
         if action == "replay":
             await quarantine.request_replay(number)
         else:
             await quarantine.discard(number)
-
-
-async def _record(installation: Opened, item: QuarantinedEvent, action: str, reason: str) -> None:
-    recorder = EventLogAccessRecorder(
-        installation.event_log,
-        wall_clock=installation.clock,
-        monotonic_clock=SystemMonotonicClock(),
-        metrics=MetricsRegistry(),
-    )
-    identifiers = IdentifierSource(installation.clock)
-    erasure = action == "discard"
-    entry = AccessEntry(
-        record=identifiers.text(),
-        request_id=identifiers.text(),
-        phase=Phase.OPENED,
-        time_us=installation.clock.now_us(),
-        # Nobody has shown a token: who can write the data directory is told by the system.
-        subject=f"local:{getpass.getuser()}",
-        peer="local",
-        method=f"/vigie.cli/quarantine/{action}",
-        kind=access_pb2.RECORD_KIND_ERASURE if erasure else access_pb2.RECORD_KIND_MODIFICATION,
-        permission="data-directory",
-        allowed=True,
-        objects=(f"quarantine/{item.stored.topic}/{item.group}/{item.stored.position.offset}",),
-        purpose=reason,
-    )
-    await recorder.record(entry)
 
 
 def _done(session: Session, number: int, what: str) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from vigie.evidence import repository as repo
 from vigie.evidence.builder import PackageBuilder
 from vigie.evidence.recordings import RecordingClient
@@ -20,7 +18,7 @@ from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.eventlog import EventLog, StoredEvent
-from vigie.platform.eventlog.events import Unprocessable
+from vigie.platform.eventlog.events import parse_event
 from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.grpc.client import ServiceClients
 from vigie.platform.identifiers import IdentifierSource
@@ -148,7 +146,4 @@ class EvidenceModule:
 
 
 def _parse_camera(stored: StoredEvent) -> CameraState:
-    try:
-        return CameraState.FromString(stored.event.value or b"")
-    except DecodeError as error:
-        raise Unprocessable("NOT_PARSABLE", str(error)) from error
+    return parse_event(stored, CameraState)

@@ -7,12 +7,14 @@ are part of the format of the bucket (docs/design/timeline.md lists them).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from vigie.ingest.v1.events_pb2 import RunEndReason
 from vigie.platform.objectstore import ObjectInfo
 from vigie.recording.index.convert import EventInvalidError, check_segment
 from vigie.recording.model import Segment
 
+_ANNEX_VERSION: Final = "1.0"
 _DIGITS = re.compile(r"-?\d+")
 
 
@@ -85,6 +87,56 @@ def run_end_from_object(info: ObjectInfo) -> RunEnd:
         )
     except (KeyError, ValueError) as error:
         raise AttributesMissingError(f"{info.key}: {error}") from error
+
+
+def run_end_from_row(row: Any) -> RunEnd:
+    """What a row of the index says of the end of a run."""
+    return RunEnd(row.camera, row.run, row.end_us, row.segment_count, row.reason, row.object_key)
+
+
+def segment_attributes(segment: Segment, content_type: str) -> dict[str, str]:
+    """Attributes of a segment's object, made anew from its row when the store has lost them.
+
+    What readers of the annex need and the index knows; the seek table is in the object's own
+    ``mfra``.
+    """
+    offset_us = segment.camera_clock_offset_us
+    attributes = {
+        "Version": _ANNEX_VERSION,
+        "Source": segment.camera,
+        "FullContentType": content_type,
+        "VideoWidth": str(segment.width),
+        "VideoHeight": str(segment.height),
+        "Timescale": str(segment.timescale),
+        "Vigie-Camera": segment.camera,
+        "Vigie-Run": segment.run,
+        "Vigie-Number": str(segment.number),
+        "Vigie-StartUs": str(segment.start_us),
+        "Vigie-DurationUs": str(segment.duration_us),
+        "Vigie-MediaStart": str(segment.media_start_ticks),
+        "Vigie-MediaDuration": str(segment.media_duration_ticks),
+        "Vigie-SampleCount": str(segment.sample_count),
+        "Vigie-Codec": segment.codec,
+        "Vigie-HeaderSha256": segment.header_sha256,
+    }
+    if offset_us is not None:
+        attributes["Vigie-CameraClockOffsetUs"] = str(offset_us)
+    return attributes
+
+
+def end_attributes(end: RunEnd) -> dict[str, str]:
+    """Attributes of a span end object, from the row of its run."""
+    return {
+        "Version": _ANNEX_VERSION,
+        "Source": end.camera,
+        "Vigie-Camera": end.camera,
+        "Vigie-Run": end.run,
+        "Vigie-SegmentCount": str(end.segment_count),
+        "Vigie-EndUs": str(end.end_us),
+        "Vigie-EndReason": RunEndReason.Name(RunEndReason.ValueType(end.reason)).removeprefix(
+            "RUN_END_REASON_"
+        ),
+    }
 
 
 def _reason(name: str) -> int:

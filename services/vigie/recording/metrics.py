@@ -55,6 +55,34 @@ HOLD_FAILURES: Final = MetricSpec(
     "Holds that the store did not place or take off, by reason; they are tried again.",
     ("reason",),
 )
+DAMAGED: Final = MetricSpec(
+    "vigie_recording_damaged_objects_total",
+    "counter",
+    "Reads of a listed object that is missing, cut, altered or unreadable, by reason; it was not"
+    " shown.",
+    ("reason",),
+)
+FSCK_FINDINGS: Final = MetricSpec(
+    "vigie_recording_fsck_findings",
+    "gauge",
+    "What the last `vigie fsck` on this data directory found, by invariant and severity.",
+    ("invariant", "severity"),
+)
+FSCK_LAST: Final = MetricSpec(
+    "vigie_recording_fsck_last_run_seconds",
+    "gauge",
+    "When `vigie fsck` last ran on this data directory, seconds since the Unix epoch.",
+)
+CATCH_UP: Final = MetricSpec(
+    "vigie_recording_catch_up_pending",
+    "gauge",
+    "1 while footage is indexed anew that a restored, older database does not know.",
+)
+CAUGHT_UP: Final = MetricSpec(
+    "vigie_recording_caught_up_segments_total",
+    "counter",
+    "Segments of the bucket that a restored, older database did not know, indexed anew.",
+)
 METRICS: Final = (
     SEGMENTS_INDEXED,
     BYTES_INDEXED,
@@ -67,6 +95,11 @@ METRICS: Final = (
     RETENTION_LAST,
     HOLDS_PENDING,
     HOLD_FAILURES,
+    DAMAGED,
+    CATCH_UP,
+    CAUGHT_UP,
+    FSCK_FINDINGS,
+    FSCK_LAST,
 )
 
 
@@ -85,3 +118,6 @@ class RecordingMetrics:
         self.retention_last = registry.gauge(RETENTION_LAST)
         self.holds_pending = registry.gauge(HOLDS_PENDING)
         self.hold_failures = registry.counter(HOLD_FAILURES)
+        self.damaged = registry.counter(DAMAGED)
+        self.catch_up = registry.gauge(CATCH_UP)
+        self.caught_up = registry.counter(CAUGHT_UP)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -20,6 +20,7 @@ from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.objectstore import ObjectStore
+from vigie.recording.catchup import catch_up
 from vigie.recording.config import RecordingConfig
 from vigie.recording.holdkeeper import HoldKeeper, holds_not_indexed
 from vigie.recording.index.handlers import IndexHandlers, parse_status
@@ -54,6 +55,7 @@ SEGMENTS_GROUP: Final = "recording-index"
 CAMERAS_GROUP: Final = "recording-cameras"
 HOLDS_GROUP: Final = "recording-holds"
 _RETRY_SECONDS: Final = 1.0
+_CATCH_UP_RETRY_SECONDS: Final = 10.0
 
 TOPICS: Final = (
     TopicSpec(
@@ -64,6 +66,19 @@ TOPICS: Final = (
         why="The register of destructions: footage that is gone, told before it goes.",
     ),
 )
+
+
+class RestoredDatabase(Protocol):
+    """Who knows whether the database is an older copy; see `NumberingMark`."""
+
+    @property
+    def bucket_ahead(self) -> bool:
+        """Whether the bucket has footage that the database was never told of."""
+        ...
+
+    async def caught_up(self) -> None:
+        """Note that it is indexed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,7 @@ class RecordingDependencies:
         metrics: where the metrics are made.
         observer: counts what the consumers do.
         faults: where tests strike.
+        restored: tells that the database is older than the bucket; ``None``: it never is.
     """
 
     database: Database
@@ -91,6 +107,7 @@ class RecordingDependencies:
     metrics: MetricsRegistry
     observer: ConsumerObserver | None = None
     faults: FaultPoints = NO_FAULTS
+    restored: RestoredDatabase | None = None
 
 
 class RecordingModule:
@@ -139,7 +156,12 @@ class RecordingModule:
 
     def _make_services(self) -> Sequence[ServiceBinding]:
         needs, config = self._needs, self._config
-        media = SegmentMedia(needs.store, cache_bytes=config.cache_bytes)
+        media = SegmentMedia(
+            needs.store,
+            cache_bytes=config.cache_bytes,
+            verify=config.verify_before_play,
+            count=lambda reason: self._metrics.damaged.labels(reason=reason).inc(),
+        )
         footage = Footage(needs.database, media)
         parts = PlaybackParts(
             timelines=self.timelines,
@@ -218,6 +240,12 @@ class RecordingModule:
             consumer.start()
         self.keeper.start()
         self._tasks.append(asyncio.create_task(self._follow_status(), name="recording-status"))
+        if self._needs.restored is not None and self._needs.restored.bucket_ahead:
+            self._metrics.catch_up.set(1)
+            restored = self._needs.restored
+            self._tasks.append(
+                asyncio.create_task(self._catch_up(restored), name="recording-catch-up")
+            )
         if self._config.retention_enabled:
             self._tasks.append(asyncio.create_task(self._retain(), name="recording-retention"))
         self._started = True
@@ -254,6 +282,20 @@ class RecordingModule:
                 log.info("stream_status_awaited", reason=error.reason.name)
                 await self._needs.monotonic_clock.sleep(_RETRY_SECONDS)
             else:
+                return
+
+    async def _catch_up(self, restored: RestoredDatabase) -> None:
+        """Index what a restored database does not know, however often it takes."""
+        while True:
+            try:
+                await catch_up(self._needs.database, self._needs.store, self._metrics)
+                await restored.caught_up()
+            except VigieError as error:
+                log.warning("catch_up_failed", reason=error.reason.name, error=str(error))
+                await self._needs.monotonic_clock.sleep(_CATCH_UP_RETRY_SECONDS)
+            else:
+                self._metrics.catch_up.set(0)
+                self.keeper.wake()
                 return
 
     async def _retain(self) -> None:

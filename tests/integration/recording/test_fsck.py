@@ -38,7 +38,13 @@ async def estate(rig: Rig) -> tuple[RecordedRun, RecordedRun]:
 
 async def checked(rig: Rig, *, deep: bool = False, spool: Path | None = None) -> Report:
     installation = Installation(
-        rig.database, rig.store, rig.log, rig.wall, quarantine=rig.quarantine, spool=spool
+        rig.database,
+        rig.store,
+        rig.log,
+        rig.wall,
+        quarantine=rig.quarantine,
+        spool=spool,
+        numbering=rig.log,
     )
     return await run_fsck(installation, FsckOptions(deep=deep))
 
@@ -205,7 +211,7 @@ BREAKS: list[tuple[Break, set[str], bool]] = [
     (object_cut, {"I10", "I8", "I1"}, True),
     (row_removed, {"I3", "I6", "I10", "I2"}, False),
     (row_shifted, {"I7", "I3", "I6", "I10"}, False),
-    (row_moved_to_another_camera, {"I3", "I7", "I10"}, False),
+    (row_moved_to_another_camera, {"I3", "I6", "I7", "I10"}, False),
     (foreign_footage, {"I3"}, False),
     (register_without_event, {"I3"}, False),
     (hold_taken_off_by_hand, {"I4"}, False),

@@ -14,11 +14,13 @@ async def run_fsck(scene: Scene) -> tuple[list[str], int]:
     try:
         store = await open_directory_store(scene.stage.folder / "store", scene.wall)
         try:
+            event_log = await open_event_log(database, scene.wall)
             installation = Installation(
                 database=database,
                 store=store,
-                event_log=await open_event_log(database, scene.wall),
+                event_log=event_log,
                 wall_clock=scene.wall,
+                numbering=event_log,
                 quarantine=Quarantine(database, scene.wall),
                 spool=scene.stage.data / "spool",
             )

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vigie.ingest import reasons
@@ -15,7 +14,7 @@ from vigie.ingest.v1.events_pb2 import StreamStatusEvent
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, Position, StoredEvent
-from vigie.platform.eventlog.events import Unprocessable
+from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.paging import Tokens, page_size_of, query_of
@@ -32,10 +31,7 @@ def parse_status(stored: StoredEvent) -> StreamStatusEvent:
     Raises:
         Unprocessable: it is not one.
     """
-    try:
-        return StreamStatusEvent.FromString(stored.event.value or b"")
-    except DecodeError as error:
-        raise Unprocessable("NOT_PARSABLE", str(error)) from error
+    return parse_event(stored, StreamStatusEvent)
 
 
 class StreamServicer(streams_pb2_grpc.StreamServiceServicer):

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from google.protobuf.message import DecodeError
-
 from vigie.platform.eventlog import StoredEvent
-from vigie.platform.eventlog.events import Unprocessable
+from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.registry.v1.events_pb2 import CameraState
 
 CAMERAS_TOPIC: Final = "cameras"
@@ -45,10 +43,7 @@ def parse_camera(stored: StoredEvent) -> CameraState:
     Raises:
         Unprocessable: it is not one; the camera keeps its last good state, aloud.
     """
-    try:
-        state = CameraState.FromString(stored.event.value or b"")
-    except DecodeError as error:
-        raise Unprocessable("NOT_PARSABLE", str(error)) from error
+    state = parse_event(stored, CameraState)
     if state.camera != stored.event.key:
         raise Unprocessable("WRONG_KEY", f"the state of {state.camera!r}")
     return state

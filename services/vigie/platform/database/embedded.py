@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from vigie.platform.database.errors import as_unavailable
+from vigie.platform.database.errors import as_unavailable, failure_code
 from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
@@ -48,6 +48,10 @@ _CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
 _READERS: Final = 8
 
 
+def _untold(_code: str) -> None:
+    """Nobody counts."""
+
+
 class EmbeddedDatabase:
     """See `vigie.platform.database.port.Database`. Make one with `open_database`."""
 
@@ -57,8 +61,10 @@ class EmbeddedDatabase:
         *,
         lock: DataDirectoryLock | None = None,
         faults: FaultPoints = NO_FAULTS,
+        on_failure: Callable[[str], None] = _untold,
     ) -> None:
         self._path = path
+        self._on_failure = on_failure
         self._lock = lock
         self._faults = faults
         self._writer = _engine(path, begin="BEGIN IMMEDIATE", query_only=False, connections=1)
@@ -98,7 +104,7 @@ class EmbeddedDatabase:
                     await _finish(self._commit(connection))
                     self._reach("database.transaction.committed")
             except Exception as error:
-                if (unavailable := as_unavailable(error)) is not None:
+                if (unavailable := self._unavailable(error)) is not None:
                     raise unavailable from error
                 raise
             finally:
@@ -118,7 +124,7 @@ class EmbeddedDatabase:
                 await connection.begin()
                 yield connection
         except Exception as error:
-            if (unavailable := as_unavailable(error)) is not None:
+            if (unavailable := self._unavailable(error)) is not None:
                 raise unavailable from error
             raise
 
@@ -152,7 +158,7 @@ class EmbeddedDatabase:
                 result = work(connection)
                 self._reach("database.transaction.committing")
         except Exception as error:
-            if (unavailable := as_unavailable(error)) is not None:
+            if (unavailable := self._unavailable(error)) is not None:
                 raise unavailable from error
             raise
         self._reach("database.transaction.committed")
@@ -170,6 +176,13 @@ class EmbeddedDatabase:
             connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
 
         await self.transact(write)
+
+    def _unavailable(self, error: Exception) -> VigieError | None:
+        """See `as_unavailable`; what the machine failed with is told."""
+        unavailable = as_unavailable(error)
+        if unavailable is not None:
+            self._on_failure(failure_code(error))
+        return unavailable
 
     def _reach(self, name: str) -> None:
         try:
@@ -200,8 +213,16 @@ class EmbeddedDatabase:
                 self._lock.release()
 
 
-async def open_database(path: Path, *, faults: FaultPoints = NO_FAULTS) -> EmbeddedDatabase:
+async def open_database(
+    path: Path,
+    *,
+    faults: FaultPoints = NO_FAULTS,
+    on_failure: Callable[[str], None] = _untold,
+) -> EmbeddedDatabase:
     """Open (or create) the SQLite file at ``path``; its directory is locked for this process.
+
+    ``on_failure`` is told the code of every failure of the machine (see `failure_code`), from any
+    thread.
 
     Raises:
         VigieError: DATA_DIRECTORY_IN_USE; DATABASE_UNAVAILABLE when the file cannot be used.
@@ -215,7 +236,7 @@ async def open_database(path: Path, *, faults: FaultPoints = NO_FAULTS) -> Embed
         ) from error
     lock = DataDirectoryLock(path.parent)
     lock.acquire()
-    database = EmbeddedDatabase(path, lock=lock, faults=faults)
+    database = EmbeddedDatabase(path, lock=lock, faults=faults, on_failure=on_failure)
     try:
         async with database.transaction() as connection:
             await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")

@@ -45,3 +45,9 @@ def as_unavailable(error: BaseException) -> VigieError | None:
     elif not error.connection_invalidated:
         return None
     return VigieError(DATABASE_UNAVAILABLE, f"the database cannot be used: {error.orig}")
+
+
+def failure_code(error: BaseException) -> str:
+    """The primary result code of SQLite behind an error (``SQLITE_CORRUPT``, …), or ``OTHER``."""
+    name = getattr(getattr(error, "orig", None), "sqlite_errorname", None)
+    return "_".join(name.split("_")[:2]) if isinstance(name, str) else "OTHER"

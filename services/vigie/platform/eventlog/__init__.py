@@ -3,6 +3,7 @@
 from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions
 from vigie.platform.eventlog.embedded import EmbeddedEventLog, open_event_log
 from vigie.platform.eventlog.events import EventFactory, Unprocessable, make_event, parse_event
+from vigie.platform.eventlog.numbering import Hole, NumberingMark
 from vigie.platform.eventlog.observer import ConsumerObserver, PrometheusObserver
 from vigie.platform.eventlog.port import (
     Event,
@@ -24,6 +25,8 @@ __all__ = [
     "Event",
     "EventFactory",
     "EventLog",
+    "Hole",
+    "NumberingMark",
     "Position",
     "PrometheusObserver",
     "Quarantine",

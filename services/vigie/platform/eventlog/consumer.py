@@ -214,6 +214,7 @@ class Consumer:
             log.warning("consumer_replay_failed", number=number, reason=why.reason)
             await self._quarantine.refuse_replay(number, why)
             return False
+        await self._tell_standing()
         log.info("consumer_replayed", topic=self._topic, group=self._group, number=number)
         return True
 
@@ -237,6 +238,7 @@ class Consumer:
             self._report_due_us = self._clock.now_us() + round(options.idle_seconds * 1_000_000)
             self._observer.lag(self._topic, self._group, await subscription.lag())
             await self._replay_requested()
+            await self._tell_standing()
 
     async def _process(self, subscription: Subscription, events: Sequence[StoredEvent]) -> None:
         try:
@@ -286,6 +288,11 @@ class Consumer:
             await subscription.commit([stored], connection=connection)
         log.error("consumer_quarantined", reason=why.reason, **self._names(stored))
         self._observer.quarantined(self._topic, self._group, why.reason)
+        await self._tell_standing()
+
+    async def _tell_standing(self) -> None:
+        count = await self._quarantine.count(topic=self._topic, group=self._group)
+        self._observer.standing(self._topic, self._group, count)
 
     async def _replay_requested(self) -> None:
         for item in await self._quarantine.list(

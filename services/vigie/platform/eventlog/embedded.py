@@ -25,6 +25,7 @@ from vigie.platform.database.statements import in_chunks
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.groupcommit import GroupCommit
 from vigie.platform.eventlog.maintenance import MaintenanceReport, maintain
+from vigie.platform.eventlog.numbering import Hole, holes
 from vigie.platform.eventlog.port import Event, Position, StoredEvent, TopicSpec
 from vigie.platform.eventlog.rows import event_columns, stored_event
 from vigie.platform.eventlog.subscription import EmbeddedSubscription, GroupMembers
@@ -177,6 +178,10 @@ class EmbeddedEventLog:
     async def maintain(self) -> MaintenanceReport:
         """Compact and expire once; call it now and then (every few minutes)."""
         return await maintain(self._database, self._wall_clock.now_us())
+
+    async def holes(self, topic: str) -> Sequence[Hole]:
+        """Positions of a topic from which events were taken by hand; see `Hole`."""
+        return await holes(self._database, topic)
 
     async def close(self) -> None:
         """Finish the appends under way, then wake every reader (who gets STOPPING)."""

@@ -36,7 +36,7 @@ async def maintain(database: Database, now_us: int) -> MaintenanceReport:
     """Compact and expire every topic once.
 
     A tombstone goes when it is old enough *and* every group on the topic has committed past it.
-    Expiry goes by the time of the append, never by what is said in the event.
+    Expiry goes by the time of the append, never by what is said in the event, and in order.
     """
     async with database.reading() as connection:
         rows = (await connection.execute(sa.select(TOPIC))).all()
@@ -47,7 +47,7 @@ async def maintain(database: Database, now_us: int) -> MaintenanceReport:
             tombstones += await _remove(database, _tombstones(row.topic, row.name, now_us))
         else:
             limit_us = now_us - row.retention_days * _DAY_US
-            expired += await _remove(database, _expired(row.topic, limit_us))
+            expired += await _expire(database, row.topic, limit_us)
     return MaintenanceReport(superseded, tombstones, expired)
 
 
@@ -73,10 +73,36 @@ def _tombstones(topic: int, name: str, now_us: int) -> sa.Select[tuple[int, int]
     )
 
 
-def _expired(topic: int, limit_us: int) -> sa.Select[tuple[int, int]]:
-    return sa.select(EVENT.c.topic, EVENT.c.offset).where(
-        EVENT.c.topic == topic, EVENT.c.appended_us < limit_us
+async def _expire(database: Database, topic: int, limit_us: int) -> int:
+    """Remove the oldest events, up to the first that is young enough: never one in between.
+
+    So the positions that are left have no holes, also after a wall clock was set back, and a hole
+    says that somebody took an event out (`vigie.platform.eventlog.numbering`).
+    """
+    young = sa.select(sa.func.min(EVENT.c.offset)).where(
+        EVENT.c.topic == topic, EVENT.c.appended_us >= limit_us
     )
+    end = sa.select(TOPIC.c.next_offset).where(TOPIC.c.topic == topic)
+    removed = 0
+    while True:
+        async with database.transaction() as connection:
+            first = await connection.scalar(young)
+            if first is None:
+                first = await connection.scalar(end)
+            old = (EVENT.c.topic == topic) & (EVENT.c.offset < first)
+            piece = sa.select(EVENT.c.offset).where(old).order_by(EVENT.c.offset).limit(PIECE)
+            offsets = (await connection.execute(piece)).scalars().all()
+            if not offsets:
+                return removed
+            await connection.execute(
+                sa.delete(EVENT).where(EVENT.c.topic == topic, EVENT.c.offset <= offsets[-1])
+            )
+            await connection.execute(
+                sa.update(TOPIC)
+                .where(TOPIC.c.topic == topic, TOPIC.c.first_offset <= offsets[-1])
+                .values(first_offset=offsets[-1] + 1)
+            )
+        removed += len(offsets)
 
 
 async def _remove(database: Database, chosen: sa.Select[tuple[int, int]]) -> int:

@@ -31,7 +31,13 @@ LAG: Final = MetricSpec(
     "Events stored behind the committed position.",
     _NAMES,
 )
-METRICS: Final = (PROCESSED, QUARANTINED, FAILED, LAG)
+STANDING: Final = MetricSpec(
+    "vigie_consumer_quarantine_events",
+    "gauge",
+    "Events that stand in quarantine now, whenever they were put there: alert above 0.",
+    _NAMES,
+)
+METRICS: Final = (PROCESSED, QUARANTINED, FAILED, LAG, STANDING)
 
 
 class ConsumerObserver(Protocol):
@@ -53,6 +59,10 @@ class ConsumerObserver(Protocol):
         """So many events wait."""
         ...
 
+    def standing(self, topic: str, group: str, count: int) -> None:
+        """So many events stand in quarantine."""
+        ...
+
 
 class SilentObserver:
     """Counts nothing."""
@@ -69,6 +79,9 @@ class SilentObserver:
     def lag(self, topic: str, group: str, count: int) -> None:
         """See `ConsumerObserver.lag`."""
 
+    def standing(self, topic: str, group: str, count: int) -> None:
+        """See `ConsumerObserver.standing`."""
+
 
 class PrometheusObserver:
     """Metrics of all consumers of a process; labels are topics, groups and constant reasons."""
@@ -78,6 +91,7 @@ class PrometheusObserver:
         self._quarantined = _counter(QUARANTINED, registry)
         self._failed = _counter(FAILED, registry)
         self._lag = Gauge(LAG.name, LAG.help, LAG.labels, registry=registry)
+        self._standing = Gauge(STANDING.name, STANDING.help, STANDING.labels, registry=registry)
 
     def processed(self, topic: str, group: str, count: int) -> None:
         """See `ConsumerObserver.processed`."""
@@ -94,6 +108,10 @@ class PrometheusObserver:
     def lag(self, topic: str, group: str, count: int) -> None:
         """See `ConsumerObserver.lag`."""
         self._lag.labels(topic, group).set(count)
+
+    def standing(self, topic: str, group: str, count: int) -> None:
+        """See `ConsumerObserver.standing`."""
+        self._standing.labels(topic, group).set(count)
 
 
 def _counter(spec: MetricSpec, registry: CollectorRegistry) -> Counter:

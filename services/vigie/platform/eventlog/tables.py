@@ -30,6 +30,8 @@ TOPIC: Final = sa.Table(
     sa.Column("retention_days", sa.Integer, nullable=False),
     sa.Column("why", sa.String, nullable=False),
     sa.Column("next_offset", sa.BigInteger, nullable=False),
+    # Of topics that are not compacted: below it events went by age, above it none may be missing.
+    sa.Column("first_offset", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("name", name="eventlog_topic_name"),
 )
 
@@ -48,6 +50,15 @@ EVENT: Final = sa.Table(
     sa.Column("appended_us", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("topic", "id", name="eventlog_event_id"),
     sa.Index("eventlog_event_key", "topic", "key", "offset"),
+)
+
+SKIPPED: Final = sa.Table(
+    "eventlog_skipped",
+    LOG_METADATA,
+    sa.Column("topic", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("skipped_us", sa.BigInteger, nullable=False),
 )
 
 POSITION: Final = sa.Table(

@@ -30,7 +30,8 @@ from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.port import ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
-from vigie.platform.objectstore.tree import ObjectTree, SweepReport
+from vigie.platform.objectstore.tree import ObjectTree
+from vigie.platform.objectstore.workspace import SweepReport
 
 T = TypeVar("T")
 
@@ -157,6 +158,34 @@ class DirectoryObjectStore:
         await self._in(
             self._writers, functools.partial(self._tree.set_retention, key, retain_until_us)
         )
+
+    async def redescribe(
+        self,
+        key: str,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        holds: frozenset[str] = frozenset(),
+    ) -> None:
+        """Write the record of an object anew when its content is what it should be.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND, STORE_CHECKSUM_MISMATCH.
+        """
+        check_attributes(sha256, content_type, metadata)
+        redescribe = functools.partial(
+            self._tree.redescribe, key, sha256, content_type, metadata, holds
+        )
+        await self._in(self._writers, redescribe)
+
+    async def set_aside(self, key: str) -> None:
+        """Move an object that is not ours out of the bucket, into the store's quarantine.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND, OBJECT_HELD, OBJECT_RETAINED.
+        """
+        await self._in(self._writers, functools.partial(self._tree.set_aside, key))
 
     async def check(self) -> None:
         """See `ObjectStore.check`: writes, syncs, reads and removes a small file."""

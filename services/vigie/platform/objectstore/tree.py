@@ -7,7 +7,7 @@ import secrets
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.objectstore.durable import sync_folder, sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
+from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record
 from vigie.platform.objectstore.port import ObjectInfo, PutResult
 from vigie.platform.objectstore.ranges import RangeReader
 from vigie.platform.objectstore.record import (
@@ -26,7 +27,7 @@ from vigie.platform.objectstore.record import (
     read_record,
 )
 from vigie.platform.objectstore.source import bring, digest_of
-from vigie.platform.objectstore.workspace import Workspace
+from vigie.platform.objectstore.workspace import SweepReport, Workspace
 from vigie.platform.reasons import (
     KEY_INVALID,
     OBJECT_EXISTS,
@@ -54,14 +55,6 @@ FAULT_POINTS: Final = (
 """Steps of put, of a change of the record (holds, retention) and of delete."""
 
 _STRIPES: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class SweepReport:
-    """What `ObjectTree.sweep` removed: temporary files, and records without an object."""
-
-    temporary_files: int
-    orphan_records: int
 
 
 class ObjectTree:
@@ -272,6 +265,56 @@ class ObjectTree:
             if changed != record:
                 self._describe(changed)
 
+    # --- mending -------------------------------------------------------------------------------
+
+    def redescribe(
+        self,
+        key: str,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        holds: frozenset[str],
+    ) -> None:
+        """Write the record of an object anew, because it is missing, damaged or was altered.
+
+        Holds and retention dates that can still be read are kept.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND; STORE_CHECKSUM_MISMATCH: the content is another.
+        """
+        path = self._space.content_path(key)
+        with self._locked(key), as_store_error(f"describe {key}"):
+            if not _is_regular(path):
+                raise _not_found(key)
+            _verify(key, sha256, digest_of(path))
+            record = new_record(
+                path,
+                self._space.record_path(key),
+                key=key,
+                sha256=sha256,
+                content_type=content_type,
+                metadata=metadata,
+                holds=holds,
+            )
+            self._describe(record)
+
+    def set_aside(self, key: str) -> None:
+        """Move an object, and its record, out of the bucket into the store's quarantine.
+
+        What is held or retained stays: a hold counts, whoever placed it.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND, OBJECT_HELD, OBJECT_RETAINED.
+        """
+        path = self._space.content_path(key)
+        with self._locked(key), as_store_error(f"set aside {key}"):
+            if not _is_regular(path):
+                raise _not_found(key)
+            with contextlib.suppress(RecordDamagedError):
+                if (record := read_record(self._space.record_path(key))) is not None:
+                    self._refuse_kept(record)
+            move_aside(self._space, key, self._wall_clock.now_us())
+
     # --- upkeep --------------------------------------------------------------------------------
 
     def probe(self) -> None:
@@ -292,7 +335,8 @@ class ObjectTree:
             for folder, _, names in os.walk(self._space.records, topdown=False):
                 for name in names:
                     orphans += self._remove_orphan(Path(folder, name))
-            return SweepReport(temporary_files, orphans)
+            before_us = self._wall_clock.now_us() - QUARANTINE_US
+            return SweepReport(temporary_files, orphans, self._space.remove_set_aside(before_us))
 
     def _remove_orphan(self, record_path: Path) -> bool:
         key = self._space.key_of_record(record_path)

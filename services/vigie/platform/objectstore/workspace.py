@@ -3,8 +3,10 @@
 import os
 import secrets
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.durable import DurableFolders
@@ -12,6 +14,22 @@ from vigie.platform.objectstore.keys import RESERVED_PART, key_parts
 from vigie.platform.reasons import KEY_INVALID, STORE_UNAVAILABLE
 
 _FOLDER_RACES: Final = 10
+_ASIDE_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What `DirectoryObjectStore.sweep` removed.
+
+    Attributes:
+        temporary_files: files of puts that came to nothing.
+        orphan_records: records without an object.
+        set_aside: files whose time in the quarantine was over.
+    """
+
+    temporary_files: int
+    orphan_records: int
+    set_aside: int = 0
 
 
 class Workspace:
@@ -21,6 +39,7 @@ class Workspace:
         root: the store's directory, links resolved.
         records: root of the parallel tree of records.
         temporary: where files are written before they are moved.
+        quarantine: what was set aside: objects that are not ours.
         folders: makes and removes the folders below the root.
     """
 
@@ -28,6 +47,7 @@ class Workspace:
         self.root = Path(os.path.realpath(root))
         self.records = self.root / RESERVED_PART / "meta"
         self.temporary = self.root / RESERVED_PART / "temporary"
+        self.quarantine = self.root / RESERVED_PART / "quarantine"
         self.folders = DurableFolders(self.root)
         self._in_flight: set[str] = set()
 
@@ -81,6 +101,33 @@ class Workspace:
         cleanup.callback(self._in_flight.discard, name)
         cleanup.callback(path.unlink, missing_ok=True)
         return path
+
+    def new_place_aside(self, key: str) -> Path:
+        """Where an object is set aside: its name tells its key, and nothing else lies there."""
+        self.folders.make(self.quarantine)
+        name = quote(key, safe="")[-_ASIDE_NAME:]
+        place, number = self.quarantine / name, 0
+        while os.path.lexists(place):
+            number += 1
+            place = self.quarantine / f"{name}.{number}"
+        return place
+
+    def set_aside(self) -> list[Path]:
+        """What lies in the quarantine, records left out."""
+        try:
+            return sorted(p for p in self.quarantine.iterdir() if p.suffix != ".json")
+        except FileNotFoundError:
+            return []
+
+    def remove_set_aside(self, before_us: int) -> int:
+        """Remove from the quarantine what was set aside before an instant; says how many."""
+        removed = 0
+        for path in self.set_aside():
+            if path.lstat().st_mtime_ns // 1000 < before_us:
+                path.with_name(path.name + ".json").unlink(missing_ok=True)
+                path.unlink()
+                removed += 1
+        return removed
 
     def remove_leftovers(self) -> int:
         """Remove temporary files that nobody in this process writes; says how many."""

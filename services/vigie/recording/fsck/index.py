@@ -1,24 +1,35 @@
-"""I7 and I2 (runs), I6 and I10 (spans tell what segments cover), and the register's own spans."""
+"""I7 and I2 (runs), I6 and I10 (spans tell what segments cover), and the register's spans."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Table, select
 
-from vigie.recording.fsck.report import Finding, error, warning
+from vigie.recording.fsck.report import (
+    JUDGEMENT,
+    LOST,
+    Finding,
+    error,
+    remake,
+    settle,
+    warning,
+)
 from vigie.recording.fsck.view import View
 from vigie.recording.index.convert import segment_from_row
 from vigie.recording.index.tables import (
     DESTROYED_SPANS,
     DESTRUCTIONS,
+    OUTAGES,
     RUN_ENDS,
     SEGMENTS,
     SPANS,
 )
-from vigie.recording.model import PIECE_US, Segment
+from vigie.recording.model import PIECE_LIMIT_US, PIECE_US, Segment
 from vigie.recording.reindex import destroyed_segment
+
+_REPAIR: Final = "vigie fsck --repair"
 
 
 @dataclass(slots=True)
@@ -76,10 +87,12 @@ async def _check_run(view: View, name: str) -> list[Finding]:
         end = (await connection.execute(select(RUN_ENDS).where(RUN_ENDS.c.run == name))).first()
         spans = await _rows(connection, SPANS, name)
         destroyed_spans = await _rows(connection, DESTROYED_SPANS, name)
+        camera = next((row.camera for row in (*rows, *gone)), "")
+        outages = await _outages(connection, camera, [*rows, *gone])
     stored = [segment_from_row(row) for row in rows if row.destroying_us is None]
     run = _Run(name, stored, [destroyed_segment(row) for row in gone])
     view_count = len(rows) + len(gone)
-    findings = [*_contiguous(run), *_complete(view, run, end)]
+    findings = [*_contiguous(run), *_complete(view, run, end, outages)]
     findings += _spans_agree(run, run.stored, spans, "I10", "the timeline")
     findings += _spans_agree(run, run.destroyed, destroyed_spans, "I3", "the destroyed footage")
     return findings if view_count or spans or destroyed_spans else []
@@ -103,6 +116,7 @@ def _contiguous(run: _Run) -> list[Finding]:
                     "I7",
                     "two objects are the same segment of a run",
                     "keep both; find out which process wrote the second",
+                    JUDGEMENT,
                     **where,
                 )
             )
@@ -112,7 +126,8 @@ def _contiguous(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "a segment begins before the one before it ends",
-                    "reindex; if it stays, the times of the objects are wrong",
+                    f"{_REPAIR}; if it stays, the times of the objects are wrong",
+                    settle(after.object_key),
                     **where,
                 )
             )
@@ -121,7 +136,8 @@ def _contiguous(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "a segment does not begin where the one before it ends",
-                    "reindex; if it stays, the times of the objects are wrong",
+                    f"{_REPAIR}; if it stays, the times of the objects are wrong",
+                    settle(after.object_key),
                     **where,
                 )
             )
@@ -144,7 +160,8 @@ def _one_medium(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "the media time of a run is broken",
-                    "reindex; if it stays, the objects are not of one run",
+                    f"{_REPAIR}; if it stays, the objects are not of one run",
+                    settle(segment.object_key),
                     **where,
                 )
             )
@@ -153,14 +170,44 @@ def _one_medium(run: _Run) -> list[Finding]:
                 error(
                     "I7",
                     "segments of one run have other parameters or cameras",
-                    "reindex; if it stays, the objects are not of one run",
+                    f"{_REPAIR}; if it stays, the objects are not of one run",
+                    settle(segment.object_key),
                     **where,
                 )
             )
     return findings
 
 
-def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
+async def _outages(connection: Any, camera: str, rows: Sequence[Any]) -> list[tuple[int, int]]:
+    """What was told as missing while a run lasted."""
+    if not rows:
+        return []
+    first_us, last_us = min(row.start_us for row in rows), max(row.end_us for row in rows)
+    query = select(OUTAGES.c.start_us, OUTAGES.c.end_us).where(
+        OUTAGES.c.camera == camera,
+        OUTAGES.c.start_us >= first_us - PIECE_LIMIT_US,
+        OUTAGES.c.start_us <= last_us,
+        OUTAGES.c.end_us > first_us,
+    )
+    return [(row.start_us, row.end_us) for row in await connection.execute(query)]
+
+
+def _told_as_lost(run: _Run, number: int, end: Any, outages: Sequence[tuple[int, int]]) -> bool:
+    """Whether the time of a missing segment lies whole within outages that were told."""
+    segments = run.all
+    before = max((s.end_us for s in segments if s.number < number), default=None)
+    after = min((s.start_us for s in segments if s.number > number), default=None)
+    until = after if after is not None else (end.end_us if end is not None else None)
+    if before is None or until is None:
+        return False
+    at_us = before
+    for start_us, end_us in sorted(outages):
+        if start_us <= at_us < end_us:
+            at_us = end_us
+    return at_us >= until
+
+
+def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
     """I2: no segment of a run has vanished between reception and event."""
     segments = run.all
     if not segments:
@@ -176,11 +223,18 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
     for number in sorted(expected - numbers):
         if (run.run, number) in view.spooled or newest_us > view.bound_us:
             continue
+        if _told_as_lost(run, number, end, outages):
+            what = "a segment of a run was lost, and its loss was told as a gap"
+            remedy = "look for it in the spool's quarantine"
+            where = {"camera": camera, "run": run.run, "number": number}
+            findings.append(warning("I2", what, remedy, LOST, **where))
+            continue
         findings.append(
             error(
                 "I2",
                 "a segment of a run is neither stored, spooled nor destroyed",
                 "look for it in the spool's quarantine and the event quarantine",
+                LOST,
                 camera=camera,
                 run=run.run,
                 number=number,
@@ -191,7 +245,8 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
             error(
                 "I7",
                 "a run has more segments than its end says",
-                "reindex; if it stays, look at the span end object",
+                f"{_REPAIR}; if it stays, look at the span end object",
+                remake(run.run),
                 camera=camera,
                 run=run.run,
                 number=last,
@@ -202,7 +257,8 @@ def _complete(view: View, run: _Run, end: Any) -> list[Finding]:
             error(
                 "I7",
                 "a run ends at another instant than its end says",
-                "reindex; if it stays, look at the span end object",
+                f"{_REPAIR}; if it stays, look at the span end object",
+                remake(run.run),
                 camera=camera,
                 run=run.run,
             )
@@ -241,7 +297,8 @@ def _spans_agree(
             error(
                 invariant,
                 f"{whose} lists what no segment covers",
-                "reindex",
+                _REPAIR,
+                remake(run.run),
                 number=min(listed - there),
                 **where,
             )
@@ -251,39 +308,18 @@ def _spans_agree(
             error(
                 "I6" if invariant == "I10" else invariant,
                 f"{whose} leaves out what a segment covers",
-                "reindex",
+                _REPAIR,
+                remake(run.run),
                 number=min(there - listed),
                 **where,
             )
         ]
-    return [error(invariant, f"{whose} has other bounds than its segments", "reindex", **where)]
-
-
-async def check_spool(view: View) -> AsyncIterator[Finding]:
-    """I2: what lies in the spool has not been told of long ago, and does not lie there for ever."""
-    for entry in view.spooled.values():
-        if entry.modified_us > view.bound_us:
-            continue
-        async with view.database.reading() as connection:
-            query = select(SEGMENTS.c.object_key).where(
-                SEGMENTS.c.run == entry.run, SEGMENTS.c.number == entry.number
-            )
-            indexed = (await connection.execute(query)).first()
-        if not entry.path.exists():
-            continue
-        if indexed is not None:
-            yield warning(
-                "I2",
-                "a spool file was left behind after its event",
-                "ingest removes it at its next start",
-                camera=entry.camera,
-                path=entry.path,
-            )
-        else:
-            yield warning(
-                "I2",
-                "a spool file waits for its upload",
-                "look at the store and at ingest's log",
-                camera=entry.camera,
-                path=entry.path,
-            )
+    return [
+        error(
+            invariant,
+            f"{whose} has other bounds than its segments",
+            _REPAIR,
+            remake(run.run),
+            **where,
+        )
+    ]

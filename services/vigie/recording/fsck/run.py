@@ -1,39 +1,66 @@
 """Runs the checks one after the other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog
 from vigie.platform.eventlog.quarantine import Quarantine
 from vigie.platform.objectstore import ObjectStore
-from vigie.recording.fsck import bucket, eventlog, holds, index, retention
-from vigie.recording.fsck.report import Finding, Report, error
-from vigie.recording.fsck.view import View
+from vigie.platform.reasons import DATABASE_UNAVAILABLE
+from vigie.recording.fsck import (
+    accesses,
+    cameras,
+    eventlog,
+    holds,
+    index,
+    objects,
+    register,
+    retention,
+    whole,
+)
+from vigie.recording.fsck.report import ITSELF, JUDGEMENT, Finding, Report, error
+from vigie.recording.fsck.spool import Spool, check_spool
+from vigie.recording.fsck.view import BATCH, Numbering, View
 
 Check = Callable[[View], AsyncIterator[Finding]]
 
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
-    ("I1 segment events have their objects", eventlog.check_segment_events),
-    ("I2 spool and events agree", index.check_spool),
-    ("I3 index rows have their objects (I8, I10)", bucket.check_index_rows),
-    ("I3 objects have their index rows", bucket.check_bucket),
-    ("I3 span ends", bucket.check_run_ends),
-    ("I3 register of destructions", bucket.check_register),
+    ("I3 the database file is whole (--deep)", whole.check_database),
+    # The bucket first: what it shows on the way spares the next two a look at each object.
+    ("I3 index and bucket agree (I8, I9, I10)", objects.check_objects),
+    ("I1 segment events have their objects (I6)", eventlog.check_segment_events),
     ("I4 holds", holds.check_holds),
-    ("I5 access records", eventlog.check_access_records),
-    ("I6 camera states", eventlog.check_camera_states),
+    ("I3 span ends", register.check_run_ends),
+    ("I3 register of destructions", register.check_register),
+    ("I5 access records", accesses.check_access_records),
+    ("I5 numbering of the logs (I1, I3)", accesses.check_numbering),
+    ("I6 camera states", cameras.check_camera_states),
     ("I7 runs (I2, I6, I10)", index.check_runs),
-    ("I9 retention in the index", retention.check_index),
-    ("I9 retention in the bucket", retention.check_bucket),
-    ("I9 retention in the spool", retention.check_spool),
+    ("I9 retention", retention.check_index),
     ("I9 authorisations", retention.check_authorised),
 )
+_QUARANTINED: Final = {"recording-holds": "I4", "audit-index": "I5"}
+"""The invariant that an event in quarantine breaks, by its consumer; of the others I6."""
+_RESTORE: Final = (
+    "stop the product, restore the database from a backup (docs/guide/operations.md), start it"
+)
+_SPOOL: Final = "I2 spool and events agree (I8, I9)"
+
+
+class Mark(Protocol):
+    """Who knows how far the log had come; see `vigie.platform.eventlog.NumberingMark`."""
+
+    async def behind(self) -> Mapping[str, tuple[int, int]]:
+        """Topic -> (next position, position of the mark), where the database is the older one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +73,10 @@ class Installation:
         event_log: topics.
         wall_clock: tells now.
         quarantine: events that were put away; ``None``: not looked at.
+        mark: tells that the database is an older copy; ``None``: not looked at.
         spool: directory of the spool of this machine; ``None``: not looked at.
         prefix: what the keys of footage begin with.
+        numbering: tells where events were taken out of a log; ``None``: not looked at.
         legal_time_zone: IANA name, see `RecordingConfig.legal_time_zone`.
     """
 
@@ -56,6 +85,8 @@ class Installation:
     event_log: EventLog
     wall_clock: WallClock
     quarantine: Quarantine | None = None
+    numbering: Numbering | None = None
+    mark: Mark | None = None
     spool: Path | None = None
     prefix: str = "footage"
     legal_time_zone: str = "Europe/Paris"
@@ -87,7 +118,7 @@ async def run_fsck(installation: Installation, options: FsckOptions = FsckOption
         database=installation.database,
         store=installation.store,
         event_log=installation.event_log,
-        spool=installation.spool,
+        numbering=installation.numbering,
         prefix=installation.prefix,
         legal_zone=ZoneInfo(installation.legal_time_zone),
         now_us=now_us,
@@ -95,31 +126,73 @@ async def run_fsck(installation: Installation, options: FsckOptions = FsckOption
         deep=options.deep,
     )
     report = Report(view.bound_us, options.deep)
-    await asyncio.to_thread(view.read_spool)
-    for name, check in CHECKS:
+    checks = list(CHECKS)
+    if installation.spool is not None:
+        spool = Spool(installation.spool)
+        await asyncio.to_thread(spool.read, view)
+        checks.append((_SPOOL, partial(check_spool, spool=spool)))
+    for name, check in checks:
         if options.progress is not None:
             options.progress(name)
-        async for finding in check(view):
-            report.add(finding)
-        report.count(name)
-    await _quarantined(installation, report)
+        await _run(check, view, report, name)
+    await _run(
+        partial(_restored, mark=installation.mark), view, report, "I3 the database is today's"
+    )
+    quarantine = installation.quarantine
+    if quarantine is not None:
+        put_away = partial(_quarantined, quarantine=quarantine)
+        await _run(put_away, view, report, "I6 quarantine (I4, I5)")
     report.findings.sort(key=lambda finding: int(finding.invariant[1:]))
     return report
 
 
-async def _quarantined(installation: Installation, report: Report) -> None:
-    """Events of recording that stand in quarantine: the index lacks what they tell."""
-    if installation.quarantine is None:
-        return
-    for group in ("recording-index", "recording-cameras", "recording-holds"):
-        for item in await installation.quarantine.list(group=group):
-            report.add(
-                error(
-                    "I4" if group == "recording-holds" else "I6",
-                    f"an event stands in quarantine: {item.reason}",
-                    "look at it; replay it once its cause is mended, or discard it, on record",
-                    topic=item.stored.topic,
-                    key=item.stored.event.key,
-                    number=item.number,
-                )
+async def _run(check: Check, view: View, report: Report, name: str) -> None:
+    """One check; a database that cannot be read is a finding, and the others go on."""
+    try:
+        async for finding in check(view):
+            report.add(finding)
+    except VigieError as failure:
+        if failure.reason.name != DATABASE_UNAVAILABLE.name:
+            raise
+        what = f"the database cannot be read: {failure.message}"
+        report.add(error("I3", what, _RESTORE, JUDGEMENT, check=name))
+    report.count(name)
+
+
+async def _restored(view: View, mark: Mark | None) -> AsyncIterator[Finding]:
+    """Whether the database is older than the bucket beside which its log was marked."""
+    del view
+    behind = {} if mark is None else await mark.behind()
+    if behind:
+        topic, (at, marked) = min(behind.items())
+        yield error(
+            "I3",
+            "the database is older than the bucket: it was restored from a copy",
+            "start the product: it indexes anew what the bucket has, and numbers on behind a hole",
+            ITSELF,
+            topic=topic,
+            next=at,
+            marked=marked,
+        )
+
+
+async def _quarantined(view: View, quarantine: Quarantine) -> AsyncIterator[Finding]:
+    """Events that stand in quarantine: the index, or the audit, lacks what they tell."""
+    del view
+    after = 0
+    while True:
+        page = await quarantine.list(after=after, limit=BATCH)
+        for item in page:
+            after = item.number
+            yield error(
+                _QUARANTINED.get(item.group, "I6"),
+                f"an event stands in quarantine: {item.reason}",
+                "vigie quarantine show; replay it once its cause is mended, or discard it",
+                JUDGEMENT,
+                topic=item.stored.topic,
+                key=item.stored.event.key,
+                consumer=item.group,
+                number=item.number,
             )
+        if len(page) < BATCH:
+            return

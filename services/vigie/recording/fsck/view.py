@@ -7,30 +7,27 @@ is asked once more before anything is said: what changed between two readings is
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Table, select
 
 from vigie.platform.database import Database, in_chunks
-from vigie.platform.eventlog import EventLog, StoredEvent
+from vigie.platform.eventlog import EventLog, Hole, StoredEvent
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.index.convert import segment_from_row
-from vigie.recording.index.tables import DESTRUCTIONS, SEGMENTS
-from vigie.recording.model import Segment
+from vigie.recording.index.tables import DESTRUCTIONS, RUN_ENDS, SEGMENTS
+from vigie.recording.model import CameraState, Segment
+from vigie.recording.retention.planner import all_states
 
 BATCH: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """A segment that lies in the spool."""
+class Numbering(Protocol):
+    """Who knows the numbering of a log; see `vigie.platform.eventlog.numbering`."""
 
-    camera: str
-    run: str
-    number: int
-    path: Path
-    modified_us: int
+    async def holes(self, topic: str) -> Sequence[Hole]:
+        """Positions at which there should be events, and are none."""
+        ...
 
 
 @dataclass(slots=True)
@@ -41,24 +38,32 @@ class View:
         database: index, registers, holds.
         store: the bucket.
         event_log: topics.
-        spool: directory of the spool of this machine; ``None``: not looked at.
         prefix: what the keys of footage begin with.
         legal_zone: time zone of the retention rule.
         now_us: the instant of the check.
         bound_us: what is younger is left alone.
         deep: read and hash every object.
+        numbering: tells where events were taken out of a log; ``None``: cannot be told.
+        spooled: (run, number) of what lies in the spool.
+        ending: runs whose end lies in the spool, not told yet.
+        held: hold -> keys of the objects that carry it, as the listing of the bucket found them.
+        suspects: keys of objects that are missing or not what their rows say.
     """
 
     database: Database
     store: ObjectStore
     event_log: EventLog
-    spool: Path | None
     prefix: str
     legal_zone: tzinfo
     now_us: int
     bound_us: int
     deep: bool
-    spooled: dict[tuple[str, int], SpoolFile] = field(default_factory=dict)
+    spooled: set[tuple[str, int]] = field(default_factory=set)
+    ending: set[str] = field(default_factory=set)
+    held: dict[str, list[str]] = field(default_factory=dict)
+    suspects: set[str] = field(default_factory=set)
+    numbering: Numbering | None = None
+    _histories: dict[str, list[CameraState]] = field(default_factory=dict)
 
     async def pages(self, table: Table, *keys: str) -> AsyncIterator[Sequence[Any]]:
         """All rows of a table in pages by a key; each page is its own reading."""
@@ -74,6 +79,53 @@ class View:
                 return
             yield rows
             after = [getattr(rows[-1], name) for name in keys]
+
+    async def rows_between(self, after: str, until: str | None) -> AsyncIterator[Sequence[Any]]:
+        """Rows of segments by object key, from behind one key up to another, in pages."""
+        while True:
+            query = select(SEGMENTS).where(SEGMENTS.c.object_key > after)
+            if until is not None:
+                query = query.where(SEGMENTS.c.object_key <= until)
+            async with self.database.reading() as connection:
+                page = query.order_by(SEGMENTS.c.object_key).limit(BATCH)
+                rows = (await connection.execute(page)).all()
+            if rows:
+                yield rows
+            if len(rows) < BATCH:
+                return
+            after = rows[-1].object_key
+
+    async def history(self, camera: str) -> list[CameraState]:
+        """The states of a camera, by time; read once; none when one of them is unreadable."""
+        if camera not in self._histories:
+            async with self.database.reading() as connection:
+                try:
+                    self._histories[camera] = await all_states(connection, camera)
+                except (ValueError, TypeError):
+                    # Told by the check of camera states; here nothing can be said of the camera.
+                    self._histories[camera] = []
+        return self._histories[camera]
+
+    async def run_known(self, run: str) -> bool:
+        """Whether the index or the register has a segment of a run."""
+        async with self.database.reading() as connection:
+            for table in (SEGMENTS, DESTRUCTIONS):
+                query = select(table.c.run).where(table.c.run == run).limit(1)
+                if (await connection.execute(query)).first() is not None:
+                    return True
+        return False
+
+    async def run_listed(self, run: str) -> bool:
+        """Whether the index has footage of a run."""
+        async with self.database.reading() as connection:
+            query = select(SEGMENTS.c.run).where(SEGMENTS.c.run == run).limit(1)
+            return (await connection.execute(query)).first() is not None
+
+    async def end_listed(self, run: str) -> bool:
+        """Whether the index knows the end of a run now."""
+        async with self.database.reading() as connection:
+            query = select(RUN_ENDS.c.run).where(RUN_ENDS.c.run == run)
+            return (await connection.execute(query)).first() is not None
 
     async def segment_row(self, object_key: str) -> Any:
         """The index row of an object now, or ``None``."""
@@ -127,21 +179,6 @@ class View:
         async for stored in self.event_log.read(topic):
             if stored.event.time_us <= self.bound_us:
                 yield stored
-
-    def read_spool(self) -> None:
-        """Note what lies in the spool (blocking: run it in a thread)."""
-        if self.spool is None:
-            return
-        for path in sorted((self.spool / "runs").glob("*/*/*.m4v")):
-            if not path.stem.isdecimal():
-                continue
-            try:
-                modified_us = path.stat().st_mtime_ns // 1000
-            except FileNotFoundError:
-                continue  # uploaded between listing and looking
-            run, camera = path.parent.name, path.parent.parent.name
-            entry = SpoolFile(camera, run, int(path.stem), path, modified_us)
-            self.spooled[run, entry.number] = entry
 
 
 def _greater(columns: Sequence[Any], after: Sequence[Any]) -> Any:

@@ -19,6 +19,7 @@ from vigie.registry.v1.events_pb2 import CameraState
 
 SEGMENT_CONFLICT: Final = "SEGMENT_CONFLICT"
 EVENT_IMPOSSIBLE: Final = "EVENT_IMPOSSIBLE"
+WRONG_KEY: Final = "WRONG_KEY"
 
 
 class IndexHandlers:
@@ -48,6 +49,7 @@ class IndexHandlers:
         indexed: list[Segment] = []
         for stored in events:
             event = parse_event(stored, SegmentEvent)
+            _check_key(stored, event.camera)
             try:
                 segment = await writer.apply_segment_event(connection, event)
             except writer.ConflictingSegmentError as error:
@@ -72,8 +74,10 @@ class IndexHandlers:
         for stored in events:
             if stored.event.value is None:
                 continue
+            state = parse_event(stored, CameraState)
+            _check_key(stored, state.camera)
             try:
-                await writer.put_camera_state(connection, parse_event(stored, CameraState))
+                await writer.put_camera_state(connection, state)
             except (EventInvalidError, ValueError) as error:
                 raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
 
@@ -83,11 +87,19 @@ class IndexHandlers:
             if stored.event.value is None:
                 await holdings.release_hold(connection, stored.event.key, stored.event.time_us)
                 continue
+            state = parse_event(stored, HoldState)
+            _check_key(stored, state.hold)
             try:
-                await holdings.put_hold(connection, parse_event(stored, HoldState))
+                await holdings.put_hold(connection, state)
             except EventInvalidError as error:
                 raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
         self._database.on_commit(connection, self._holds_changed)
+
+
+def _check_key(stored: StoredEvent, named: str) -> None:
+    """Events are ordered by their key: one that speaks of something else has no order."""
+    if stored.event.key != named:
+        raise Unprocessable(WRONG_KEY, f"key {stored.event.key!r}, but it speaks of {named!r}")
 
 
 def parse_status(stored: StoredEvent) -> LiveState:

@@ -69,6 +69,8 @@ async def put_hold(connection: AsyncConnection, state: HoldState) -> None:
     if not state.hold or not state.cameras or state.start_us >= state.end_us:
         raise EventInvalidError(f"hold {state.hold!r} without name, cameras or window")
     released = timestamp_us(state.release_time) if state.HasField("release_time") else None
+    if released is None and await _released_since(connection, state):
+        return
     values = {
         "hold": state.hold,
         "start_us": state.start_us,
@@ -87,6 +89,19 @@ async def put_hold(connection: AsyncConnection, state: HoldState) -> None:
     cameras = [{"camera": camera, "hold": state.hold} for camera in sorted(set(state.cameras))]
     await insert_if_absent(connection, HOLD_CAMERAS, cameras, key=("camera", "hold"))
     await _take_in(connection, state.hold, release=released is not None)
+
+
+async def _released_since(connection: AsyncConnection, state: HoldState) -> bool:
+    """Whether the index knows that this very hold was released: its placing comes too late.
+
+    An event that comes out of quarantine comes after those that followed it.
+    """
+    query = select(HOLDS.c.hold).where(
+        HOLDS.c.hold == state.hold,
+        HOLDS.c.placed_us == timestamp_us(state.place_time),
+        HOLDS.c.released_us.is_not(None),
+    )
+    return (await connection.execute(query)).first() is not None
 
 
 async def release_hold(connection: AsyncConnection, hold: str, released_us: int) -> None:
@@ -114,7 +129,14 @@ async def _take_in(connection: AsyncConnection, hold: str, *, release: bool) -> 
         )
     )
     mine = HOLD_OBJECTS.c.hold == hold
-    outside = mine if release else and_(mine, HOLD_OBJECTS.c.object_key.not_in(inside))
+    # Only what the index knows to lie outside: an object whose row is missing (the index is being
+    # rebuilt, or was damaged) keeps its hold.
+    outside = and_(
+        mine,
+        HOLD_OBJECTS.c.object_key.in_(select(SEGMENTS.c.object_key)),
+        HOLD_OBJECTS.c.object_key.not_in(inside),
+    )
+    outside = mine if release else outside
     await connection.execute(update(HOLD_OBJECTS).where(outside).values(state=HOLD_TO_TAKE_OFF))
     if release:
         return

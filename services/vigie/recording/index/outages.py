@@ -34,6 +34,8 @@ async def put_outage(connection: AsyncConnection, camera: str, outage: events_pb
         cause = Cause(outage.cause)
     except ValueError as error:
         raise OutageInvalidError(f"outage {outage.outage}: cause {outage.cause}") from error
+    if lasting and await _known_better(connection, outage, end_us):
+        return
     kept_until_us = await _forget_what_changes(connection, outage, end_us)
     # An outage that has only just begun is vouched for up to its start: an empty row keeps it,
     # so that a heartbeat can stretch it.
@@ -53,6 +55,20 @@ async def put_outage(connection: AsyncConnection, camera: str, outage: events_pb
                 open=int(lasting and end == rows[-1][1]),
             )
         )
+
+
+async def _known_better(
+    connection: AsyncConnection, outage: events_pb2.Outage, end_us: int
+) -> bool:
+    """Whether the index has a newer word already: the outage closed, or vouched for further.
+
+    An event that comes out of quarantine comes after those that followed it.
+    """
+    query = select(func.max(OUTAGES.c.open), func.max(OUTAGES.c.end_us)).where(
+        OUTAGES.c.outage == outage.outage, OUTAGES.c.cause == outage.cause
+    )
+    still_open, known_us = (await connection.execute(query)).one()
+    return known_us is not None and (not still_open or known_us > end_us)
 
 
 async def _forget_what_changes(

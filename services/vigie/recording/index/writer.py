@@ -91,7 +91,7 @@ async def put_segment(connection: AsyncConnection, segment: Segment) -> bool:
         return False  # a replay from before its destruction: it does not come back
     await connection.execute(insert(SEGMENTS).values(**segment_values(segment)))
     await spans.add_segment(connection, SPANS, segment)
-    await _hold_segment(connection, segment)
+    await hold_segment(connection, segment)
     return True
 
 
@@ -116,7 +116,7 @@ async def put_camera_state(connection: AsyncConnection, state: registry_pb2.Came
     await upsert(connection, CAMERA_STATES, values, key=("camera", "revision"))
 
 
-async def _hold_segment(connection: AsyncConnection, segment: Segment) -> None:
+async def hold_segment(connection: AsyncConnection, segment: Segment) -> None:
     """Let the holds in force on a new segment's time take it in."""
     found = await connection.execute(
         select(HOLDS.c.hold)

@@ -107,7 +107,9 @@ class ClipMaker:
                 opened.append(await self._footage.media.open(segment))
             except ObjectGoneError as error:
                 if segment.end_us > entry.start_us:
-                    raise damaged(segment, "it is not in the store") from error
+                    raise self._footage.media.damaged(
+                        segment, "MISSING", "it is not in the store"
+                    ) from error
                 opened.clear()  # before the window and gone already: not needed
         return opened
 
@@ -140,9 +142,10 @@ class ClipMaker:
 
     async def _bytes(self, plan: MediaPlan[Segment]) -> AsyncIterator[bytes]:
         for part in plan.parts:
-            if part.head:
-                yield part.head
             try:
+                await self._footage.media.verify(part.source)
+                if part.head:
+                    yield part.head
                 async for chunk in self._footage.media.read(part.source, part.offset, part.length):
                     yield chunk
             except ObjectGoneError as error:

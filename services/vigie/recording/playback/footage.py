@@ -66,6 +66,7 @@ class Footage:
         first = True
         async for segment in self.segments(run, window):
             opened = await self.media.open(segment)
+            await self.media.verify(segment)
             for index, fragment in enumerate(opened.fragments):
                 start_us, end_us = fragment_window(opened, fragment)
                 if end_us <= window.start_us:
@@ -92,6 +93,7 @@ class Footage:
             window = Interval(start_us - 1, start_us)
             async for segment in self.segments(opened.source.run, window):
                 opened = await self.media.open(segment)
+                await self.media.verify(segment)
                 index = len(opened.fragments)
                 break
             else:

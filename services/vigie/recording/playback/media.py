@@ -1,11 +1,13 @@
 """What is in a stored object, read by ranges and kept for the next reader.
 
-Nothing of an object is believed before it was parsed and compared with its index row: an object
-that was cut or exchanged raises FOOTAGE_DAMAGED instead of being shown.
+Nothing of an object is believed before it was compared with its index row: its whole content is
+hashed before its first byte leaves, and parsed. An object that was cut, altered or exchanged
+raises FOOTAGE_DAMAGED instead of being shown, and is counted.
 """
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from vigie.media.bmff.plan import PlannedSegment
@@ -22,6 +24,7 @@ CHUNK_BYTES: Final = 512 << 10
 # Parallel lists of integers of a sample table, and the objects around them (measured).
 _SAMPLE_COST_BYTES: Final = 120
 _FRAGMENT_COST_BYTES: Final = 800
+_VERIFIED_LIMIT: Final = 512
 
 
 class ObjectGoneError(Exception):
@@ -35,17 +38,34 @@ def damaged(segment: Segment, why: str) -> VigieError:
     )
 
 
+def _uncounted(_reason: str) -> None:
+    """Nobody counts."""
+
+
 class SegmentMedia:
     """Reads segments.
 
     Args:
         store: where the objects are.
         cache_bytes: memory for what was parsed (headers, sample tables); media is not kept.
+        verify: hash the whole content of an object before anything of it is given away.
+        count: told of each object that is damaged, by a constant reason.
     """
 
-    def __init__(self, store: ObjectStore, *, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        cache_bytes: int,
+        verify: bool = False,
+        count: Callable[[str], None] = _uncounted,
+    ) -> None:
         self._store = store
         self._cache_bytes = cache_bytes
+        self._verify = verify
+        self._count = count
+        # What was hashed lately; the next reader of the same footage does not wait for it again.
+        self._verified: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._cached: OrderedDict[str, tuple[StoredSegment, int]] = OrderedDict()
         self._used_bytes = 0
 
@@ -75,6 +95,30 @@ class SegmentMedia:
         self._keep(key, opened, cost)
         return opened
 
+    async def verify(self, segment: Segment) -> None:
+        """See that the whole content of an object is what was recorded, before it is shown.
+
+        Raises:
+            ObjectGoneError: it is not in the store.
+            VigieError: FOOTAGE_DAMAGED; STORE_UNAVAILABLE.
+        """
+        key = (segment.object_key, segment.sha256)
+        if not self._verify or key in self._verified:
+            return
+        digest = hashlib.sha256()
+        async for chunk in self.read(segment, 0, segment.size_bytes):
+            digest.update(chunk)
+        if digest.hexdigest() != segment.sha256:
+            raise self.damaged(segment, "CHECKSUM", "its content is not what was recorded")
+        self._verified[key] = None
+        if len(self._verified) > _VERIFIED_LIMIT:
+            self._verified.popitem(last=False)
+
+    def damaged(self, segment: Segment, reason: str, why: str) -> VigieError:
+        """FOOTAGE_DAMAGED for an object, counted under a constant reason."""
+        self._count(reason)
+        return damaged(segment, why)
+
     def _keep(self, key: str, opened: StoredSegment, cost: int) -> None:
         if key in self._cached or cost > self._cache_bytes:
             return
@@ -95,11 +139,11 @@ class SegmentMedia:
                 segment, header, fragments, segment.start_us, segment.duration_us
             )
         except MediaError as error:
-            raise damaged(segment, str(error)) from error
+            raise self.damaged(segment, "UNREADABLE", str(error)) from error
         first, last = fragments[0], fragments[-1]
         media = (first.base_decode_time, last.end_decode_time - first.base_decode_time)
         if media != (segment.media_start_ticks, segment.media_duration_ticks):
-            raise damaged(segment, "its media time is not that of the index")
+            raise self.damaged(segment, "CONTRADICTS_INDEX", "its media time is not the index's")
         return opened
 
     async def read(self, segment: Segment, offset: int, length: int) -> AsyncIterator[bytes]:
@@ -120,10 +164,11 @@ class SegmentMedia:
             if error.reason.name == OBJECT_NOT_FOUND.name:
                 raise ObjectGoneError(segment.object_key) from error
             if error.reason.name == RANGE_INVALID.name:
-                raise damaged(segment, "it is shorter than the index says") from error
+                raise self.damaged(segment, "CUT", "it is shorter than the index says") from error
             raise
         if received != length:
-            raise damaged(segment, f"{length} bytes at {offset} expected, {received} read")
+            why = f"{length} bytes at {offset} expected, {received} read"
+            raise self.damaged(segment, "CUT", why)
 
 
 def fragment_window(opened: StoredSegment, fragment: Fragment) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from vigie.platform.database import Database
 from vigie.platform.errors import VigieError
 from vigie.recording.index import reader
 from vigie.recording.playback.footage import Footage, Shot
-from vigie.recording.playback.media import ObjectGoneError, damaged
+from vigie.recording.playback.media import ObjectGoneError
 from vigie.recording.reasons import FOOTAGE_DAMAGED
 from vigie.recording.requests import duration, timestamp
 from vigie.recording.timeline.algebra import Entry, Kind
@@ -142,7 +142,7 @@ class Player:
         async with self._database.reading() as connection:
             for segment in await reader.segments_in(connection, camera, window, limit=8):
                 if segment.object_key == object_key:
-                    raise damaged(segment, "it is not in the store")
+                    raise self._footage.media.damaged(segment, "MISSING", "it is not in the store")
 
 
 def header_message(shot: Shot) -> pb.PlayHeader:

@@ -595,3 +595,48 @@ def test_the_program_of_the_crash_tests_runs_without_a_fault(tmp_path: Path) -> 
     arguments = [sys.executable, "-c", PROGRAM, str(tmp_path / "store"), str(source), KEY, "put"]
     subprocess.run(arguments, check=True)
     assert (tmp_path / "store" / KEY).read_bytes() == CONTENT
+
+
+async def test_what_is_set_aside_is_out_of_the_bucket_and_goes_after_28_days(
+    store: DirectoryObjectStore, root: Path, wall_clock: ManualWallClock
+) -> None:
+    await put(store)
+    await store.set_aside(KEY)
+    assert await keys(store) == []
+    aside = root / ".vigie" / "quarantine"
+    (content,) = [path for path in aside.iterdir() if path.suffix != ".json"]
+    assert content.read_bytes() == CONTENT
+    assert json.loads(content.with_name(content.name + ".json").read_bytes())["key"] == KEY
+    wall_clock.advance(27 * 86_400)
+    assert (await store.sweep()).set_aside == 0
+    wall_clock.advance(2 * 86_400)
+    assert (await store.sweep()).set_aside == 1
+    assert list(aside.iterdir()) == []
+    with pytest.raises(VigieError, match="OBJECT_NOT_FOUND"):
+        await store.set_aside(KEY)
+
+
+async def test_what_is_held_is_never_set_aside(store: DirectoryObjectStore) -> None:
+    await put(store)
+    await store.place_hold(KEY, "hold-1")
+    with pytest.raises(VigieError, match="OBJECT_HELD"):
+        await store.set_aside(KEY)
+    assert await keys(store) == [KEY]
+
+
+async def test_a_record_is_made_anew_only_for_the_content_it_describes(
+    store: DirectoryObjectStore,
+) -> None:
+    await put(store)
+    await store.place_hold(KEY, "hold-1")
+    attributes = {"Source": "cam-a"}
+    with pytest.raises(VigieError, match="STORE_CHECKSUM_MISMATCH"):
+        await store.redescribe(
+            KEY, sha256=digest(b"other"), content_type="video/mp4", metadata=attributes
+        )
+    await store.redescribe(
+        KEY, sha256=digest(CONTENT), content_type="video/mp4", metadata=attributes
+    )
+    info = await store.stat(KEY)
+    assert info is not None
+    assert (dict(info.metadata), info.holds) == (attributes, frozenset({"hold-1"}))

@@ -1,0 +1,57 @@
+"""What an administrator does with the data directory goes on record like any access, first."""
+
+import getpass
+from collections.abc import Sequence
+
+from vigie.audit.recorder import EventLogAccessRecorder
+from vigie.cli.installation import Opened
+from vigie.common.v1 import access_pb2
+from vigie.platform.clock import SystemMonotonicClock
+from vigie.platform.grpc.record import AccessEntry, Phase
+from vigie.platform.identifiers import IdentifierSource
+from vigie.platform.metrics import MetricsRegistry
+
+
+async def put_on_record(
+    installation: Opened,
+    method: str,
+    objects: Sequence[str],
+    reason: str,
+    *,
+    erasure: bool = False,
+) -> None:
+    """Record a change made on this machine, before it is made; durable when this returns.
+
+    Args:
+        installation: what is changed.
+        method: ``group/command`` of the command line.
+        objects: names of what is changed.
+        reason: why, in the words of who does it.
+        erasure: whether something goes for good.
+
+    Raises:
+        VigieError: EVENT_LOG_UNAVAILABLE: nothing may be changed then.
+    """
+    recorder = EventLogAccessRecorder(
+        installation.event_log,
+        wall_clock=installation.clock,
+        monotonic_clock=SystemMonotonicClock(),
+        metrics=MetricsRegistry(),
+    )
+    identifiers = IdentifierSource(installation.clock)
+    entry = AccessEntry(
+        record=identifiers.text(),
+        request_id=identifiers.text(),
+        phase=Phase.OPENED,
+        time_us=installation.clock.now_us(),
+        # Nobody has shown a token: who can write the data directory is told by the system.
+        subject=f"local:{getpass.getuser()}",
+        peer="local",
+        method=f"/vigie.cli/{method}",
+        kind=access_pb2.RECORD_KIND_ERASURE if erasure else access_pb2.RECORD_KIND_MODIFICATION,
+        permission="data-directory",
+        allowed=True,
+        objects=tuple(objects),
+        purpose=reason,
+    )
+    await recorder.record(entry)

@@ -215,6 +215,8 @@ class EndUpload:
         directory.end_record.unlink(missing_ok=True)
         directory.run_record.unlink(missing_ok=True)
         directory.path.rmdir()
+        # A run that comes back with the power would be taken for one whose media has vanished.
+        sync_folder(directory.path.parent)
 
     def _clear(self, directory: RunDirectory) -> None:
         """Take away what a disk that went and came back has left.

@@ -252,6 +252,7 @@ class Wiring:
                 tokens=self.tokens,
                 data_directory=self._data,
                 version=version("vigie"),
+                faults=self._storage.faults,
             ),
         )
 

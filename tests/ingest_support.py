@@ -4,7 +4,7 @@ import asyncio
 import random
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from io import BytesIO
@@ -205,10 +205,16 @@ SETTINGS = RecorderSettings(
 
 
 def camera_recorder(
-    tools: RecorderTools, told: Told, *, camera: str = "cam-test-01", segment_seconds: int = 3
+    tools: RecorderTools,
+    told: Told,
+    *,
+    camera: str = "cam-test-01",
+    segment_seconds: int = 3,
+    sync: SyncPolicy = SyncPolicy.FRAGMENT,
 ) -> CameraRecorder:
+    settings = replace(SETTINGS, sync=sync)
     return CameraRecorder(
-        camera, segment_seconds=segment_seconds, settings=SETTINGS, tools=tools, listener=told
+        camera, segment_seconds=segment_seconds, settings=settings, tools=tools, listener=told
     )
 
 
@@ -245,6 +251,9 @@ class Installation:
         self.registry = MetricsRegistry()
         self.losses = Losses()
         self.told = Told()
+        self.data_root = root / "data"
+        self.store_root = root / "store"
+        self.spool_root = root / "spool"
 
     async def open(
         self,
@@ -253,15 +262,20 @@ class Installation:
         quota_bytes: int = 1 << 30,
         store: ObjectStore | None = None,
         boot: str = "boot-1",
+        database_faults: FaultPoints = NO_FAULTS,
+        link_sources: bool = False,
     ) -> "Installation":
         """Open the platform and start a write path."""
-        self.database = await open_database(self.root / "data" / "vigie.db")
+        database = self.data_root / "vigie.db"
+        self.database = await open_database(database, faults=database_faults)
         self.log = await open_event_log(self.database, self.wall)
         await self.log.declare(TOPICS)
-        self.directory_store = await open_directory_store(self.root / "store", self.wall)
+        self.directory_store = await open_directory_store(
+            self.store_root, self.wall, link_sources=link_sources
+        )
         self.store: ObjectStore = store or self.directory_store
         self.tools = recorder_tools(
-            self.root / "spool", faults=faults, quota_bytes=quota_bytes, wall_clock=self.wall
+            self.spool_root, faults=faults, quota_bytes=quota_bytes, wall_clock=self.wall
         )
         upload = UploadTools(
             instance="ingest-test",
@@ -324,7 +338,7 @@ class Installation:
         return b"".join([chunk async for chunk in self.store.read(key)])
 
     def spool_files(self) -> list[str]:
-        runs = self.root / "spool" / "runs"
+        runs = self.spool_root / "runs"
         return sorted(str(path.relative_to(runs)) for path in runs.rglob("*") if path.is_file())
 
 

@@ -13,6 +13,7 @@ from vigie.access.settings import AccessConfig
 from vigie.audit.recorder import TOPICS as AUDIT_TOPICS
 from vigie.evidence.repository import TOPICS as EVIDENCE_TOPICS
 from vigie.evidence.settings import EvidenceConfig
+from vigie.evidence.worker import FAULT_POINTS as EVIDENCE_FAULTS
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.spool.faults import FAULT_POINTS as SPOOL_FAULTS
 from vigie.ingest.topics import TOPICS as INGEST_TOPICS
@@ -37,6 +38,7 @@ from vigie.platform.runfile import RunFile
 from vigie.platform.sealing import load_or_create_sealer
 from vigie.platform.supervisor import Supervisor
 from vigie.recording.config import RecordingConfig
+from vigie.recording.holdkeeper import FAULT_POINTS as HOLD_FAULTS
 from vigie.recording.module import TOPICS as RECORDING_TOPICS
 from vigie.recording.retention.sweeper import FAULT_POINTS as RETENTION_FAULTS
 from vigie.registry.config import RegistryConfig
@@ -50,6 +52,8 @@ FAULT_POINTS: Final = (
     *STORE_FAULTS,
     *SPOOL_FAULTS,
     *RETENTION_FAULTS,
+    *HOLD_FAULTS,
+    *EVIDENCE_FAULTS,
 )
 """Every step at which a test may strike."""
 

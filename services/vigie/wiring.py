@@ -273,6 +273,7 @@ class Wiring:
                 tokens=self.tokens,
                 data_directory=self._data,
                 version=version("vigie"),
+                faults=self._storage.faults,
             ),
         )
 

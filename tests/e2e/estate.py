@@ -142,7 +142,7 @@ def needs_password(camera: str) -> bool:
 
 async def register(vigie: Installation, urls: dict[str, str], cameras: Iterable[str]) -> None:
     """Enter places, cameras and authorisations through the contracts, and begin to record."""
-    await _places(vigie)
+    await places(vigie)
     names = list(cameras)
     stub = vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
 
@@ -168,7 +168,7 @@ async def register(vigie: Installation, urls: dict[str, str], cameras: Iterable[
     )
 
 
-async def _places(vigie: Installation) -> None:
+async def places(vigie: Installation) -> None:
     stub = vigie.stub(zones_pb2_grpc.ZoneServiceStub, "registry", person="administration")
     commune = zones_pb2.Commune(display_name="Clermont-Ferrand")
     await stub.CreateCommune(zones_pb2.CreateCommuneRequest(insee_code="63113", commune=commune))
@@ -177,7 +177,9 @@ async def _places(vigie: Installation) -> None:
         await stub.CreateZone(zones_pb2.CreateZoneRequest(zone_id=zone_id, zone=zone))
 
 
-async def authorise(vigie: Installation, identifier: str, zones: list[str]) -> None:
+async def authorise(
+    vigie: Installation, identifier: str, zones: list[str], *, retention_days: int = 30
+) -> None:
     """A prefectoral order over zones, in force now."""
     stub = vigie.stub(
         authorisations_pb2_grpc.AuthorisationServiceStub, "registry", person="administration"
@@ -188,7 +190,7 @@ async def authorise(vigie: Installation, identifier: str, zones: list[str]) -> N
         prefecture="Préfecture du Puy-de-Dôme",
         purposes=[authorisations_pb2.AUTHORISATION_PURPOSE_PERSONS_AND_PROPERTY],
         zones=[f"zones/{zone}" for zone in zones],
-        retention_days=30,
+        retention_days=retention_days,
         recipients=["csu"],
     )
     order.sign_time.FromMicroseconds(now_us - 2 * DAY_US)

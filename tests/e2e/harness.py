@@ -119,6 +119,7 @@ class Installation:
         folder: everything lies in it.
         people: content of the people file.
         settings: section -> key -> TOML value, beyond what the harness sets.
+        environment: of the processes, beyond that of the test.
     """
 
     def __init__(
@@ -127,7 +128,9 @@ class Installation:
         folder: Path,
         people: str,
         settings: Mapping[str, Mapping[str, str]] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._environment = os.environ | dict(environment or {})
         self.deployment = deployment
         self.folder = folder
         self.data = folder / "data"
@@ -196,6 +199,7 @@ class Installation:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "vigie", *arguments, "--config", str(self.config_file),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self._environment,
             )  # fmt: skip
         self._running[name] = _Running(process)
 
@@ -227,6 +231,12 @@ class Installation:
         """The end of the logs, for a failed test; calls that went well are left out."""
         lines = self.log_text().splitlines()
         return "\n".join(line for line in lines if " code=OK " not in line)[-_LOG_TAIL_BYTES:]
+
+    async def ended(self) -> None:
+        """Wait until every process has ended by itself."""
+        for running in self._running.values():
+            await running.process.wait()
+        await self.close_channels()
 
     async def kill(self) -> None:
         """SIGKILL to every process."""

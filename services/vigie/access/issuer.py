@@ -16,6 +16,7 @@ from joserfc.jwk import Key, OKPKey
 from vigie.access.keys import SERVICE_USE, Issuer
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, WallClock
 from vigie.platform.errors import VigieError
+from vigie.platform.folders import sync_folder
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.reasons import CONFIG_INVALID
 
@@ -54,7 +55,9 @@ def _create_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written whole under another name first: two processes that start together must not read half.
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # Not O_EXCL: a process that was killed here may have left it, and in a container the next one
+    # has the same number.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         json.dump(key.as_dict(private=True), file)
         file.flush()
@@ -65,6 +68,7 @@ def _create_key(path: Path) -> None:
         pass
     finally:
         temporary.unlink()
+    sync_folder(path.parent)
 
 
 class DevelopmentIssuer:

@@ -20,6 +20,7 @@ from vigie.platform.database import Database, migrate
 from vigie.platform.eventlog import EventLog, StoredEvent
 from vigie.platform.eventlog.events import parse_event
 from vigie.platform.eventlog.table import CompactedTable
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.grpc.client import ServiceClients
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
@@ -49,6 +50,7 @@ class Platform:
     tokens: Tokens
     data_directory: Path
     version: str
+    faults: FaultPoints = NO_FAULTS
 
 
 class EvidenceModule:
@@ -128,6 +130,7 @@ class EvidenceModule:
                 config=self._config,
                 work_directory=platform.data_directory / "evidence-work",
                 metrics=platform.metrics,
+                faults=platform.faults,
             )
         )
 

@@ -1,7 +1,6 @@
 """The key that signs packages, and where it comes from."""
 
 import datetime as dt
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from vigie.evidence.cms import SigningKey, sign_detached
 from vigie.evidence.settings import EvidenceConfig
 from vigie.platform.clock import WallClock, from_us
 from vigie.platform.errors import VigieError
+from vigie.platform.folders import write_file_durably
 from vigie.platform.reasons import CONFIG_INVALID
 
 KEY_FILE = "evidence-signing-key.pem"
@@ -123,8 +123,5 @@ def _make(key_file: Path, certificate_file: Path, name: str, wall_clock: WallClo
         serialization.NoEncryption(),
     )
     # The certificate first: a key without one would be found at the next start and be refused.
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    with os.fdopen(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(pem)
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_file_durably(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
+    write_file_durably(key_file, pem, mode=0o600)

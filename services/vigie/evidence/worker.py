@@ -27,11 +27,21 @@ from vigie.evidence.verify import verify_package
 from vigie.evidence.watch import RequestWatch
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore
 
 log = structlog.get_logger(__name__)
 
+FAULT_POINTS: Final = (
+    "evidence.held",
+    "evidence.built",
+    "evidence.storing",
+    "evidence.stored",
+    "evidence.verified",
+    "evidence.ready",
+)
+"""Steps of a package: the hold is there, it is written, stored, read back, released."""
 PACKAGE_PREFIX: Final = "evidence"
 CONTENT_TYPE: Final = "application/zip"
 _PASS_SECONDS: Final = 5.0
@@ -57,6 +67,7 @@ class WorkerDependencies:
     config: EvidenceConfig
     work_directory: Path
     metrics: MetricsRegistry
+    faults: FaultPoints = NO_FAULTS
 
 
 class EvidenceWorker:
@@ -110,8 +121,11 @@ class EvidenceWorker:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             await self._await_hold(request)
+            self._on.faults.reach("evidence.held")
             built = await self._build(request, folder / "package.zip")
+            self._on.faults.reach("evidence.built")
             await self._finish(request, built, folder)
+            self._on.faults.reach("evidence.ready")
             self._seconds.observe((self._on.monotonic_clock.now_us() - begun_us) / 1e6)
             self._finished.labels(str(State.READY)).inc()
         except VigieError as error:
@@ -181,15 +195,18 @@ class EvidenceWorker:
                          changes)  # fmt: skip
         sha256 = await asyncio.to_thread(package_sha256, built.path)
         key = f"{PACKAGE_PREFIX}/{request.request}.zip"
+        self._on.faults.reach("evidence.storing")
         await self._on.store.put_file(
             key, built.path, sha256=sha256, content_type=CONTENT_TYPE, metadata={}
         )
+        self._on.faults.reach("evidence.stored")
         copy = folder / "read-back.zip"
         size_bytes = await self._read_back(key, copy)
         certificate = self._on.signer.certificate
         await asyncio.to_thread(verify_package, copy, trusted=[certificate])
         if await asyncio.to_thread(package_sha256, copy) != sha256:
             raise RejectedError("FILE_ALTERED", f"{key} came back as another file")
+        self._on.faults.reach("evidence.verified")
         now_us = self._on.wall_clock.now_us()
         package = PackageInfo(
             object_key=key,

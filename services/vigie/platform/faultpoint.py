@@ -226,6 +226,42 @@ def parse_fault(text: str, *, known: Collection[str] | None = None) -> StrikingF
     )
 
 
+class FileFaults:
+    """Strikes as a file says, which may come, change and go while the process runs. Thread-safe.
+
+    A test that breaks one process several times, each time at another step, writes the next fault
+    there when it is ready for it. A fault counts its visits from when it is first seen.
+
+    Args:
+        path: of a file with one fault as `parse_fault` reads it; put in its place by renaming.
+        known: see `StrikingFaults`.
+    """
+
+    def __init__(self, path: Path, *, known: Collection[str] | None = None) -> None:
+        self._path = path
+        self._known = known
+        self._lock = threading.Lock()
+        self._text = ""
+        self._fault: FaultPoints = NO_FAULTS
+
+    def reach(self, name: str) -> None:
+        """See `FaultPoints.reach`.
+
+        Raises:
+            ValueError: the file does not say a fault.
+        """
+        try:
+            text = self._path.read_text("ascii").strip()
+        except FileNotFoundError:
+            text = ""
+        with self._lock:
+            if text != self._text:
+                self._fault = parse_fault(text, known=self._known) if text else NO_FAULTS
+                self._text = text
+            fault = self._fault
+        fault.reach(name)
+
+
 def faults_from_environment(
     environment: Mapping[str, str],
     *,
@@ -234,10 +270,14 @@ def faults_from_environment(
 ) -> FaultPoints:
     """The fault that ``VIGIE_FAULT`` asks for, and only when the configuration allows faults.
 
+    ``@PATH`` instead of a fault: as the file says, see `FileFaults`.
+
     Raises:
         ValueError: the variable is set and faults are enabled, but it does not parse.
     """
     text = environment.get(ENVIRONMENT_VARIABLE, "")
     if not enabled or not text:
         return NO_FAULTS
+    if text.startswith("@"):
+        return FileFaults(Path(text[1:]), known=known)
     return parse_fault(text, known=known)

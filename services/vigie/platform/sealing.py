@@ -25,6 +25,7 @@ from grpc import StatusCode
 
 from vigie.platform.config.secret import Secret
 from vigie.platform.errors import ReasonSpec, VigieError
+from vigie.platform.folders import sync_folder
 
 SEALING_KEY_INVALID: Final = ReasonSpec(
     "SEALING_KEY_INVALID",
@@ -185,7 +186,9 @@ def _create(path: Path, key: SealingKey) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     line = f"{_HEADER} {key.key_id} {base64.b64encode(key.material).decode()}\n"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    # Not O_EXCL: a process that was killed here may have left it, and in a container the next one
+    # has the same number.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
         descriptor = os.open(temporary, flags, 0o600)
         try:
@@ -199,19 +202,11 @@ def _create(path: Path, key: SealingKey) -> None:
             return  # another process was first: its key counts
         finally:
             temporary.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise VigieError(
             SEALING_KEY_INVALID, f"cannot write the sealing key {path}: {error.strerror}"
         ) from error
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> list[SealingKey]:

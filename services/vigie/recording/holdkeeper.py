@@ -18,6 +18,7 @@ from vigie.platform.database import Database
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.objectstore import ObjectStore
 from vigie.platform.reasons import OBJECT_NOT_FOUND
 from vigie.recording.index import holdings
@@ -31,6 +32,14 @@ from vigie.recording.index.tables import (
 from vigie.recording.metrics import RecordingMetrics
 
 log = structlog.get_logger(__name__)
+FAULT_POINTS: Final = (
+    "holds.placing",
+    "holds.taking_off",
+    "holds.confirmed",
+    "holds.noted",
+    "holds.applied",
+)
+"""Steps of a round: before the store is asked, once it has confirmed, once that is written down."""
 _BATCH: Final = 200
 _RETRY_SECONDS: Final = 5.0
 
@@ -53,6 +62,7 @@ class HoldKeeper:
         wall_clock: when a hold was applied.
         monotonic_clock: waits before what failed is tried again.
         metrics: what is counted.
+        faults: where tests strike.
     """
 
     def __init__(
@@ -62,7 +72,10 @@ class HoldKeeper:
         wall_clock: WallClock,
         monotonic_clock: MonotonicClock,
         metrics: RecordingMetrics,
+        *,
+        faults: FaultPoints = NO_FAULTS,
     ) -> None:
+        self._faults = faults
         self._database = database
         self._store = store
         self._wall_clock = wall_clock
@@ -119,6 +132,7 @@ class HoldKeeper:
         async with self._database.transaction() as connection:
             for hold in await holdings.mark_applied(connection, self._wall_clock.now_us()):
                 log.info("hold_applied", hold=hold)
+        self._faults.reach("holds.applied")
         async with self._database.reading() as connection:
             waiting = select(func.count()).where(HOLD_OBJECTS.c.state == HOLD_TO_PLACE)
             self._metrics.holds_pending.set((await connection.execute(waiting)).scalar_one())
@@ -134,14 +148,18 @@ class HoldKeeper:
                 return
             after = batch[-1]
             finished = [row for row in batch if await self._perform(state, *row, done)]
+            self._faults.reach("holds.confirmed")
             await self._note(state, finished)
+            self._faults.reach("holds.noted")
 
     async def _perform(self, state: int, hold: str, key: str, done: Round) -> bool:
         try:
             if state == HOLD_TO_PLACE:
+                self._faults.reach("holds.placing")
                 await self._store.place_hold(key, hold)
                 done.placed += 1
             else:
+                self._faults.reach("holds.taking_off")
                 await self._store.release_hold(key, hold)
                 done.taken_off += 1
         except VigieError as error:

@@ -126,6 +126,7 @@ class RecordingModule:
             needs.wall_clock,
             needs.monotonic_clock,
             self._metrics,
+            faults=needs.faults,
         )
         self.timelines = TimelineReader(
             needs.database,

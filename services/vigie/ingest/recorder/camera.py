@@ -193,6 +193,7 @@ class CameraRecorder:
             height=parameters.height,
             parameter_sets=[nal.hex() for nal in parameters.parameter_sets],
             key_prefix=key_lead(self._settings.key_prefix, self._camera),
+            sync=self._settings.sync.value,
         )
         directory = tools.layout.run(self._camera, record.run)
         try:

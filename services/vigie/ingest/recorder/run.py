@@ -17,11 +17,11 @@ from vigie.ingest.spool.records import (
     EndRecord,
     RunRecord,
     SegmentRecord,
-    sync_directory,
     write_record,
 )
 from vigie.media.bmff.randomaccess import RandomAccessTable
 from vigie.platform.faultpoint import FaultPoints
+from vigie.platform.folders import sync_folder
 
 
 class ByteCounter(Protocol):
@@ -56,8 +56,8 @@ def sync_new_run(directory: RunDirectory, record: RunRecord, faults: FaultPoints
     # and what is written below the mount point is hidden as soon as it is.
     directory.path.parent.mkdir(exist_ok=True)
     directory.path.mkdir()
-    sync_directory(directory.path.parent.parent)
-    sync_directory(directory.path.parent)
+    sync_folder(directory.path.parent.parent)
+    sync_folder(directory.path.parent)
     write_record(directory.run_record, record, faults)
 
 

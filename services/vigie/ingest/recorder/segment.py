@@ -9,8 +9,9 @@ from typing import Final
 
 from vigie.ingest.spool import faults as points
 from vigie.ingest.spool.layout import RunDirectory
-from vigie.ingest.spool.records import sync_directory, write_all
+from vigie.ingest.spool.records import write_all
 from vigie.platform.faultpoint import FaultPoints
+from vigie.platform.folders import sync_folder
 
 SUM: Final = struct.Struct(">Q32s")
 """An entry of a ``.sums`` file: an offset in the segment, SHA-256 of everything before it."""
@@ -34,8 +35,10 @@ class SyncPolicy(StrEnum):
 class SegmentFile:
     """The bytes of a segment that is being written.
 
-    Data goes before its sum, so that a sum never vouches for bytes that were not written. What a
-    failed write left behind is cut off again; when even that fails, recovery does it.
+    Data goes before its sum, and where each fragment is forced to the disk, the data is forced
+    before the sum is written: a sum never vouches for bytes that are not there. Only with its sum
+    on the disk is a fragment believed after a power cut, so that is forced, too. What a failed
+    write left behind is cut off again; when even that fails, recovery does it.
 
     Args:
         directory: the run.
@@ -99,13 +102,18 @@ class SegmentFile:
         self._digest = digest
         self._pending = []
         self._size += written
-        self._faults.reach(points.FRAGMENT_SUM)
-        os.write(self._sums, SUM.pack(self._size, self._digest.digest()))
-        if self._sync is SyncPolicy.FRAGMENT:
+        forced = self._sync is SyncPolicy.FRAGMENT
+        if forced:
             self._faults.reach(points.FRAGMENT_SYNC)
             os.fdatasync(self._media)
-            if first:
-                sync_directory(self._directory.path)
+        self._faults.reach(points.FRAGMENT_SUM)
+        os.write(self._sums, SUM.pack(self._size, self._digest.digest()))
+        if forced:
+            self._faults.reach(points.SUM_SYNC)
+            os.fdatasync(self._sums)
+        if first:
+            # Whatever the policy: recovery takes a segment without sums for one that was closed.
+            sync_folder(self._directory.path)
 
     def finish(self, index: bytes) -> tuple[int, str]:
         """Write the index (``mfra``), make the file durable and close it.

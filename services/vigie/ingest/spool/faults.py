@@ -8,8 +8,9 @@ RECORD_RENAME: Final = "ingest.record.rename"
 RECORD_SYNC: Final = "ingest.record.sync"
 SEGMENT_CREATE: Final = "ingest.segment.create"
 FRAGMENT_WRITE: Final = "ingest.fragment.write"
-FRAGMENT_SUM: Final = "ingest.fragment.sum"
 FRAGMENT_SYNC: Final = "ingest.fragment.sync"
+FRAGMENT_SUM: Final = "ingest.fragment.sum"
+SUM_SYNC: Final = "ingest.fragment.sum.sync"
 SEGMENT_INDEX: Final = "ingest.segment.index"
 SEGMENT_SYNC: Final = "ingest.segment.sync"
 SEGMENT_RECORD: Final = "ingest.segment.record"
@@ -19,6 +20,7 @@ RUN_ENDED: Final = "ingest.run.ended"
 UPLOAD_STORE: Final = "ingest.upload.store"
 UPLOAD_PUBLISH: Final = "ingest.upload.publish"
 UPLOAD_REMOVE: Final = "ingest.upload.remove"
+UPLOAD_SYNC: Final = "ingest.upload.sync"
 UPLOAD_FORGET: Final = "ingest.upload.forget"
 END_STORE: Final = "ingest.end.store"
 END_PUBLISH: Final = "ingest.end.publish"
@@ -32,8 +34,9 @@ FAULT_POINTS: Final[tuple[str, ...]] = (
     RECORD_SYNC,
     SEGMENT_CREATE,
     FRAGMENT_WRITE,
-    FRAGMENT_SUM,
     FRAGMENT_SYNC,
+    FRAGMENT_SUM,
+    SUM_SYNC,
     SEGMENT_INDEX,
     SEGMENT_SYNC,
     SEGMENT_RECORD,
@@ -43,6 +46,7 @@ FAULT_POINTS: Final[tuple[str, ...]] = (
     UPLOAD_STORE,
     UPLOAD_PUBLISH,
     UPLOAD_REMOVE,
+    UPLOAD_SYNC,
     UPLOAD_FORGET,
     END_STORE,
     END_PUBLISH,

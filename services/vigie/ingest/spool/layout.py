@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vigie.platform.folders import make_durable_folder
+
 _RUN: Final = re.compile(r"[0-9a-f]{32}")
 _CAMERA: Final = re.compile(r"[a-z][a-z0-9-]{2,62}")
 _NUMBERED: Final = re.compile(r"(\d{6,})\.(m4v|sums|json)")
@@ -99,9 +101,13 @@ class SpoolLayout:
         return self.root / "quarantine"
 
     def create(self) -> None:
-        """Make the directories (idempotent)."""
-        self.runs.mkdir(parents=True, exist_ok=True)
-        self.quarantine.mkdir(parents=True, exist_ok=True)
+        """Make the directories, durably (idempotent).
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        make_durable_folder(self.runs)
+        make_durable_folder(self.quarantine)
 
     def run(self, camera: str, run: str) -> RunDirectory:
         """Where a run lies."""

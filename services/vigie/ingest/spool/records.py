@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from vigie.ingest.spool import faults as points
 from vigie.platform.faultpoint import FaultPoints
+from vigie.platform.folders import sync_folder
 
 FORMAT_VERSION: Final = 1
 
@@ -35,6 +36,7 @@ class RunRecord:
         height: pixels.
         parameter_sets: hexadecimal, without length prefix.
         key_prefix: what the object keys of this run begin with (prefix and camera).
+        sync: when its media is forced to the disk (a `SyncPolicy`).
     """
 
     camera: str
@@ -48,6 +50,7 @@ class RunRecord:
     height: int
     parameter_sets: list[str]
     key_prefix: str
+    sync: str = "fragment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +173,7 @@ def write_record(path: Path, record: Record, faults: FaultPoints) -> None:
     faults.reach(points.RECORD_RENAME)
     temporary.replace(path)
     faults.reach(points.RECORD_SYNC)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable.
-
-    Raises:
-        OSError: they may not be.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from vigie.ingest.engine import TIMESCALE
 from vigie.ingest.recorder.metadata import SegmentFacts, segment_record
 from vigie.ingest.recorder.names import end_key
+from vigie.ingest.recorder.segment import SyncPolicy
 from vigie.ingest.spool import faults as points
 from vigie.ingest.spool.layout import RunDirectory, SpoolLayout
 from vigie.ingest.spool.records import (
@@ -34,10 +35,11 @@ from vigie.ingest.spool.records import (
     write_all,
     write_record,
 )
-from vigie.ingest.spool.scan import ScannedSegment, scan_segment
+from vigie.ingest.spool.scan import ScannedSegment, Unforced, scan_segment
 from vigie.media.bmff.header import content_type
 from vigie.media.bmff.randomaccess import RandomAccessTable
 from vigie.platform.faultpoint import FaultPoints
+from vigie.platform.folders import sync_folder
 
 _log = structlog.get_logger(__name__)
 
@@ -134,6 +136,8 @@ class RunRepair:
             number += 1
             target = target.with_name(f"{'_'.join(relative.parts)}.{number}")
         path.replace(target)
+        sync_folder(target.parent)
+        sync_folder(path.parent)
         target.with_name(target.name + ".why").write_text(why + "\n", encoding="utf-8")
         _log.error("quarantined", what=str(relative), why=why)
         return target
@@ -184,7 +188,7 @@ class RunRepair:
 
     def _close_segment(self, directory: RunDirectory, run: RunRecord, number: int) -> None:
         media, sums = directory.media(number), directory.sums(number)
-        scanned = scan_segment(media, sums, rebooted=run.boot != self._boot)
+        scanned = scan_segment(media, sums, unforced=self._unforced(run))
         if scanned.altered:
             kept = self._layout.quarantine / f"{run.camera}_{run.run}_{media.name}"
             shutil.copyfile(media, kept)
@@ -201,6 +205,12 @@ class RunRepair:
         self._faults.reach(points.SEGMENT_RECORDED)
         sums.unlink(missing_ok=True)
 
+    def _unforced(self, run: RunRecord) -> Unforced:
+        """What of the run may never have reached the disk."""
+        if run.boot == self._boot:
+            return Unforced.NOTHING
+        return Unforced.LAST if run.sync == SyncPolicy.FRAGMENT else Unforced.ANY
+
     def _finish(
         self, media: Path, number: int, scanned: ScannedSegment, before: SegmentRecord | None
     ) -> SegmentFacts:
@@ -212,6 +222,7 @@ class RunRepair:
             table.append(fragment.base_decode_time + shown_after, fragment.moof_offset)
         index = table.mfra()
         self._faults.reach(points.SEGMENT_INDEX)
+        _make_our_own(media)
         descriptor = os.open(media, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(descriptor, scanned.size_bytes)
@@ -254,6 +265,19 @@ class RunRepair:
         self._faults.reach(points.RUN_END)
         write_record(directory.end_record, record, self._faults)
         self._faults.reach(points.RUN_ENDED)
+
+
+def _make_our_own(media: Path) -> None:
+    """Give ``media`` bytes of its own where it shares them with a stored object by a hard link.
+
+    A segment is linked into the store only once it is closed, so one that has to be closed is not
+    there; but what is stored must not depend on that.
+    """
+    if media.stat().st_nlink == 1:
+        return
+    copy = media.with_name(media.name + ".tmp")
+    shutil.copyfile(media, copy)
+    copy.replace(media)
 
 
 def _times(scanned: ScannedSegment, before: SegmentRecord | None) -> tuple[int, int]:

@@ -2,14 +2,15 @@
 
 Three witnesses, from weak to strong: the boxes fit; the NAL units of every sample fill it
 exactly; the running digest written behind each fragment matches. A fragment with a digest must
-match it. One without (the process died between the two writes, or the power went before the small
-file reached the disk) must have whole NAL units; and after a power cut the last such fragment is
-not believed, because only it may have been written without having been forced to the disk.
+match it. One without (the process died between the two writes) must have whole NAL units; and
+after a power cut those that may have been written without having been forced to the disk
+(`Unforced`) are not believed without one.
 """
 
 import hashlib
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,19 @@ from vigie.media.bmff.reader import Fragment, drive, fragment_steps, header_step
 from vigie.media.errors import MediaError
 
 _CHUNK: Final = 1 << 20
+
+
+class Unforced(StrEnum):
+    """Which fragments of a file may not be what was written, because the power may have gone."""
+
+    NOTHING = "nothing"
+    """The machine was not restarted."""
+    LAST = "last"
+    """Each fragment was forced to the disk before the next was written."""
+    ANY = "any"
+    """Only whole segments were."""
+
+
 _BOX_HEADER: Final = 8
 _LENGTH: Final = 4
 
@@ -47,26 +61,31 @@ class ScannedSegment:
         return self.fragments[-1].end if self.fragments else 0
 
 
-def scan_segment(media: Path, sums: Path, *, rebooted: bool) -> ScannedSegment:
+def scan_segment(media: Path, sums: Path, *, unforced: Unforced) -> ScannedSegment:
     """Look at an open segment.
 
     Args:
         media: the segment.
-        sums: its running digests; may be missing or cut short.
-        rebooted: whether the machine was restarted since it was written.
+        sums: its running digests; may be cut short. They are removed once the record of the
+            closed segment is durable: a segment that has its index and no sums was closed, and
+            is on the disk whatever was ``unforced`` before.
+        unforced: what may not have been forced to the disk.
 
     Raises:
         OSError: the disk does not give it.
     """
     known = _read_sums(sums)
+    closed = not sums.exists()
     descriptor = os.open(media, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _scan(descriptor, known, rebooted=rebooted)
+        return _scan(descriptor, known, unforced, closed=closed)
     finally:
         os.close(descriptor)
 
 
-def _scan(descriptor: int, known: dict[int, bytes], *, rebooted: bool) -> ScannedSegment:
+def _scan(
+    descriptor: int, known: dict[int, bytes], unforced: Unforced, *, closed: bool
+) -> ScannedSegment:
     def read(offset: int, length: int) -> bytes:
         return os.pread(descriptor, length, offset)
 
@@ -77,6 +96,8 @@ def _scan(descriptor: int, known: dict[int, bytes], *, rebooted: bool) -> Scanne
     except MediaError:
         return nothing
     fragments = _whole_fragments(descriptor, size, header)
+    if closed and fragments and read(fragments[-1].end, _BOX_HEADER)[4:] == b"mfra":
+        unforced = Unforced.NOTHING
     digest, position, trusted = hashlib.sha256(), 0, 0
     altered = False
     for index, fragment in enumerate(fragments):
@@ -84,10 +105,11 @@ def _scan(descriptor: int, known: dict[int, bytes], *, rebooted: bool) -> Scanne
         _hash_range(descriptor, position, fragment.end, advanced)
         if fragment.end in known:
             if known[fragment.end] != advanced.digest():
-                altered = True
+                # Where sums are not forced behind their data, the power cut alone explains it.
+                altered = unforced is not Unforced.ANY
                 break
-        elif not _believed(
-            descriptor, fragment, last=index + 1 == len(fragments), rebooted=rebooted
+        elif _is_doubtful(unforced, last=index + 1 == len(fragments)) or not _is_whole(
+            descriptor, fragment
         ):
             break
         digest, position, trusted = advanced, fragment.end, index + 1
@@ -133,9 +155,12 @@ def _media_data_ends(descriptor: int, size: int, position: int) -> list[int]:
     return ends
 
 
-def _believed(descriptor: int, fragment: Fragment, *, last: bool, rebooted: bool) -> bool:
-    if rebooted and last:
-        return False
+def _is_doubtful(unforced: Unforced, *, last: bool) -> bool:
+    return unforced is Unforced.ANY or (unforced is Unforced.LAST and last)
+
+
+def _is_whole(descriptor: int, fragment: Fragment) -> bool:
+    """Whether the NAL units of every sample fill it exactly."""
     data = os.pread(descriptor, fragment.data_size, fragment.data_offset)
     position = 0
     for sample_size in fragment.table.sizes:

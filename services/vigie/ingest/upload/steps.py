@@ -27,6 +27,7 @@ from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog
 from vigie.platform.faultpoint import FaultPoints
+from vigie.platform.folders import sync_folder
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore
 from vigie.platform.reasons import KEY_INVALID, OBJECT_EXISTS, STORE_CHECKSUM_MISMATCH
@@ -131,6 +132,10 @@ class SegmentUpload:
             media.unlink()
         directory.sums(record.number).unlink(missing_ok=True)
         self._tools.quota.release(record.size_bytes)
+        # Media that comes back with the power, but without its record, would be taken for a
+        # segment that nobody closed, and be stored a second time.
+        self._tools.faults.reach(points.UPLOAD_SYNC)
+        sync_folder(directory.path)
         self._tools.faults.reach(points.UPLOAD_FORGET)
         if record.number:
             directory.segment_record(record.number - 1).unlink(missing_ok=True)
@@ -210,6 +215,8 @@ class EndUpload:
         directory.end_record.unlink(missing_ok=True)
         directory.run_record.unlink(missing_ok=True)
         directory.path.rmdir()
+        # A run that comes back with the power would be taken for one whose media has vanished.
+        sync_folder(directory.path.parent)
 
     def _clear(self, directory: RunDirectory) -> None:
         """Take away what a disk that went and came back has left.

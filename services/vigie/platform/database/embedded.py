@@ -27,6 +27,7 @@ from vigie.platform.database.errors import as_unavailable, failure_code
 from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.folders import make_durable_folder
 from vigie.platform.reasons import DATABASE_UNAVAILABLE
 
 T = TypeVar("T")
@@ -229,7 +230,7 @@ async def open_database(
     """
     try:
         # Sealed credentials and access records are nobody else's business.
-        await asyncio.to_thread(path.parent.mkdir, mode=0o750, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_durable_folder, path.parent, 0o750)
     except OSError as error:
         raise VigieError(
             DATABASE_UNAVAILABLE, f"cannot make {path.parent}: {error.strerror}"

@@ -27,6 +27,7 @@ from typing import Final, TypeVar
 from vigie.platform.clock import WallClock
 from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.folders import make_durable_folder
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.port import ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
@@ -226,7 +227,7 @@ async def open_directory_store(
     def prepare() -> DataDirectoryLock:
         with as_store_error(f"prepare {root}"):
             hidden = root / ".vigie"
-            hidden.mkdir(parents=True, exist_ok=True)
+            make_durable_folder(hidden)
         lock = DataDirectoryLock(hidden)
         lock.acquire()
         return lock

@@ -5,16 +5,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from vigie.platform.folders import sync_folder
+
 _REMEMBERED: Final = 10_000
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_removal(folder: Path) -> None:

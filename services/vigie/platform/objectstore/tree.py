@@ -14,7 +14,8 @@ from typing import Final
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import FaultPoints
-from vigie.platform.objectstore.durable import sync_folder, sync_removal, write_durably
+from vigie.platform.folders import sync_folder
+from vigie.platform.objectstore.durable import sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
 from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record

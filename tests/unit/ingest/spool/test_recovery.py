@@ -7,6 +7,7 @@ import pytest
 from ingest_support import START_US, Told, camera_recorder, footage, frames_of, recorder_tools
 from vigie.ingest.metrics import QUARANTINED
 from vigie.ingest.recorder.camera import RecorderTools
+from vigie.ingest.recorder.segment import SyncPolicy
 from vigie.ingest.spool.layout import RunDirectory
 from vigie.ingest.spool.records import SegmentRecord, SpoolRecordError, read_record
 from vigie.ingest.spool.repair import RunRepair
@@ -18,11 +19,15 @@ FILM = footage()
 
 
 def abandoned(
-    root: Path, groups: int, *, segment_seconds: int = 30
+    root: Path,
+    groups: int,
+    *,
+    segment_seconds: int = 30,
+    sync: SyncPolicy = SyncPolicy.FRAGMENT,
 ) -> tuple[RecorderTools, RunDirectory]:
     """A run that was being written when its process went away."""
     tools, told = recorder_tools(root), Told()
-    recorder = camera_recorder(tools, told, segment_seconds=segment_seconds)
+    recorder = camera_recorder(tools, told, segment_seconds=segment_seconds, sync=sync)
     for index in range(groups):
         recorder.group(FILM.parameters, FILM.group(index))
     assert recorder._run is not None
@@ -103,6 +108,49 @@ def test_after_a_power_cut_the_last_unwitnessed_fragment_is_not_believed(
     directory.sums(0).write_bytes(b"")
     repair(tools, boot=boot).close(directory, "RECOVERED")
     assert frames_of(closed(directory)[1]) == FILM.frames(range(kept))
+
+
+@pytest.mark.parametrize(("boot", "kept"), [("boot-1", 4), ("boot-2", 2)])
+def test_nothing_unforced_is_believed_without_its_digest(
+    tmp_path: Path, boot: str, kept: int
+) -> None:
+    """With ``spool_sync = segment`` any page of an open segment may be missing after a cut."""
+    tools, directory = abandoned(tmp_path, 4, sync=SyncPolicy.SEGMENT)
+    directory.sums(0).write_bytes(directory.sums(0).read_bytes()[: 2 * 40])
+    repair(tools, boot=boot).close(directory, "RECOVERED")
+    assert frames_of(closed(directory)[1]) == FILM.frames(range(kept))
+
+
+def test_what_a_power_cut_has_not_written_is_no_alteration(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 4, sync=SyncPolicy.SEGMENT)
+    whole = bytearray(directory.media(0).read_bytes())
+    last = read_fragments(bytes(whole))[3]
+    whole[last.data_offset :] = bytes(len(whole) - last.data_offset)
+    directory.media(0).write_bytes(whole)
+    repair(tools, boot="boot-2").close(directory, "RECOVERED")
+    assert frames_of(closed(directory)[1]) == FILM.frames(range(3))
+    assert not list(tools.layout.quarantine.iterdir())
+
+
+@pytest.mark.parametrize("sync", list(SyncPolicy))
+def test_a_closed_segment_whose_record_is_altered_loses_nothing_after_a_power_cut(
+    tmp_path: Path, sync: SyncPolicy
+) -> None:
+    tools, directory = abandoned(tmp_path, 4, segment_seconds=3, sync=sync)
+    _, content = closed(directory, 0)
+    directory.segment_record(0).write_bytes(b"{}")
+    repair(tools, boot="boot-2").close(directory, "RECOVERED")
+    assert closed(directory, 0)[1] == content
+
+
+def test_what_is_linked_into_the_store_is_not_written_to(tmp_path: Path) -> None:
+    tools, directory = abandoned(tmp_path, 4)
+    stored = tmp_path / "stored"
+    stored.hardlink_to(directory.media(0))
+    before = stored.read_bytes()
+    repair(tools).close(directory, "RECOVERED")
+    assert closed(directory)[1] != before
+    assert stored.read_bytes() == before
 
 
 def test_zeros_where_a_fragment_should_be_are_cut_off(tmp_path: Path) -> None:

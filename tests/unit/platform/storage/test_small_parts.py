@@ -111,6 +111,26 @@ def test_a_plus_strikes_every_time() -> None:
             faults.reach("a")
 
 
+def test_a_fault_in_a_file_may_come_change_and_go(tmp_path: Path) -> None:
+    file = tmp_path / "fault"
+    environment = {"VIGIE_FAULT": f"@{file}"}
+    faults = faults_from_environment(environment, enabled=True, known=["a", "b"])
+    faults.reach("a")
+    file.write_text("a:eio@2\n")
+    faults.reach("a")
+    with pytest.raises(OSError, match="injected"):
+        faults.reach("a")
+    file.write_text("b:enospc")
+    faults.reach("a")
+    with pytest.raises(OSError, match="injected"):
+        faults.reach("b")
+    file.write_text("c:kill")
+    with pytest.raises(ValueError, match="no fault point is called"):
+        faults.reach("a")
+    file.unlink()
+    faults.reach("b")
+
+
 @pytest.mark.parametrize("text", ["", "a", "a:", ":kill", "a:explode", "a:kill@x", "a:kill@0"])
 def test_a_fault_that_does_not_parse_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"fault|visit|action"):

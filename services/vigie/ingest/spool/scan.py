@@ -79,6 +79,7 @@ def _scan(descriptor: int, known: dict[int, bytes], *, rebooted: bool) -> Scanne
     fragments = _whole_fragments(descriptor, size, header)
     digest, position, trusted = hashlib.sha256(), 0, 0
     altered = False
+    last_known = max(known, default=0)
     for index, fragment in enumerate(fragments):
         advanced = digest.copy()
         _hash_range(descriptor, position, fragment.end, advanced)
@@ -86,6 +87,11 @@ def _scan(descriptor: int, known: dict[int, bytes], *, rebooted: bool) -> Scanne
             if known[fragment.end] != advanced.digest():
                 altered = True
                 break
+        elif fragment.end < last_known:
+            # Digests are written in order: what has none before the last of them is not where it
+            # was written.
+            altered = True
+            break
         elif not _believed(
             descriptor, fragment, last=index + 1 == len(fragments), rebooted=rebooted
         ):

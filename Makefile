@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint format types protos protos-check docs docs-check bench faults-local lock clean
+.PHONY: help install demo test test-long lint format types protos protos-check docs docs-check bench faults-local fuzz lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,7 +32,7 @@ demo: $(STAMP) ## Run the main job with simulated cameras: record, list, play, p
 test: $(STAMP) ## Unit, contract, integration and end-to-end tests, with coverage (PYTEST_ARGS=…)
 	@rm -f .coverage .coverage.*
 	@echo "==> unit and contract tests, which compute: two workers"
-	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadfile --no-loadscope-reorder -q --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/fuzz -n 2 --dist loadfile --no-loadscope-reorder -q --cov --cov-report= $(PYTEST_ARGS)
 	@echo "==> integration and end-to-end tests, which wait for processes, cameras and time: four workers"
 	@$(BIN)/python -m pytest tests/integration tests/e2e -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-append --cov-report=term $(PYTEST_ARGS)
 
@@ -70,6 +70,10 @@ faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=
 	@rm -rf build/faults/ledger
 	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 	@$(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"
+
+fuzz: $(STAMP) ## Fuzz every parser, guided by coverage, for hours (RUNS=N inputs a target; TARGETS="sdp …")
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r tests/fuzz/requirements.txt
+	@nice -n 15 $(BIN)/python tests/fuzz/run.py $(TARGETS) --runs $(or $(RUNS),0)
 
 lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

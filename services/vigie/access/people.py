@@ -57,7 +57,10 @@ def _instant(value: object) -> object:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError("a date-time needs an offset, e.g. 2026-01-01T00:00:00+01:00")
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("a date-time outside the calendar") from error
     if isinstance(value, date):
         return datetime.combine(value, time(), UTC)
     raise ValueError("write a date (2026-01-01) or a date-time with offset, without quotes")
@@ -165,7 +168,8 @@ def parse_people(text: str) -> People:
     """
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError: TOMLDecodeError is one, and numbers too long for Python are another.
         raise PeopleFileError([f"not TOML: {error}"]) from error
     try:
         people = People.model_validate(values)

@@ -179,7 +179,8 @@ class ZipPackage:
         compared.
         """
         size = path.stat().st_size - position
-        if max(path.stat().st_size, *(i.file_size for i in self._zip.infolist())) >= _ZIP64_FROM:
+        sizes = [path.stat().st_size, *(info.file_size for info in self._zip.infolist())]
+        if max(sizes) >= _ZIP64_FROM:
             return
         if self._at(position, size) != _directory(self._zip.infolist(), position):
             raise RejectedError("PACKAGE_UNREADABLE", f"{path.name}: a directory of another kind")
@@ -243,7 +244,10 @@ class ZipPackage:
 
     def check_times(self, created: datetime) -> None:
         """See `Package.check_times`."""
-        expected = zip_time(created)
+        try:
+            expected = zip_time(created)
+        except ValueError as error:
+            raise RejectedError("FILE_TIME_ALTERED", str(error)) from error
         for name, info in sorted(self._entries.items()):
             if info.date_time != expected:
                 raise RejectedError("FILE_TIME_ALTERED", f"{name} bears {info.date_time}")

@@ -26,12 +26,16 @@ CERTIFICATE_NAME: Final = "certificate.pem"
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("an instant needs a time zone")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("an instant outside the calendar") from error
 
 
 def format_instant(value: datetime) -> str:
     """RFC 3339, UTC, always with microseconds: one spelling for one instant."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: the C library writes years before 1000 without their zeros.
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 Instant = Annotated[
@@ -40,6 +44,7 @@ Instant = Annotated[
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=300)]
 Text = Annotated[str, Field(max_length=4000)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
@@ -102,9 +107,9 @@ class Camera(_Part):
     camera: Name
     display_name: Name
     zone: Name
-    requested_us: int
-    stored_us: int
-    missing_us: int
+    requested_us: Count
+    stored_us: Count
+    missing_us: Count
     intervals: tuple[Interval, ...]
 
 
@@ -112,13 +117,13 @@ class SourceSegment(_Part):
     """A segment as received, of which the file holds fragments unaltered."""
 
     object_key: Annotated[str, Field(max_length=1024)]
-    number: int
+    number: Count
     start: Instant
     end: Instant
-    size_bytes: int
+    size_bytes: Count
     sha256: Sha256
-    fragments: int
-    samples: int
+    fragments: Count
+    samples: Count
     samples_sha256: Sha256
     camera_clock_offset_us: int | None
 
@@ -129,11 +134,11 @@ class Media(_Part):
     camera: Name
     run: Name
     codec: Name
-    width: int
-    height: int
+    width: Count
+    height: Count
     start: Instant
     end: Instant
-    segments: tuple[SourceSegment, ...]
+    segments: Annotated[tuple[SourceSegment, ...], Field(min_length=1)]
 
 
 class File(_Part):
@@ -142,7 +147,7 @@ class File(_Part):
     path: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$")
     ]
-    size_bytes: int
+    size_bytes: Count
     sha256: Sha256
     media: Media | None = None
 

@@ -1,5 +1,6 @@
 """From frames to sink, for every engine: groups, live frames, the camera's clock, losses."""
 
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -15,6 +16,7 @@ from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, ReceptionSt
 from vigie.media.parameters import ParameterSets
 
 _OFFSET_STEP_US: Final = 500
+_MAX_REORDER: Final = 16
 _CAUSES: Final = {
     DiscontinuityReason.TIMESTAMP_JUMP: EndCause.CLOCK_JUMP,
     DiscontinuityReason.PAYLOAD_UNSUPPORTED: EndCause.STREAM_UNSUPPORTED,
@@ -69,13 +71,18 @@ class ArrivalClock:
 
 
 def reorder_depth(ticks: Sequence[int]) -> int:
-    """How many frames precede one in decode order and follow it in presentation, at most."""
-    highest, depth = -(1 << 63), 0
-    for position, tick in enumerate(ticks):
-        if tick >= highest:
-            highest = tick
-            continue
-        depth = max(depth, sum(1 for earlier in ticks[:position] if earlier > tick))
+    """How many frames precede one in decode order and follow it in presentation, at most.
+
+    Never more than a decoder may be asked to hold back (16 frames in both codecs): a camera whose
+    clock runs backwards would otherwise cost the square of its frames.
+    """
+    highest: list[int] = []  # the latest presentation times so far, ascending
+    depth = 0
+    for tick in ticks:
+        later = len(highest) - bisect_right(highest, tick)
+        depth = max(depth, later)
+        insort(highest, tick)
+        del highest[:-_MAX_REORDER]
     return depth
 
 

@@ -16,6 +16,8 @@ The rules for broken streams, in one place:
    one `Discontinuity` follows it. Nothing is taken until the next key frame, whose beginning must
    be certain: it comes after a marker, after a change of timestamp, or opens with an access unit
    delimiter, SPS (H.264) or VPS (H.265), and its first slice is the first of the picture.
+   A frame that ended with a marker just before the gap is thrown away, too, when more of it comes
+   behind the gap, or when this camera has been seen to mark every slice and not the frame.
 3. Leading pictures of the first key frame that refer to what was lost are dropped and counted.
 """
 
@@ -248,18 +250,25 @@ class Depacketizer:
         if self._expected < 0:
             statistics.highest_sequence = sequence
         elif header.ssrc != self._stamp & 0xFFFFFFFF:
+            self._doubt(header)
             self._break(DiscontinuityReason.SOURCE_CHANGED, 0, f"SSRC {header.ssrc:08x}")
             statistics.highest_sequence = sequence
             self._gap = True
         elif sequence != self._expected:
-            return self._jump(sequence)
+            return self._jump(header)
         else:
             statistics.highest_sequence += 1
         self._expected = (sequence + 1) & 0xFFFF
         self._stale = 0
         return True
 
-    def _jump(self, sequence: int) -> bool:
+    def _doubt(self, header: RtpHeader) -> None:
+        if self._marked:
+            stamp = header.timestamp << 32 | header.ssrc
+            self._builder.doubt_access_unit(goes_on=stamp == self._stamp)
+
+    def _jump(self, header: RtpHeader) -> bool:
+        sequence = header.sequence
         missing = (sequence - self._expected) & 0xFFFF
         backward = 0x10000 - missing
         if backward <= MAX_MISORDER and self._stale < MAX_MISORDER:
@@ -267,6 +276,7 @@ class Depacketizer:
             self.statistics.packets_duplicate += 1
             return False
         self._stale = 0
+        self._doubt(header)
         if missing < 0x8000:  # noqa: PLR2004 - half the range: nearer ahead than behind
             self.statistics.packets_lost += missing
             self.statistics.highest_sequence += missing + 1

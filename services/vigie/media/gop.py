@@ -92,9 +92,10 @@ class ReceptionStatistics:
 class Limits:
     """Bounds that keep memory finite whatever a camera sends.
 
-    ``forward_ticks`` and ``backward_ticks`` (90 kHz) are the largest steps between the
-    presentation times of successive access units that still count as one timeline; B-frames step
-    back by some frames. ``min_gop_ticks`` joins key frames that come closer (all-intra cameras).
+    ``forward_ticks`` (90 kHz) is the largest step from one access unit to the next, and
+    ``backward_ticks`` the furthest behind the latest of its run, that still count as one timeline;
+    B-frames step back by some frames. ``min_gop_ticks`` joins key frames that come closer
+    (all-intra cameras).
     """
 
     access_unit_bytes: int = 16 << 20

@@ -41,6 +41,7 @@ class GopBuilder:
     __slots__ = (
         "_collector",
         "_held",
+        "_highest",
         "_items",
         "_key_timestamp",
         "_limits",
@@ -50,6 +51,7 @@ class GopBuilder:
         "_open_start",
         "_parameters",
         "_recovery",
+        "_reopens",
         "_reported",
         "_rules",
         "_statistics",
@@ -77,7 +79,9 @@ class GopBuilder:
         self._reported: set[DiscontinuityReason] = set()
         self._held: Gop | None = None
         self._key_timestamp = 0
+        self._highest = 0  # the latest presentation time of the run
         self._open_start = False
+        self._reopens = False  # a frame that had seemed whole has gone on before
         self._timestamp = 0
         self.data = bytearray()
         self.gop: Gop | None = None
@@ -151,7 +155,10 @@ class GopBuilder:
         gop = self.gop
         if gop is not None and gop.timestamps:
             step = self._timestamp - gop.timestamps[-1]
-            if not -self._limits.backward_ticks <= step <= self._limits.forward_ticks:
+            # Steps back add up: held against the latest frame, or a camera whose clock runs
+            # backwards would leave composition offsets that no file can hold.
+            behind = self._highest - self._timestamp
+            if step > self._limits.forward_ticks or behind > self._limits.backward_ticks:
                 self._break_off_at_jump(step)
                 gop = self.gop
         sync = bool(self._mask & self._rules.sync_mask) or self._recovery == 0
@@ -167,6 +174,8 @@ class GopBuilder:
         gop.sync.append(sync)
         gop.size_bytes += len(self.data)
         self.data = bytearray()
+        if self._timestamp > self._highest:  # noqa: PLR1730 - a call for each frame would cost
+            self._highest = self._timestamp
         self._statistics.frames += 1
         if self._held is not None and self._timestamp > self._key_timestamp:
             self._release_held(min(gop.timestamps))
@@ -187,7 +196,20 @@ class GopBuilder:
         self._mask = self._rules.sync_mask if gop.sync.pop() else 0
         self._mask |= self._rules.picture_mask & -self._rules.picture_mask
         self._whole = True
+        self._reopens = True
         self._statistics.frames -= 1
+
+    def doubt_access_unit(self, *, goes_on: bool) -> None:
+        """Something is missing right after a frame that had seemed whole: was it?
+
+        Not when more of it has come (``goes_on``), nor when this camera marks every slice: then
+        nobody knows how many were to follow. Such a frame is thrown away.
+        """
+        if goes_on or self._reopens:
+            gop = self.gop
+            if gop is not None and gop.frames and not self._mask:
+                self.reopen_access_unit()
+                self._discard_access_unit()
 
     def _break_off_at_jump(self, step: int) -> None:
         """The frame at hand is the first after the jump: what is before it ends."""
@@ -238,6 +260,7 @@ class GopBuilder:
         gop = Gop(self._rules.codec, parameters, before is None or changed)
         if before is None:
             self._reported.clear()
+            self._highest = self._timestamp
         may_lead = self._may_have_leading(parameters)
         if before is not None:
             before.end = GopEnd.PARAMETERS_CHANGED if changed else GopEnd.KEY_FRAME

@@ -140,3 +140,12 @@ async def test_a_missing_people_file_stops_the_start(desk: Desk) -> None:
     with pytest.raises(VigieError, match=r"people\.toml cannot be read") as caught:
         desk.module.directory.load()
     assert caught.value.field == "access.people_file"
+
+
+@pytest.mark.parametrize(
+    "line", ["from = 0001-01-01T00:00:00+23:59", "x = " + "[" * 5000, "x = " + "1" * 5000]
+)
+def test_what_python_cannot_read_is_a_problem_of_the_file(line: str) -> None:
+    text = f'[agencies.pm]\nname = "P"\n[people.ab]\nname = "A"\nagency = "pm"\n{line}\n'
+    with pytest.raises(PeopleFileError):
+        parse_people(text)

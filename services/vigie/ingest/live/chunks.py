@@ -58,7 +58,8 @@ class Chunker:
     Decode times must rise and may not wait for frames that have not come yet. Without B-frames
     they are the presentation times. With them they count from the key frame in steps of the
     measured frame duration, and every composition offset is raised by the delay that the
-    parameter sets declare, which an edit list takes off again (as in recorded runs).
+    parameter sets declare, which an edit list takes off again (as in recorded runs). A key frame
+    more than ten seconds off begins a timeline of its own, with an init of its own.
     """
 
     def __init__(self) -> None:
@@ -81,6 +82,8 @@ class Chunker:
             if not frames.key_frame:
                 return None
             self._begin(frames)
+        elif frames.key_frame and self._is_apart(frames):
+            self._begin(frames)
         assert self._init is not None
         times = self._decode_times(frames)
         durations = [after - at for at, after in pairwise(times)]
@@ -102,6 +105,15 @@ class Chunker:
             duration_ticks=sum(durations),
             arrival_us=frames.arrival_us,
         )
+
+    def _is_apart(self, frames: LiveFrames) -> bool:
+        """Whether the camera's clock has jumped: what follows is another timeline.
+
+        On the old one, decode times would stand still until a clock set back had caught up, or
+        leave composition offsets that a chunk cannot hold.
+        """
+        step = min(frames.presentation_ticks) - self._origin - self._next
+        return not -_MAX_DURATION <= step <= _MAX_DURATION
 
     def _begin(self, frames: LiveFrames) -> None:
         parameters = frames.parameters

@@ -53,7 +53,8 @@ def parse(uri: str) -> Address:
     scheme = parts.scheme.lower()
     if scheme not in DEFAULT_PORTS:
         raise _unusable("the scheme is not rtsp or rtsps")
-    if not host or port == 0 or not uri.isascii() or any(c in uri.strip() for c in " \r\n\t"):
+    text = uri.strip()
+    if not host or port == 0 or not text.isascii() or not text.isprintable() or " " in text:
         raise _unusable("it names no host, port 0, or characters that need escaping")
     netloc = parts.netloc.rpartition("@")[2]
     return Address(
@@ -104,10 +105,12 @@ def join_control(base: str, control: str) -> str:
     if control.lower().startswith(("rtsp://", "rtsps://", "rtspu://")):
         return _USER_INFO.sub("", control)
     if control.startswith("/"):
-        parts = urlsplit(base)
-        directory = parts.path.rstrip("/")
-        if directory and control.startswith(directory + "/"):
-            return f"{parts.scheme}://{parts.netloc}{control}"
+        # By hand: the base is what a camera says, and urlsplit refuses some of it.
+        scheme, separator, rest = base.partition("://")
+        authority, _, path = rest.partition("/")
+        directory = "/" + path.partition("?")[0].rstrip("/")
+        if directory != "/" and control.startswith(directory + "/"):
+            return f"{scheme}{separator}{authority}{control}"
         control = control.lstrip("/")
     return f"{base}{control}" if base.endswith("/") else f"{base}/{control}"
 

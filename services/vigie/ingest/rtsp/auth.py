@@ -16,7 +16,8 @@ from typing import Final
 _ALGORITHMS: Final = {"SHA-256-SESS": 0, "SHA-256": 1, "MD5-SESS": 2, "MD5": 3}
 _BASIC_RANK: Final = 9
 _TOKEN: Final = re.compile(
-    r"[\s,]*(?P<name>[^\s,=\"]+)(?:\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"?|(?P<plain>[^\s,]*)))?"
+    # No separators in front: a pattern that began with them would try each blank again and again.
+    r"(?P<name>[^\s,=\"]+)(?:\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"?|(?P<plain>[^\s,]*)))?"
 )
 _MAX_CHALLENGES: Final = 16
 

@@ -360,7 +360,8 @@ def _digits(text: str | None) -> str | None:
 
 
 def _without_user(uri: str) -> str:
+    """The address without user information, and without what would break a request line."""
     scheme, separator, rest = uri.partition("://")
     authority, slash, path = rest.partition("/")
-    clean = "".join(c for c in path if c.isprintable() and c != " ")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{clean}"
+    bare = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    return "".join(c for c in bare if c.isprintable() and c != " ")

@@ -13,6 +13,7 @@ _FMTP: Final = re.compile(r"(\d{1,3})\s+(.*)")
 # Static payload types of video (RFC 3551 table 5): named in messages, none can be recorded.
 _STATIC: Final = {25: "CELB", 26: "JPEG", 28: "NV", 31: "H261", 32: "MPV", 33: "MP2T", 34: "H263"}
 _VIDEO_CLOCK_HZ: Final = 90_000
+_MAX_PAYLOAD_TYPE: Final = 127  # seven bits (RFC 3550 section 5.1)
 CODECS: Final = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
 
 
@@ -106,7 +107,7 @@ def _read_media(value: str) -> Media:
     media.payload_types = [
         int(word)
         for word in words[3:]
-        if word.isascii() and word.isdigit() and len(word) <= 3  # noqa: PLR2004 - payload types have three digits
+        if word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= _MAX_PAYLOAD_TYPE  # noqa: PLR2004 - payload types have three digits
     ]
     return media
 
@@ -121,7 +122,7 @@ def _read_attribute(description: Description, media: Media | None, text: str) ->
             media.control = value
     elif media is not None and name == "rtpmap":
         found = _RTPMAP.match(value)
-        if found is not None:
+        if found is not None and int(found[1]) <= _MAX_PAYLOAD_TYPE:
             media.encodings[int(found[1])] = (found[2].upper(), int(found[3]))
     elif media is not None and name == "fmtp":
         found = _FMTP.match(value)

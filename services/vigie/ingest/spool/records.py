@@ -130,7 +130,7 @@ def decode_record(content: bytes, kind: type[R]) -> R:
         envelope: Any = json.loads(content)
         version, name, body = envelope["version"], envelope["kind"], envelope["body"]
         digest = envelope["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SpoolRecordError("not a record of the spool") from error
     if version != FORMAT_VERSION:
         raise SpoolRecordError(f"a record of version {version}; this program writes 1")

@@ -100,6 +100,7 @@ def _scan(
         unforced = Unforced.NOTHING
     digest, position, trusted = hashlib.sha256(), 0, 0
     altered = False
+    last_known = max(known, default=0)
     for index, fragment in enumerate(fragments):
         advanced = digest.copy()
         _hash_range(descriptor, position, fragment.end, advanced)
@@ -108,6 +109,11 @@ def _scan(
                 # Where sums are not forced behind their data, the power cut alone explains it.
                 altered = unforced is not Unforced.ANY
                 break
+        elif fragment.end < last_known:
+            # Digests are written in order: what has none before the last of them is not where it
+            # was written; or, where sums are not forced, that one did not reach the disk.
+            altered = unforced is not Unforced.ANY
+            break
         elif _is_doubtful(unforced, last=index + 1 == len(fragments)) or not _is_whole(
             descriptor, fragment
         ):

@@ -205,7 +205,10 @@ def _prepare(
 
 
 def _resolve(raw: RawConfig, path: tuple[str, ...], value: str) -> Path:
-    given = Path(value).expanduser()
+    try:
+        given = Path(value).expanduser()
+    except RuntimeError:
+        given = Path(value)  # "~somebody" whom this machine does not know: an ordinary name
     if raw.file is None or ".".join(path) in raw.variables:
         return given
     return raw.file.parent / given
@@ -234,7 +237,7 @@ def _take_secret(
     try:
         prepared[name] = Secret(file.read_text(encoding="utf-8").strip())
         mode = file.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a NUL in the path
         problem = f"{file} cannot be read ({error.__class__.__name__})"
         raw.problems.append(
             Problem(where, f"{dotted}_file", problem, "check the path and its rights")

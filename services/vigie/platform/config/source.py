@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 ENVIRONMENT_PREFIX: Final = "VIGIE_"
-_TABLE = re.compile(r"^\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(#.*)?$")
+# The name takes the blanks around it, which are stripped later: apart they would be tried in every
+# division, and a line of blanks would take for ever.
+_TABLE = re.compile(r"^\s*\[\[?(?P<name>[^\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"^\s*(?P<name>[A-Za-z0-9_\"'.-]+)\s*=")
 _AT_LINE = re.compile(r"\(at line (?P<line>\d+), column (?P<column>\d+)\)")
 
@@ -79,7 +81,8 @@ def read_file(path: Path) -> RawConfig:
         return raw
     try:
         raw.values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError: TOMLDecodeError is one, and numbers too long for Python are another.
         found = _AT_LINE.search(str(error))
         where = f"{path}:{found['line']}" if found else str(path)
         message = _AT_LINE.sub("", str(error)).strip()
@@ -130,5 +133,5 @@ def parse_value(text: str) -> Any:
     """An environment variable as a TOML value where it is one (``5``, ``true``, ``["a"]``)."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

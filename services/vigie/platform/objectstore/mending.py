@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from vigie.platform.objectstore.durable import sync_folder, sync_removal
+from vigie.platform.folders import sync_folder
+from vigie.platform.objectstore.durable import sync_removal
 from vigie.platform.objectstore.record import Record, RecordDamagedError, read_record
 from vigie.platform.objectstore.workspace import Workspace
 

@@ -22,7 +22,7 @@ from vigie.ingest.spool.records import (
     decode_record,
     encode_record,
 )
-from vigie.ingest.spool.scan import scan_segment
+from vigie.ingest.spool.scan import Unforced, scan_segment
 from vigie.media.bmff.clip import plan_clips
 from vigie.media.bmff.fragment import build_fragment
 from vigie.media.bmff.header import build_header
@@ -150,7 +150,7 @@ def _scan(data: bytes) -> None:
     draw = Draw(data)
     media, sums, ends = _spooled()
     hurt_media, hurt_sums = bytearray(media), bytearray(sums)
-    rebooted = draw.flag()
+    unforced = Unforced.LAST if draw.flag() else Unforced.NOTHING
     while draw.more:
         hurt = hurt_sums if draw.byte() % 4 == 3 else hurt_media
         at, step = draw.number(2) % (len(hurt) + 1), draw.below(4)
@@ -163,7 +163,7 @@ def _scan(data: bytes) -> None:
         else:
             hurt[at : at + 8] = bytes(min(8, len(hurt) - at))
     with in_memory(bytes(hurt_media)) as one, in_memory(bytes(hurt_sums)) as other:
-        found = scan_segment(one, other, rebooted=rebooted)
+        found = scan_segment(one, other, unforced=unforced)
     promise(found.size_bytes <= len(hurt_media), "nothing is trusted that is not there")
     trusted = bytes(hurt_media[: found.size_bytes])
     promise(

@@ -86,7 +86,8 @@ class EvidenceRepository:
         Raises:
             VigieError: EVIDENCE_REQUEST_ID_REUSED when the same identifier asked for another thing.
         """
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> EvidenceRequest:
             known = await self._by_client_id(connection, client_request_id)
             if known is not None:
                 document, digest = known
@@ -109,7 +110,9 @@ class EvidenceRepository:
             actor = request.requester
             await self._record(connection, request, actor, "REQUESTED", request.purpose)
             await self._record(connection, request, PRODUCT, "HOLD_PLACED", request.hold)
-        return request
+            return request
+
+        return await self._database.write(work)
 
     async def get(self, request: str) -> EvidenceRequest | None:
         """One request, or ``None``."""
@@ -158,7 +161,8 @@ class EvidenceRepository:
         Raises:
             VigieError: EVIDENCE_REQUEST_NOT_FOUND, EVIDENCE_STATE_WRONG, ETAG_MISMATCH.
         """
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> EvidenceRequest:
             found = await self._read(connection, request)
             if found is None:
                 raise VigieError(reasons.EVIDENCE_REQUEST_NOT_FOUND, request)
@@ -184,6 +188,8 @@ class EvidenceRepository:
             if target in RELEASES_HOLD and found.state not in RELEASES_HOLD:
                 await self._tell_hold(connection, changed, released=True)
             return changed
+
+        return await self._database.write(work)
 
     async def set_progress(self, request: str, permille: int) -> None:
         """Note how far the package is; no custody, no event: it is not a step."""

@@ -207,9 +207,8 @@ class EmbeddedDatabase:
             VigieError: DATABASE_UNAVAILABLE.
         """
         with _unavailable():
-            async with self._a_reader():
-                async with _closing(self._open_reader(), None) as connection:
-                    yield VisitingConnection(connection, partial(_whole_visit, self._reading))
+            async with self._a_reader(), _closing(self._open_reader(), None) as connection:
+                yield VisitingConnection(connection, partial(_whole_visit, self._reading))
 
     def _open_reader(self) -> "asyncio.Future[Connection]":
         pool = self._readers.pool

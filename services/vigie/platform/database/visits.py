@@ -12,7 +12,7 @@ Both are `AsyncConnection`, so that rules are written once, whatever the databas
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection
@@ -25,7 +25,9 @@ T = TypeVar("T")
 class Visit(Protocol):
     """Runs a function in the connection's thread."""
 
-    async def __call__(self, work: Callable[[], T]) -> T: ...
+    async def __call__(self, work: Callable[[], T]) -> T:
+        """The result of ``work``."""
+        ...
 
 
 class WholeCursor(sqlite3.Cursor):
@@ -35,7 +37,7 @@ class WholeCursor(sqlite3.Cursor):
     would read the disk there.
     """
 
-    _rows: list[Any]
+    _rows: Sequence[Any] = ()
     _next = 0
 
     def execute(self, *arguments: Any) -> "WholeCursor":
@@ -52,13 +54,13 @@ class WholeCursor(sqlite3.Cursor):
         self._next += 1
         return self._rows[self._next - 1]
 
-    def fetchmany(self, size: int | None = 1) -> list[Any]:
+    def fetchmany(self, size: int | None = 1) -> Any:
         """See `sqlite3.Cursor.fetchmany`."""
         rows = self._rows[self._next : self._next + (size or 1)]
         self._next += len(rows)
         return rows
 
-    def fetchall(self) -> list[Any]:
+    def fetchall(self) -> Any:
         """See `sqlite3.Cursor.fetchall`."""
         rows = self._rows[self._next :] if self._next else self._rows
         self._rows, self._next = [], 0
@@ -83,7 +85,7 @@ class _Wrapped(AsyncConnection):
     async def _do(self, work: Callable[[], T]) -> T:
         raise NotImplementedError
 
-    async def execute(  # type: ignore[override]  # one signature instead of four overloads
+    async def execute(
         self, statement: Any, parameters: Any = None, *, execution_options: Any = None
     ) -> Any:
         """See `AsyncConnection.execute`."""
@@ -101,17 +103,15 @@ class _Wrapped(AsyncConnection):
             lambda: self._proxied.exec_driver_sql(statement, parameters, execution_options)
         )
 
-    async def scalar(  # type: ignore[override]  # one signature instead of two overloads
+    async def scalar(
         self, statement: Any, parameters: Any = None, *, execution_options: Any = None
     ) -> Any:
         """See `AsyncConnection.scalar`."""
         return await self._do(
-            lambda: self._proxied.scalar(
-                statement, parameters, execution_options=execution_options
-            )
+            lambda: self._proxied.scalar(statement, parameters, execution_options=execution_options)
         )
 
-    async def scalars(  # type: ignore[override]  # one signature instead of two overloads
+    async def scalars(
         self, statement: Any, parameters: Any = None, *, execution_options: Any = None
     ) -> ScalarResult[Any]:
         """See `AsyncConnection.scalars`."""
@@ -150,12 +150,15 @@ class DirectConnection(_Wrapped):
 def run_to_end(work: Awaitable[T]) -> T:
     """Run a coroutine that awaits nothing but a `DirectConnection`.
 
+    It may let others run (``asyncio.sleep(0)``): in a thread of its own they run anyway.
+
     Raises:
         RuntimeError: it waited for something else.
     """
     steps = work.__await__()
     try:
-        next(steps)
+        while next(steps) is None:
+            pass
     except StopIteration as done:
         result: T = done.value
         return result

@@ -82,8 +82,9 @@ class EmbeddedSubscription:
         if connection is not None:
             await commit_offsets(connection, self._topic, self._group, events)
             return
-        async with self._database.transaction() as own:
-            await commit_offsets(own, self._topic, self._group, events)
+        await self._database.write(
+            lambda own: commit_offsets(own, self._topic, self._group, events)
+        )
 
     async def rewind(self) -> None:
         """See `Subscription.rewind`."""

@@ -92,7 +92,7 @@ class EmbeddedSubscription:
 
     async def lag(self) -> int:
         """See `Subscription.lag`."""
-        return await self._log.count_after(self._topic, await self._committed())
+        return await self._log.lag(self._topic, self._group)
 
     async def close(self) -> None:
         """See `Subscription.close` (idempotent)."""

@@ -10,7 +10,8 @@
 Order of a put (crash argument in docs/design/storage.md):
 
 1. copy to a temporary file of the same file system, sync it;
-2. read it back and compare the SHA-256;
+2. read it back and compare the SHA-256 (not where the object is the very file that the caller
+   has just hashed while it wrote it, and nobody has written to it since);
 3. write the record durably (an object without content does not exist);
 4. rename the temporary file to its key: from here on the object is visible;
 5. sync the folder: from here on it is durable, and the put returns.
@@ -28,7 +29,7 @@ from vigie.platform.clock import WallClock
 from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.port import ObjectInfo, PutResult
+from vigie.platform.objectstore.port import FileState, ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.tree import ObjectTree, SweepReport
 
@@ -77,6 +78,7 @@ class DirectoryObjectStore:
         sha256: str,
         content_type: str,
         metadata: Mapping[str, str],
+        written: FileState | None = None,
     ) -> PutResult:
         """See `ObjectStore.put_file`; ``path`` itself is not changed.
 
@@ -87,7 +89,13 @@ class DirectoryObjectStore:
         """
         check_attributes(sha256, content_type, metadata)
         put = functools.partial(
-            self._tree.put, key, path, sha256=sha256, content_type=content_type, metadata=metadata
+            self._tree.put,
+            key,
+            path,
+            sha256=sha256,
+            content_type=content_type,
+            metadata=metadata,
+            written=written,
         )
         return await self._in(self._writers, put)
 

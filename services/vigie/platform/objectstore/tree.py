@@ -17,7 +17,7 @@ from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.objectstore.durable import sync_folder, sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
-from vigie.platform.objectstore.port import ObjectInfo, PutResult
+from vigie.platform.objectstore.port import FileState, ObjectInfo, PutResult
 from vigie.platform.objectstore.ranges import RangeReader
 from vigie.platform.objectstore.record import (
     Record,
@@ -93,6 +93,7 @@ class ObjectTree:
         sha256: str,
         content_type: str,
         metadata: Mapping[str, str],
+        written: FileState | None = None,
     ) -> PutResult:
         """Store ``source`` under ``key``; the numbered steps are those of `directory`."""
         path = self._space.content_path(key)
@@ -102,10 +103,13 @@ class ObjectTree:
             temporary = self._space.new_temporary(cleanup)
             self._reach("store.put.begun")
             # 1 and 2: outside `as_store_error` as far as the source is concerned.
-            size_bytes = bring(source, temporary, link=self._link_sources, failed=as_store_error)
+            size_bytes, same = bring(
+                source, temporary, link=self._link_sources, written=written, failed=as_store_error
+            )
             self._reach("store.put.copied")
-            with as_store_error(f"verify {key}"):
-                _verify(key, sha256, digest_of(temporary))
+            if not same:
+                with as_store_error(f"verify {key}"):
+                    _verify(key, sha256, digest_of(temporary))
             self._reach("store.put.verified")
             record = Record(
                 key=key,

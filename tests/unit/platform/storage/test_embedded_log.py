@@ -251,16 +251,19 @@ async def test_waiting_readers_do_not_touch_the_database(
     event_log: EmbeddedEventLog, log_database: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = 0
-    real = log_database.reading
 
-    def counting() -> object:
-        nonlocal readings
-        readings += 1
-        return real()
+    def counting(real: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object) -> object:
+            nonlocal readings
+            readings += 1
+            return real(*arguments)
+
+        return counted
 
     subscription = await event_log.subscribe("segments", "index")
     assert await subscription.fetch(max_events=1, timeout_seconds=0) == []
-    monkeypatch.setattr(log_database, "reading", counting)
+    for name in ("reading", "read"):
+        monkeypatch.setattr(log_database, name, counting(getattr(log_database, name)))
     assert await subscription.fetch(max_events=1, timeout_seconds=0.3) == []
     assert readings == 1
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.evidence import reasons
 from vigie.evidence.model import (
@@ -24,6 +23,7 @@ from vigie.evidence.tables import CUSTODY, REQUEST
 from vigie.evidence.v1 import events_pb2
 from vigie.platform.clock import WallClock, from_us
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, TopicSpec
 from vigie.platform.eventlog.events import make_event

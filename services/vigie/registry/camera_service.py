@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
 from vigie.platform.paging import query_of
 from vigie.registry import camerastore, convert, names

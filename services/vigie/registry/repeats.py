@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
 from vigie.platform.sealing import Sealer

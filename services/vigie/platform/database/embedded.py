@@ -26,9 +26,9 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import QueuePool
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.errors import as_unavailable
 from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.database.visits import (

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vigie.platform.database.connection import AsyncConnection
 
 T = TypeVar("T")
 MAX_BOUND_VALUES = 900

@@ -8,18 +8,21 @@ statement (tens of microseconds) but every way to a thread and back; there are t
   its connection; each of these awaits is answered at once, so the coroutine runs to its end in
   the worker thread (`run_to_end`) and never sees an event loop.
 
-Both are `AsyncConnection`, so that rules are written once, whatever the database is.
+Both are `AsyncConnection` to their users, so that rules are written once.
 """
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, CursorResult, Dialect
 from sqlalchemy.engine.result import ScalarResult
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import Executable
+
+from vigie.platform.database.connection import Parameters
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Visit(Protocol):
@@ -75,53 +78,45 @@ class WholeConnection(sqlite3.Connection):
         return super().cursor(factory)
 
 
-class _Wrapped(AsyncConnection):
-    """An `AsyncConnection` without a driver that knows of event loops."""
+class _Wrapped:
+    """See `vigie.platform.database.connection.AsyncConnection`."""
 
     def __init__(self, connection: Connection) -> None:
-        # The base class asks for an asyncio engine, which there is none of here.
-        self.sync_connection = connection
+        self._connection = connection
 
     async def _do(self, work: Callable[[], T]) -> T:
         raise NotImplementedError
 
+    @property
+    def dialect(self) -> Dialect:
+        """See `AsyncConnection.dialect`."""
+        return self._connection.dialect
+
     async def execute(
-        self, statement: Any, parameters: Any = None, *, execution_options: Any = None
-    ) -> Any:
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> CursorResult[Any]:
         """See `AsyncConnection.execute`."""
-        return await self._do(
-            lambda: self._proxied.execute(
-                statement, parameters, execution_options=execution_options
-            )
-        )
+        return await self._do(lambda: self._connection.execute(statement, parameters))
 
-    async def exec_driver_sql(
-        self, statement: str, parameters: Any = None, execution_options: Any = None
-    ) -> Any:
+    async def exec_driver_sql(self, statement: str) -> CursorResult[Any]:
         """See `AsyncConnection.exec_driver_sql`."""
-        return await self._do(
-            lambda: self._proxied.exec_driver_sql(statement, parameters, execution_options)
-        )
+        return await self._do(lambda: self._connection.exec_driver_sql(statement))
 
-    async def scalar(
-        self, statement: Any, parameters: Any = None, *, execution_options: Any = None
-    ) -> Any:
+    async def scalar(self, statement: Executable, parameters: Parameters | None = None) -> Any:
         """See `AsyncConnection.scalar`."""
-        return await self._do(
-            lambda: self._proxied.scalar(statement, parameters, execution_options=execution_options)
-        )
+        return (await self.execute(statement, parameters)).scalar()
 
     async def scalars(
-        self, statement: Any, parameters: Any = None, *, execution_options: Any = None
+        self, statement: Executable, parameters: Parameters | None = None
     ) -> ScalarResult[Any]:
         """See `AsyncConnection.scalars`."""
-        result = await self.execute(statement, parameters, execution_options=execution_options)
-        scalars: ScalarResult[Any] = result.scalars()
-        return scalars
+        return (await self.execute(statement, parameters)).scalars()
 
-    async def run_sync(self, fn: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    async def run_sync(
+        self, fn: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs
+    ) -> T:
         """See `AsyncConnection.run_sync`."""
-        return await self._do(lambda: fn(self._proxied, *arguments, **named))
+        return await self._do(lambda: fn(self._connection, *arguments, **named))
 
 
 class VisitingConnection(_Wrapped):

@@ -22,9 +22,9 @@ import grpc.aio
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import MonotonicClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.events import Unprocessable

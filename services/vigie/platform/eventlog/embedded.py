@@ -15,9 +15,9 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import WallClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.embedded import EmbeddedDatabase
 from vigie.platform.database.errors import as_unavailable
 from vigie.platform.database.migrations import migrate

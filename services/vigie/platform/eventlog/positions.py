@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import upsert
 from vigie.platform.eventlog.port import StoredEvent
 from vigie.platform.eventlog.tables import POSITION

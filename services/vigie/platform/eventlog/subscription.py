@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog.port import StoredEvent
 from vigie.platform.eventlog.positions import commit_offsets, committed_offsets
 from vigie.platform.eventlog.wake import WakeUp, wait_for

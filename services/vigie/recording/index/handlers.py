@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1.events_pb2 import SegmentEvent, StreamStatusEvent
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.recording.index import holdings, writer

@@ -4,9 +4,9 @@ from itertools import pairwise
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.ingest.v1 import events_pb2
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index.tables import OUTAGES
 from vigie.recording.model import PIECE_US, Cause
 

@@ -20,8 +20,8 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index.convert import camera_state_from_row, segment_from_row, terms
 from vigie.recording.index.tables import (
     CAMERA_STATES,

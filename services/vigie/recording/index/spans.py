@@ -19,8 +19,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.model import PIECE_US, Segment
 
 _SpanRow = Row[Any]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import and_, bindparam, insert, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.database import insert_if_absent, upsert
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import spans
 from vigie.recording.index.convert import (
     EventInvalidError,

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import reader
 from vigie.recording.model import LiveState
 from vigie.recording.timeline.algebra import Entry, Facts, TailRule, compose

@@ -60,7 +60,7 @@ async def package(product: Product, start_us: int, end_us: int) -> tuple[float, 
         pb.ApproveEvidenceRequestRequest(name=request.name, reason="seen", etag=request.etag)
     )
     while request.state not in {pb.EVIDENCE_STATE_READY, pb.EVIDENCE_STATE_FAILED}:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         highest = max(highest, memory_bytes(product.pid))
         request = await asker.GetEvidenceRequest(pb.GetEvidenceRequestRequest(name=request.name))
     took = time.perf_counter() - begun

@@ -20,6 +20,8 @@ from typing_extensions import Buffer
 from vigie.evidence.rejection import RejectedError
 
 CHUNK_BYTES: Final = 1 << 20
+_SEEK_BUFFER_BYTES: Final = 64 << 10
+"""Each seek throws the buffer away: a large one would read a megabyte for each header."""
 READ_ERRORS: Final = (OSError, zipfile.BadZipFile, EOFError, struct.error)
 """What reading the content of an entry may raise, the container's checksum included."""
 _ATTRIBUTES: Final = (stat.S_IFREG | 0o444) << 16
@@ -55,7 +57,7 @@ class PackageWriter:
         self._zip.close()
 
     def add(
-        self, name: str, chunks: Iterable[bytes], *, size_bytes_at_most: int
+        self, name: str, chunks: Iterable[bytes | memoryview], *, size_bytes_at_most: int
     ) -> tuple[int, str]:
         """Append an entry; returns its size in bytes and its SHA-256 (hex).
 
@@ -228,7 +230,7 @@ class ZipPackage:
         """See `Package.region`."""
         info = self._entries[name]
         raw = _Region(self._path, self._data_offsets[name], info.file_size)
-        return io.BufferedReader(raw, CHUNK_BYTES)
+        return io.BufferedReader(raw, _SEEK_BUFFER_BYTES)
 
     def names(self) -> list[str]:
         """See `Package.names`."""

@@ -137,6 +137,10 @@ class DirectoryObjectStore:
         finally:
             reader.close()
 
+    async def local_path(self, key: str) -> Path | None:
+        """See `ObjectStore.local_path`."""
+        return await self._in(self._readers, functools.partial(self._tree.path_of, key))
+
     async def stat(self, key: str) -> ObjectInfo | None:
         """See `ObjectStore.stat`."""
         return await self._in(self._readers, functools.partial(self._tree.stat, key))

@@ -134,6 +134,17 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def local_path(self, key: str) -> Path | None:
+        """The file that the object is, for reading only; ``None`` when it is not here as one.
+
+        For work that reads an object several times: it spares a copy. Whoever reads a file
+        instead of asking the store verifies what was read.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND (a store whose objects are no files may not look).
+        """
+        ...
+
     async def stat(self, key: str) -> ObjectInfo | None:
         """What the store knows of ``key``, or ``None``."""
         ...

@@ -177,6 +177,14 @@ class ObjectTree:
                 return None
             return self._info(key, state) if _is_regular(path) else None
 
+    def path_of(self, key: str) -> Path:
+        """The file of an object; raises OBJECT_NOT_FOUND."""
+        path = self._space.content_path(key)
+        with as_store_error(f"look for {key}"):
+            if not _is_regular(path):
+                raise _not_found(key)
+        return path
+
     def open_range(self, key: str, offset: int, length: int | None) -> RangeReader:
         """Open a range for reading; raises OBJECT_NOT_FOUND, RANGE_INVALID."""
         path = self._space.content_path(key)

@@ -4,7 +4,6 @@ Written in one canonical way (no compression, one time for all entries, fixed at
 a reader can refuse every deviation: what the signature does not cover cannot carry anything.
 """
 
-import hashlib
 import io
 import stat
 import struct
@@ -17,6 +16,7 @@ from typing import IO, Final, Protocol, Self
 
 from typing_extensions import Buffer
 
+from vigie.evidence.digest import DigestBeside
 from vigie.evidence.rejection import RejectedError
 
 CHUNK_BYTES: Final = 1 << 20
@@ -68,16 +68,17 @@ class PackageWriter:
         info.create_system = _CREATED_ON_UNIX
         info.external_attr = _ATTRIBUTES
         info.file_size = size_bytes_at_most  # decides about the 64-bit form of the header
-        digest = hashlib.sha256()
+        digest = DigestBeside()
         size_bytes = 0
-        with self._zip.open(info, "w") as entry:
+        with closing(digest), self._zip.open(info, "w") as entry:
             for chunk in chunks:
                 digest.update(chunk)
                 entry.write(chunk)
                 size_bytes += len(chunk)
+            sha256 = digest.hexdigest()
         if size_bytes > size_bytes_at_most:
             raise ValueError(f"{name}: {size_bytes} bytes, at most {size_bytes_at_most} announced")
-        return size_bytes, digest.hexdigest()
+        return size_bytes, sha256
 
 
 class Package(Protocol):

@@ -1,10 +1,12 @@
 """Keeping the embedded log small: compaction and expiry, a piece at a time."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 import sqlalchemy as sa
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.eventlog.tables import EVENT, POSITION, TOPIC
 
@@ -36,7 +38,10 @@ async def maintain(database: Database, now_us: int) -> MaintenanceReport:
     """Compact and expire every topic once.
 
     A tombstone goes when it is old enough *and* every group on the topic has committed past it.
-    Expiry goes by the time of the append, never by what is said in the event.
+    Expiry goes by the time of the append, never by what is said in the event, and from the oldest
+    on: it ends at the first event that stays, so that its cost is that of what goes, however many
+    months of events there are. (Where the clock was set back, an event may stay longer, never
+    shorter.)
     """
     async with database.reading() as connection:
         rows = (await connection.execute(sa.select(TOPIC))).all()
@@ -47,7 +52,7 @@ async def maintain(database: Database, now_us: int) -> MaintenanceReport:
             tombstones += await _remove(database, _tombstones(row.topic, row.name, now_us))
         else:
             limit_us = now_us - row.retention_days * _DAY_US
-            expired += await _remove(database, _expired(row.topic, limit_us))
+            expired += await _expire(database, row.topic, limit_us)
     return MaintenanceReport(superseded, tombstones, expired)
 
 
@@ -73,10 +78,31 @@ def _tombstones(topic: int, name: str, now_us: int) -> sa.Select[tuple[int, int]
     )
 
 
-def _expired(topic: int, limit_us: int) -> sa.Select[tuple[int, int]]:
-    return sa.select(EVENT.c.topic, EVENT.c.offset).where(
-        EVENT.c.topic == topic, EVENT.c.appended_us < limit_us
-    )
+_OLDEST = (
+    sa.select(EVENT.c.offset, EVENT.c.appended_us)
+    .where(EVENT.c.topic == sa.bindparam("number"))
+    .order_by(EVENT.c.offset)
+    .limit(PIECE)
+)
+_FORGET = sa.delete(EVENT).where(
+    EVENT.c.topic == sa.bindparam("number"), EVENT.c.offset <= sa.bindparam("last")
+)
+
+
+async def _expire(database: Database, topic: int, limit_us: int) -> int:
+    """Remove the oldest events of a topic, as far as all are past their time."""
+
+    async def piece(connection: AsyncConnection) -> int:
+        oldest = (await connection.execute(_OLDEST, {"number": topic})).all()
+        gone = list(takewhile(lambda row: row.appended_us < limit_us, oldest))
+        if gone:
+            await connection.execute(_FORGET, {"number": topic, "last": gone[-1].offset})
+        return len(gone)
+
+    removed = 0
+    while (count := await database.write(piece)) == PIECE:
+        removed += count
+    return removed + count
 
 
 async def _remove(database: Database, chosen: sa.Select[tuple[int, int]]) -> int:

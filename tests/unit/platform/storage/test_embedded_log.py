@@ -188,6 +188,18 @@ async def test_old_events_expire_by_the_time_of_their_append(
     assert position.offset == 2, "offsets never go back"
 
 
+async def test_expiry_goes_on_piece_by_piece_and_stops_at_what_stays(
+    event_log: EmbeddedEventLog, wall_clock: ManualWallClock
+) -> None:
+    await event_log.declare([ACCESSES])
+    await event_log.append("accesses", [event(number) for number in range(2500)])
+    wall_clock.advance(1.5 * DAY_SECONDS)
+    await event_log.append("accesses", [event(number) for number in range(2500, 2503)])
+    wall_clock.advance(1.0 * DAY_SECONDS)
+    assert (await event_log.maintain()).expired == 2500
+    assert await ids(event_log, "accesses") == ["id-02500", "id-02501", "id-02502"]
+
+
 async def test_a_tombstone_stays_until_every_group_has_seen_it(
     event_log: EmbeddedEventLog, wall_clock: ManualWallClock
 ) -> None:

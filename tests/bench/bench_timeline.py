@@ -1,6 +1,7 @@
 """Cost of the timeline of one camera-day on a large index, and on one ten times larger.
 
-    python tests/bench/bench_timeline.py --cameras 251 --days 30 --factor 10
+    python tests/bench/bench_timeline.py           # 40 cameras x 30 days, then ten times as many
+    python tests/bench/bench_timeline.py --full    # 251 cameras x 30 days, then ten times as many
 
 The rows are those that recording writes (spans, outages, camera states) for 30 s segments of runs
 that break every few hours; the rows of segments themselves are written too when asked for
@@ -205,7 +206,8 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cameras", type=int, default=251)
+    parser.add_argument("--cameras", type=int, default=40)
+    parser.add_argument("--full", action="store_true", help="251 cameras")
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--factor", type=int, default=10)
     parser.add_argument("--queries", type=int, default=1000)
@@ -213,7 +215,10 @@ def main() -> None:
     parser.add_argument("--folder", default=None, help="where the temporary index is made")
     parser.add_argument("--p99-ms", type=float, default=10.0)
     parser.add_argument("--ratio", type=float, default=1.2)
-    asyncio.run(run(parser.parse_args()))
+    options = parser.parse_args()
+    if options.full:
+        options.cameras = 251
+    asyncio.run(run(options))
 
 
 if __name__ == "__main__":

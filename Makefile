@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types protos protos-check docs docs-check bench faults-local lock clean
+.PHONY: help install demo test test-long lint format types protos protos-check docs docs-check bench faults-local lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,10 +31,13 @@ demo: $(STAMP) ## Run the main job with simulated cameras: record, list, play, p
 
 test: $(STAMP) ## Unit, contract, integration and end-to-end tests, with coverage (PYTEST_ARGS=…)
 	@rm -f .coverage .coverage.*
-	@echo "==> unit and contract tests, on two workers"
-	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadfile -q --cov --cov-report= $(PYTEST_ARGS)
-	@echo "==> integration and end-to-end tests: real processes, cameras and time, one after the other"
-	@$(BIN)/python -m pytest tests/integration tests/e2e --cov --cov-append --cov-report=term $(PYTEST_ARGS)
+	@echo "==> unit and contract tests, which compute: two workers"
+	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadfile --no-loadscope-reorder -q --cov --cov-report= $(PYTEST_ARGS)
+	@echo "==> integration and end-to-end tests, which wait for processes, cameras and time: four workers"
+	@$(BIN)/python -m pytest tests/integration tests/e2e -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-append --cov-report=term $(PYTEST_ARGS)
+
+test-long: $(STAMP) ## The same in their long forms: twenty times the examples, every kill point, minutes of foreign cameras
+	@VIGIE_LONG_TESTS=1 $(MAKE) --no-print-directory test PYTEST_ARGS="--timeout=3600 $(PYTEST_ARGS)"
 
 lint: $(STAMP) ## ruff, buf lint, import walls
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -9,12 +9,36 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+from long_forms import examples
 
 _PREFIX = "VIGIE_TEST_"
 _WANTING = "wants the server"
+_ESTATE = "tests/e2e/"
+_OWN_PRODUCT = ("tests/e2e/test_interruptions.py",)
+_LONGEST = (
+    _ESTATE,
+    "tests/integration/foreign/test_foreign_server.py",
+    "tests/integration/ingest_engine/test_native_engine.py",
+)
+"""What takes longest, whatever the number of its tests; begun last, all would wait for it."""
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile(
+    "vigie",
+    parent=settings.default,
+    max_examples=examples(settings.default.max_examples),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("vigie")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +72,40 @@ def plain_logs() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def footage_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where simulated cameras keep their footage: made once, for every worker and the next run."""
+    cache = getattr(pytestconfig, "cache", None)  # its plugin may be off
+    return tmp_path_factory.mktemp("footage") if cache is None else cache.mkdir("simulated-footage")
+
+
+class FileScheduling(LoadFileScheduling):
+    """A worker takes a file whole, for its tests share what its fixtures make; or all the estate.
+
+    The files of the end-to-end tests share a running product: taken apart, there would be one of
+    it on every worker. Those that run a product of their own stand on their own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return _ESTATE if file.startswith(_ESTATE) and file not in _OWN_PRODUCT else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(
+        key=lambda item: next(
+            (i for i, name in enumerate(_LONGEST) if item.nodeid.startswith(name)), len(_LONGEST)
+        )
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """``--dist loadfile`` (``make test``)."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def _names_of(item: pytest.Item) -> list[str]:

@@ -218,7 +218,7 @@ def frames_of(content: bytes) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
-async def eventually(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Let the loop and the threads work until ``condition`` holds."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -294,7 +294,7 @@ class Installation:
     def intake(self, camera: str = "cam-test-01", *, segment_seconds: int = 3) -> CameraIntake:
         return self.path.intake(camera, segment_seconds=segment_seconds, listener=self.told)
 
-    async def close(self, *, timeout_seconds: float = 10.0) -> None:
+    async def close(self, *, timeout_seconds: float = 60.0) -> None:
         """Stop in order."""
         await self.path.stop(timeout_seconds=timeout_seconds)
         await self._close_platform()

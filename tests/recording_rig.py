@@ -77,7 +77,7 @@ class Rig:
             ("segments", "recording-index"),
         ):
             subscription = await self.log.subscribe(topic, group)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await subscription.lag():
                     await asyncio.sleep(0.01)
             await subscription.close()

@@ -22,7 +22,7 @@ from vigie.platform.database.embedded import FAULT_POINTS as DATABASE_FAULTS
 from vigie.platform.eventlog import open_event_log
 from vigie.platform.eventlog.consumer import FAULT_POINTS as CONSUMER_FAULTS
 from vigie.platform.eventlog.embedded import FAULT_POINTS as EVENT_LOG_FAULTS
-from vigie.platform.faultpoint import faults_from_environment
+from vigie.platform.faultpoint import FaultPoints, SwitchedFaults, faults_from_environment
 from vigie.platform.grpc.host import GrpcHost
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.http import HttpConfig, HttpServer, operations_routes
@@ -124,8 +124,7 @@ class Application:
 
     async def _open_storage(self) -> Storage:
         data = self._config.section(DataConfig)
-        enabled = self._config.section(DebugConfig).fault_points
-        faults = faults_from_environment(os.environ, enabled=enabled, known=FAULT_POINTS)
+        faults = self._faults()
         database = await open_database(data.directory / "vigie.db", faults=faults)
         self._closing.push_async_callback(database.close)
         event_log = await open_event_log(database, self._clocks.wall, faults=faults)
@@ -136,6 +135,12 @@ class Application:
         self._closing.push_async_callback(store.close)
         sealer = load_or_create_sealer(data.directory / "sealing.key")
         return Storage(database, event_log, store, sealer, faults)
+
+    def _faults(self) -> FaultPoints:
+        debug = self._config.section(DebugConfig)
+        if debug.fault_points and debug.fault_file is not None:
+            return SwitchedFaults(debug.fault_file, known=FAULT_POINTS)
+        return faults_from_environment(os.environ, enabled=debug.fault_points, known=FAULT_POINTS)
 
     def _wire(self, storage: Storage) -> None:
         wiring = Wiring(self._config, self._clocks, storage, self.metrics, self.supervisor)

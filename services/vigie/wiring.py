@@ -68,6 +68,11 @@ class DebugConfig(ConfigSection):
         description="Let the environment variable VIGIE_FAULT break this process at a named step:"
         " for tests of crash safety.",
     )
+    fault_file: Path | None = Field(
+        default=None,
+        description="With `fault_points`: a file whose lines `name:action` break the steps they"
+        " name for as long as they stand there.",
+    )
 
     def suspicions(self) -> Sequence[Suspicion]:
         """See `ConfigSection.suspicions`."""
@@ -157,9 +162,11 @@ class Wiring:
     def upkeep(self) -> list[Module]:
         """What the embedded storage asks for now and then."""
         log, store, clock = self._storage.event_log, self._storage.store, self._clocks.monotonic
+        database = self._storage.database
         return [
+            Periodic("database-check", database.check, clock, interval_seconds=5),
             Periodic("event-log-upkeep", log.maintain, clock, interval_seconds=300),
-            Periodic("store-check", store.check, clock, interval_seconds=15, at_start=True),
+            Periodic("store-check", store.check, clock, interval_seconds=5, at_start=True),
             Periodic("store-sweep", store.sweep, clock, interval_seconds=86_400),
         ]
 

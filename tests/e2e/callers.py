@@ -97,7 +97,7 @@ async def stored_until(
     since_us: int,
     instant_us: int,
     *,
-    seconds: float = 60,
+    seconds: float = 180,
 ) -> dict[str, int]:
     """Wait until footage of every camera beyond an instant is stored; camera -> its end."""
     ends: dict[str, int] = {}

@@ -39,14 +39,14 @@ def deployment(pytestconfig: pytest.Config) -> Deployment:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cameras(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    tmp_path_factory: pytest.TempPathFactory, footage_folder: Path
 ) -> AsyncIterator[Cameras]:
     folder = tmp_path_factory.mktemp("cameras")
-    cache = getattr(pytestconfig, "cache", None)  # its plugin may be off
-    footage = cache.mkdir("simulated-footage") if cache is not None else folder / "footage"
-    plain = ServerConfig(cameras=estate.simulated(), port_per_camera=True, cache_folder=footage)
+    plain = ServerConfig(
+        cameras=estate.simulated(), port_per_camera=True, cache_folder=footage_folder
+    )
     tls = make_certificate(folder)
-    secure = ServerConfig(cameras=(estate.SECURE,), tls=tls, cache_folder=footage)
+    secure = ServerConfig(cameras=(estate.SECURE,), tls=tls, cache_folder=footage_folder)
     async with (
         simulated_cameras(plain, folder / "plain") as first,
         simulated_cameras(secure, folder / "secure") as second,

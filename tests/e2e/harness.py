@@ -27,14 +27,14 @@ from vigie.simcam.client import ControlClient, SimCamProcess
 
 T = TypeVar("T")
 POLL_SECONDS: Final = 0.1
-READY_SECONDS: Final = 60
-STOP_SECONDS: Final = 30
+READY_SECONDS: Final = 180
+STOP_SECONDS: Final = 120
 _LOG_TAIL_BYTES: Final = 3000
 WALL: Final = SystemWallClock()
 
 
 async def until(
-    question: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 30
+    question: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 120
 ) -> T:
     """Ask until the answer is neither ``None`` nor ``False``; the only way tests wait."""
     deadline = time.monotonic() + seconds
@@ -78,7 +78,7 @@ class Outcome:
 
 
 async def run_vigie(
-    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 60
+    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 180
 ) -> Outcome:
     """``vigie ARGUMENTS`` as a user runs it."""
     process = await asyncio.create_subprocess_exec(
@@ -236,7 +236,7 @@ class Installation:
             await running.process.wait()
         await self.close_channels()
 
-    async def stop(self) -> dict[str, int]:
+    async def stop(self, *, seconds: float = STOP_SECONDS) -> dict[str, int]:
         """SIGTERM; process -> exit code (negative: it had to be killed)."""
         await self.close_channels()
         for running in self._running.values():
@@ -245,7 +245,7 @@ class Installation:
         codes = {}
         for name, running in self._running.items():
             try:
-                codes[name] = await asyncio.wait_for(running.process.wait(), STOP_SECONDS)
+                codes[name] = await asyncio.wait_for(running.process.wait(), seconds)
             except TimeoutError:
                 running.process.kill()
                 codes[name] = await running.process.wait()
@@ -286,7 +286,7 @@ class Installation:
             if person is not None:
                 token = self.token(person)
             source = None if token is None else _FixedToken(token)
-            channel = open_channel(who[0], source=source, default_timeout_seconds=30)
+            channel = open_channel(who[0], source=source, default_timeout_seconds=90)
             self._channels[who] = channel
         return make(channel)
 
@@ -303,11 +303,11 @@ class Installation:
             environment["VIGIE_TOKEN"] = self.token(person)
         return await run_vigie(*arguments, environment=environment)
 
-    async def fsck(self, *arguments: str) -> Outcome:
+    async def fsck(self, *arguments: str, seconds: float = 60) -> Outcome:
         """``vigie fsck`` over this installation, nothing left out for being young."""
         return await run_vigie(
             "--json", "fsck", "--deep", "--grace", "0s", *arguments,
-            "--config", str(self.config_file),
+            "--config", str(self.config_file), seconds=seconds,
         )  # fmt: skip
 
     async def reindex(self) -> Outcome:

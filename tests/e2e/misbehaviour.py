@@ -52,9 +52,9 @@ async def misbehave(vigie: Installation, cameras: Cameras, since_us: int) -> Mis
         states = await control.cameras()
         return not any(states[camera]["faults"] for camera in estate.FAULTY)
 
-    await until(over, "all faults are over", seconds=60)
+    await until(over, "all faults are over", seconds=180)
     cleared_us = WALL.now_us()
     back = [camera for camera, fault in estate.FAULTY.items() if fault not in LOCKED_OUT]
-    settled_us = await stored_until(vigie, back, since_us, cleared_us + 2_000_000, seconds=90)
+    settled_us = await stored_until(vigie, back, since_us, cleared_us + 2_000_000, seconds=180)
     settled_us |= {f"cam-{fault.value}": cleared_us for fault in LOCKED_OUT}
     return Misbehaviour(before_us, begun_us, cleared_us, settled_us)

@@ -91,7 +91,7 @@ async def released(
         )
         return found if found.state in _SETTLED else None
 
-    ready = await until(settled, "the package", seconds=60)
+    ready = await until(settled, "the package", seconds=180)
     assert ready.state == pb.EVIDENCE_STATE_READY, (ready.failure, ready.failure_detail)
     folder = tmp_path_factory.mktemp("package")
     path = folder / ready.package.file_name

@@ -25,7 +25,7 @@ def run(vigie: Installation, person: str, folder: Path) -> subprocess.CompletedP
         [sys.executable, CLIENT, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -5,6 +5,7 @@
 
 import os
 import random
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -24,6 +25,17 @@ def pytest_report_header() -> str:
 def chance(request: pytest.FixtureRequest) -> random.Random:
     """Chance of this test alone: the same for the same seed, whatever runs before."""
     return random.Random(f"{SEED} {request.node.nodeid}")
+
+
+@pytest.fixture(scope="session")
+def simulated_footage(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Where simulated cameras keep what ffmpeg has made for them."""
+    cache = getattr(pytestconfig, "cache", None)  # its plugin may be off
+    if cache is None:
+        return tmp_path_factory.mktemp("footage")
+    return Path(cache.mkdir("simulated-footage"))
 
 
 @pytest.fixture(scope="session")

@@ -127,12 +127,16 @@ class ServiceTokenSource:
         self._service = service
         self._wall_clock = wall_clock
         self._token = ""
+        self._made_us = 0
         self._ends_us = 0
 
     async def token(self) -> str:
         """See `TokenSource.token`."""
         now_us = self._wall_clock.now_us()
-        if now_us >= self._ends_us - _RENEW_BEFORE_US:
+        # A token from the future is refused: after the clock was set back, it would be for as
+        # long as the clock was set back by.
+        if not self._made_us <= now_us < self._ends_us - _RENEW_BEFORE_US:
             self._token = self._issuer.create_service_token(self._service, _SERVICE_TOKEN_SECONDS)
+            self._made_us = now_us
             self._ends_us = now_us + _SERVICE_TOKEN_SECONDS * MICROSECONDS_PER_SECOND
         return self._token

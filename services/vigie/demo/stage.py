@@ -21,7 +21,7 @@ from vigie.simcam import ServerConfig
 from vigie.simcam.client import SimCamProcess
 
 MARKER: Final = "demo.json"
-SEGMENT_SECONDS: Final = 4
+SEGMENT_SECONDS: Final = 2
 _READY_SECONDS: Final = 60
 _STOP_SECONDS: Final = 40
 _POLL_SECONDS: Final = 0.1

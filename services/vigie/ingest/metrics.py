@@ -67,6 +67,12 @@ SPOOL_WARNING: Final = MetricSpec(
 QUEUE_BYTES: Final = MetricSpec(
     "vigie_ingest_write_queue_bytes", "gauge", "Media in memory that waits to be written."
 )
+TICK_LAG: Final = MetricSpec(
+    "vigie_ingest_tick_lag_seconds",
+    "gauge",
+    "How late, at worst in the last minute, a receiving thread came to read its cameras; above "
+    "`ingest.tick_seconds` the machine is overloaded, though nothing need be lost yet.",
+)
 REFUSED: Final = MetricSpec(
     "vigie_ingest_groups_refused_total",
     "counter",
@@ -134,6 +140,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     SPOOL_AGE,
     SPOOL_WARNING,
     QUEUE_BYTES,
+    TICK_LAG,
     REFUSED,
     SEGMENTS,
     UPLOAD_SECONDS,

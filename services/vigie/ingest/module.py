@@ -14,6 +14,7 @@ from vigie.ingest.backoff import Backoff
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.engines import default_engines
 from vigie.ingest.live.channel import LiveHub
+from vigie.ingest.overload import LagGauge
 from vigie.ingest.recorder.camera import RecorderSettings, RecorderTools
 from vigie.ingest.recorder.media import ClearMediaWriter
 from vigie.ingest.services.live import LiveServicer
@@ -149,6 +150,7 @@ class IngestModule:
             wall_clock=platform.wall_clock,
             registry=registry,
         )
+        self._lag = LagGauge(self._engines.values(), platform.monotonic_clock, registry)
         self._background: list[asyncio.Task[None]] = []
         self._started = False
 
@@ -218,6 +220,8 @@ class IngestModule:
             return "ingest has not started"
         if self.quota.full:
             return "the spool is full: new footage is refused"
+        if waiting := len(self.path.uploader.backlog.damaged()):
+            return f"the disk of the spool refuses: {waiting} runs wait for their repair"
         return self._cameras.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
@@ -357,4 +361,5 @@ class IngestModule:
     async def _measure(self) -> None:
         while True:
             self._gauges.measure()
+            self._lag.measure()
             await self._platform.monotonic_clock.sleep(self._config.heartbeat_seconds)

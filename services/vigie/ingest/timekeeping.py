@@ -19,9 +19,10 @@ MAX_SLEW_PPM: Final = 500
 MAX_LATER_PPM: Final = 250
 """... and by at most this when the segment is stretched: a late stretch is more often a slow
 network, which passes, than a slow camera; crystals are within 100 ppm, so 250 still follows."""
-JUMP_US: Final = 1_000_000
-"""A wall clock that moves by more against the monotonic one has been set."""
-EARLY_US: Final = 1_000_000
+JUMP_US: Final = 1_050_000
+"""A wall clock that moves by more against the monotonic one has been set. A leap second that is
+stepped is one second, and the error of both readings."""
+EARLY_US: Final = 1_050_000
 """Frames cannot come before they were taken: earlier by more, the camera's timestamps jumped."""
 LATE_US: Final = 10_000_000
 """Frames later by more are counted from somewhere else."""

@@ -5,7 +5,9 @@ docs/design/write-path.md goes through it step by step.
 
 import asyncio
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -221,14 +223,26 @@ class WritePath:
                 self._queue(state)
 
     def _close_counting(self, directory: RunDirectory) -> RunState | None:
-        before = _media_bytes(directory)
+        # Only what repair itself closes: the uploader removes, and counts, what was closed before.
+        unclosed = _unclosed(directory)
+        before = _sizes(unclosed)
         state = self._close(directory, "OUTAGE")
-        self._tools.quota.add(_media_bytes(directory) - before)
+        self._tools.quota.add(_sizes(unclosed) - before)
         return state
 
 
-def _media_bytes(directory: RunDirectory) -> int:
-    return sum(path.stat().st_size for path in directory.path.glob("*.m4v"))
+def _unclosed(directory: RunDirectory) -> list[Path]:
+    if not directory.path.exists():
+        return []
+    return [
+        directory.media(number)
+        for number in directory.numbers("m4v")
+        if not directory.segment_record(number).exists()
+    ]
+
+
+def _sizes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 class _LoopBridge:

@@ -9,7 +9,9 @@ import errno
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Final, Protocol
 
 ENVIRONMENT_VARIABLE: Final = "VIGIE_FAULT"
@@ -99,6 +101,15 @@ def raise_errno(code: int) -> Callable[[], None]:
     return action
 
 
+def delay(seconds: float) -> Callable[[], None]:
+    """An action that takes ``seconds``: a disk that is slow. It blocks its thread, as that does."""
+
+    def action() -> None:
+        time.sleep(seconds)
+
+    return action
+
+
 def kill_this_process() -> None:
     """SIGKILL to this very process: no handler, no ``finally``, no flush runs."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -119,6 +130,75 @@ ACTIONS: Final[Mapping[str, Callable[[], None]]] = {
 }
 
 
+_DELAY: Final = "delay="
+
+
+def parse_action(text: str) -> Callable[[], None]:
+    """One of `ACTIONS` by name, or ``delay=SECONDS``.
+
+    Raises:
+        ValueError: there is no such action.
+    """
+    if text.startswith(_DELAY):
+        return delay(float(text.removeprefix(_DELAY)))
+    if text not in ACTIONS:
+        raise ValueError(f"no action {text!r}; there are delay=SECONDS, {', '.join(ACTIONS)}")
+    return ACTIONS[text]
+
+
+class SwitchedFaults:
+    """Strikes as a file says at the moment, so that a fault of a running process can end.
+
+    Each line is ``name:action`` and strikes at every visit for as long as it stands there; a name
+    may end in ``*``. Without the file nothing strikes. Thread-safe. It looks at the file at every
+    visit: for tests only.
+
+    Args:
+        file: whoever writes it replaces it whole.
+        known: declared names; others are refused.
+    """
+
+    def __init__(self, file: Path, *, known: Collection[str]) -> None:
+        self._file = file
+        self._known = known
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._lines: tuple[tuple[str, Callable[[], None]], ...] = ()
+
+    def reach(self, name: str) -> None:
+        """See `FaultPoints.reach`.
+
+        Raises:
+            ValueError: the file names what there is not.
+        """
+        for pattern, action in self._in_force():
+            if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
+                action()
+
+    def _in_force(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        with self._lock:
+            try:
+                state = self._file.stat()
+            except FileNotFoundError:
+                self._seen, self._lines = None, ()
+                return ()
+            seen = (state.st_ino, state.st_mtime_ns, state.st_size)
+            if seen != self._seen:
+                lines = self._file.read_text(encoding="utf-8").split()
+                self._lines = tuple(self._parse(line) for line in lines)
+                self._seen = seen
+            return self._lines
+
+    def _parse(self, line: str) -> tuple[str, Callable[[], None]]:
+        pattern, _, action = line.rpartition(":")
+        start = pattern.removesuffix("*")
+        if not any(
+            name == pattern or (start != pattern and name.startswith(start)) for name in self._known
+        ):
+            raise ValueError(f"no fault point is called {pattern!r}")
+        return pattern, parse_action(action)
+
+
 def parse_fault(text: str, *, known: Collection[str] | None = None) -> StrikingFaults:
     """Read ``name:action[@visit]``, e.g. ``store.put.renamed:kill@3``.
 
@@ -130,17 +210,16 @@ def parse_fault(text: str, *, known: Collection[str] | None = None) -> StrikingF
     """
     name, colon, rest = text.rpartition(":")
     action_name, _, visit = rest.partition("@")
-    if not colon or not name or action_name not in ACTIONS:
-        raise ValueError(
-            f"a fault is written name:action[@visit], action one of {sorted(ACTIONS)}: {text!r}"
-        )
+    if not colon or not name:
+        raise ValueError(f"a fault is written name:action[@visit]: {text!r}")
+    action = parse_action(action_name)
     endless = visit.endswith("+")
     digits = visit.removesuffix("+") or "1"
     if not digits.isdecimal():
         raise ValueError(f"the visit of a fault is a number from 1: {text!r}")
     return StrikingFaults(
         name,
-        ACTIONS[action_name],
+        action,
         first=int(digits),
         times=None if endless else 1,
         known=known,

@@ -15,7 +15,7 @@ import grpc.aio
 from vigie.access.module import development_issuer
 from vigie.access.settings import AccessConfig
 from vigie.common.v1 import types_pb2
-from vigie.platform.clock import SystemWallClock
+from vigie.platform.clock import ManualWallClock, SystemWallClock
 from vigie.platform.database import open_database
 from vigie.platform.eventlog import Quarantine, open_event_log
 from vigie.platform.grpc.client import StubType, open_channel
@@ -161,9 +161,10 @@ class Product:
     def log(self) -> str:
         return (self.folder / "vigie.log").read_text("utf-8", errors="replace")
 
-    def token(self, person: str, seconds: float = 86_400) -> str:
-        """A token of the embedded issuer."""
-        issuer = development_issuer(AccessConfig(), self.folder / "data", WALL)
+    def token(self, person: str, seconds: float = 86_400, *, ago_seconds: int = 0) -> str:
+        """A token of the embedded issuer, as if made ``ago_seconds`` ago."""
+        then = ManualWallClock(WALL.now_us() - ago_seconds * 1_000_000)
+        issuer = development_issuer(AccessConfig(), self.folder / "data", then)
         return issuer.create_token(person, seconds)
 
     def client(self, make: Callable[[grpc.aio.Channel], StubType], person: str) -> StubType:

@@ -1,12 +1,11 @@
 """A foreign RTSP server fed by foreign encoders is recorded without a gap or a lost frame.
 
 The frames are compared by their bytes with the published files, in order, loop after loop; their
-distances in time too. Twenty seconds; five minutes with ``VIGIE_TEST_LONG=1``.
+distances in time too. Twenty seconds; five minutes with ``VIGIE_LONG_TESTS=1``.
 """
 
 import asyncio
 import itertools
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ import pytest
 from ffmpeg_reading import complaints_about
 from integration.foreign.product import WALL, Product, StoredSegment
 from integration.foreign.sources import Clip, Publishers, make_clips, slices_of
+from long_forms import LONG
 from vigie.media.bmff.reader import read_fragments, read_header
 from vigie.recording.v1 import recording_pb2
 from vigie.simcam.marks import split_sample
 
-LONG = os.environ.get("VIGIE_TEST_LONG") == "1"
 SECONDS = 300 if LONG else 20
 SEGMENT_SECONDS = 10
 TICK_TOLERANCE = 2

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ingest_support import Installation, footage, frames_of
+from long_forms import LONG
 from vigie.ingest.spool.faults import FAULT_POINTS
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +32,7 @@ EVERY_DAY = (
     "ingest.end.publish",
     "ingest.end.forget",
 )
-POINTS = FAULT_POINTS if os.environ.get("VIGIE_LONG_TESTS") else EVERY_DAY
+POINTS = FAULT_POINTS if LONG else EVERY_DAY
 
 
 def run(root: Path, fault: str) -> int:

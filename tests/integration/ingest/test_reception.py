@@ -72,15 +72,12 @@ class LiveIngest(Ingest):
         return sorted(stored, key=lambda segment: segment.start_us)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("footage")
-
-
 @pytest.fixture
-async def simcam(cache: Path) -> AsyncIterator[SimCamServer]:
+async def simcam(footage_folder: Path) -> AsyncIterator[SimCamServer]:
     cameras = (CameraConfig(id="cam-sim-01", footage=FILM),)
-    server = SimCamServer(ServerConfig(cameras=cameras, cache_folder=cache, control_port=None))
+    server = SimCamServer(
+        ServerConfig(cameras=cameras, cache_folder=footage_folder, control_port=None)
+    )
     await server.start()
     yield server
     await server.stop()
@@ -132,7 +129,7 @@ def recorded(ingest: LiveIngest, segments: int) -> Callable[[], bool]:
 
 async def test_every_frame_in_order_at_its_time(tmp_path: Path, simcam: SimCamServer) -> None:
     ingest = await ingest_of(tmp_path, simcam)
-    await eventually(recorded(ingest, 2), seconds=30)
+    await eventually(recorded(ingest, 2), seconds=120)
     await ingest.module.stop(timeout_seconds=10)
 
     segments = await ingest.segments()
@@ -159,9 +156,9 @@ async def test_a_fault_is_a_gap_with_its_cause_and_nothing_broken_is_stored(
     tmp_path: Path, simcam: SimCamServer, fault: Fault, cause: types_pb2.GapCause.ValueType
 ) -> None:
     ingest = await ingest_of(tmp_path, simcam)
-    await eventually(recorded(ingest, 1), seconds=30)
+    await eventually(recorded(ingest, 1), seconds=120)
     await simcam.inject("cam-sim-01", fault, parameters=FaultParameters(count=1))
-    await eventually(recorded(ingest, 4), seconds=30)
+    await eventually(recorded(ingest, 4), seconds=120)
     await ingest.module.stop(timeout_seconds=10)
 
     segments = await ingest.segments()

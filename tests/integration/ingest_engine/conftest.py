@@ -52,11 +52,6 @@ class Simulator:
         return SourceSpec(**fields | changes)
 
 
-@pytest.fixture(scope="session")
-def footage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("footage")
-
-
 @pytest.fixture
 def simulate(footage_folder: Path) -> Iterator[Callable[..., Simulator]]:
     started: list[Simulator] = []

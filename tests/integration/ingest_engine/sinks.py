@@ -52,7 +52,7 @@ class RecordingSink:
         self._note("ended", (cause, detail))
 
     def wait_for(
-        self, condition: Callable[["RecordingSink"], bool], timeout_seconds: float = 20
+        self, condition: Callable[["RecordingSink"], bool], timeout_seconds: float = 60
     ) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), timeout_seconds), self.names

@@ -65,6 +65,25 @@ async def test_footage_is_destroyed_by_the_round_before_its_time_ends(tmp_path: 
         assert await listed(rig, T0, T0 + 6 * SECOND) == [("DESTROYED", 0, 6 * SECOND)]
 
 
+async def test_nothing_counts_as_destroyed_while_the_store_is_away(tmp_path: Path) -> None:
+    """Its disk is not mounted when the time of footage ends: it is destroyed when it is back."""
+    store, aside = tmp_path / "store", tmp_path / "aside"
+    async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig:
+        await estate(rig)
+        rig.wall.set(EXPIRY)
+        store.rename(aside)
+        store.mkdir()
+        report = await rig.module.sweeper.sweep()
+        assert report.objects == 0
+        assert report.failures["STORE_UNAVAILABLE"] >= 3
+        store.rmdir()
+        aside.rename(store)
+        assert len(await keys_in_store(rig)) == 4
+        report = await rig.module.sweeper.sweep()
+        assert (report.objects, report.run_ends) == (3, 1)
+        assert await keys_in_store(rig) == set()
+
+
 async def test_a_shorter_authorisation_ends_footage_earlier(tmp_path: Path) -> None:
     async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig, serving(rig) as host:
         await estate(rig, retention_days=7)

@@ -26,8 +26,8 @@ def quick(**fields: object) -> FootageSpec:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> FootageCache:
-    return FootageCache(tmp_path_factory.mktemp("simcam"))
+def cache(footage_folder: Path) -> FootageCache:
+    return FootageCache(footage_folder)
 
 
 @pytest.fixture

@@ -204,3 +204,15 @@ def test_the_key_of_the_embedded_issuer_is_its_owners_alone(tmp_path: Path) -> N
     file.chmod(0o600)
     with pytest.raises(VigieError, match="is no key"):
         load_or_create_key(tmp_path)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_services_go_on_calling_each_other_when_the_clock_is_set(
+    desk: Desk, hours: int
+) -> None:
+    """A token from before would lie in the future, or have ended, for an hour."""
+    source = desk.module.token_source("evidence")
+    await desk.module.authenticator.authenticate(await source.token())
+    desk.wall.advance(hours * 3600)
+    identity = await desk.module.authenticator.authenticate(await source.token())
+    assert identity.caller.subject == "service:evidence"

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from long_forms import examples
 from vigie.cli import timeline_view
 from vigie.cli.timeline_view import CAUSE_TEXTS, cause_text, draw
 from vigie.common.v1 import types_pb2
@@ -64,7 +65,7 @@ def test_lines_fit_the_terminal() -> None:
     ),
     st.integers(20, 150),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_every_gap_shows_wherever_it_lies(pieces: list[tuple[int, int]], width: int) -> None:
     window, found = timeline(*pieces)
     begin, end = window.start_time.ToMicroseconds(), window.end_time.ToMicroseconds()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from long_forms import examples
 from unit.media.encoded import encode
 from vigie.media import h264, h265
 from vigie.media.bits import BitReader, remove_emulation_prevention
@@ -139,7 +140,7 @@ def test_only_a_recovery_point_without_delay_is_one() -> None:
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), min_size=1, max_size=8),
     st.integers(2, 80),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_sets_are_read_or_refused(
     codec: VideoCodec, patches: list[tuple[int, int]], length: int
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from long_forms import examples
 from vigie.platform.clock import from_us, to_us
 from vigie.recording.retention.calendar import due_windows, expiry_us
 
@@ -38,6 +39,10 @@ def instant(text: str) -> int:
         ("2026-01-30T23:30:00", "2026-02-27T23:30:00"),
         # 1 March in Paris already: UTC is the earlier one, by days
         ("2026-02-28T23:30:00", "2026-03-28T23:30:00"),
+        # 02:30 does not exist in Paris on 28 March 2027; its earlier reading counts
+        ("2027-02-28T01:30:00", "2027-03-28T00:30:00"),
+        # 02:30 happens twice on 25 October 2026; the first time counts
+        ("2026-09-25T00:30:00", "2026-10-25T00:30:00"),
         # the leap day itself
         ("2028-02-29T12:00:00", "2028-03-29T11:00:00"),
     ],
@@ -64,14 +69,14 @@ times = st.integers(instant("2026-01-01T00:00:00"), instant("2032-12-31T00:00:00
 
 
 @given(times)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_nothing_outlives_31_days_or_is_destroyed_before_27(recorded: int) -> None:
     kept_days = (expiry_us(recorded, 0, PARIS) - recorded) / 86_400e6
     assert 27.95 <= kept_days <= 31
 
 
 @given(times, st.sampled_from([0, 0, 7, 28, 30]), st.integers(26 * 86400, 33 * 86400))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_the_windows_that_are_due_are_those_that_have_expired(
     now: int, days: int, age_seconds: int
 ) -> None:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from long_forms import examples
 from vigie.recording.model import (
     AuthorisationTerm,
     CameraState,
@@ -112,7 +113,7 @@ def expected_kind(  # noqa: C901, PLR0911 - the rules one after the other, as th
 
 
 @given(facts, instants, intervals)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_a_timeline_partitions_its_window_and_says_what_the_rules_say(
     facts: Facts, now: int, window: tuple[int, int]
 ) -> None:
@@ -134,7 +135,7 @@ def test_a_timeline_partitions_its_window_and_says_what_the_rules_say(
 
 
 @given(facts, instants, intervals, st.integers(1, 30))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_a_coarser_timeline_still_partitions_the_window(
     facts: Facts, now: int, window: tuple[int, int], resolution: int
 ) -> None:
@@ -148,7 +149,7 @@ def test_a_coarser_timeline_still_partitions_the_window(
 
 
 @given(facts, instants, intervals)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_completeness_accounts_for_every_past_microsecond(
     facts: Facts, now: int, window: tuple[int, int]
 ) -> None:

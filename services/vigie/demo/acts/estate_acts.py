@@ -1,5 +1,6 @@
 """Communes, zones, cameras, the authorisation; the life of cameras begins."""
 
+import asyncio
 from typing import Any
 
 from vigie.cli.language import tr
@@ -23,13 +24,7 @@ async def make_estate(scene: Scene) -> None:
         await _places(scene)
         await _authorisation(scene)
         stub = scene.stage.client(cameras_pb2_grpc.CameraServiceStub, "administration")
-        for camera in estate.CAMERAS:
-            await _enter(scene, stub, camera)
-            await stub.CommissionCamera(
-                cameras_pb2.CommissionCameraRequest(
-                    name=f"cameras/{camera.id}", reason="réception des travaux"
-                )
-            )
+        await asyncio.gather(*(_enter(scene, stub, camera) for camera in estate.CAMERAS))
         scene.estate_us = scene.wall.now_us()
         listed = await stub.ListCameras(cameras_pb2.ListCamerasRequest(page_size=100))
         scene.account.check(
@@ -42,15 +37,21 @@ async def make_estate(scene: Scene) -> None:
 
 async def _places(scene: Scene) -> None:
     stub = scene.stage.client(zones_pb2_grpc.ZoneServiceStub, "administration")
-    for code, name in estate.COMMUNES:
+
+    async def make_commune(code: str, name: str) -> None:
         commune = zones_pb2.Commune(display_name=name)
         await stub.CreateCommune(zones_pb2.CreateCommuneRequest(insee_code=code, commune=commune))
-    for zone_id, code, name in estate.ZONES:
+
+    async def make_zone(zone_id: str, code: str, name: str) -> None:
         zone = zones_pb2.Zone(commune=f"communes/{code}", display_name=name)
         await stub.CreateZone(zones_pb2.CreateZoneRequest(zone_id=zone_id, zone=zone))
 
+    await asyncio.gather(*(make_commune(*commune) for commune in estate.COMMUNES))
+    await asyncio.gather(*(make_zone(*zone) for zone in estate.ZONES))
+
 
 async def _enter(scene: Scene, stub: Any, camera: estate.DemoCamera) -> None:
+    """Enter a camera and put it into service."""
     entry = cameras_pb2.Camera(
         zone=f"zones/{camera.zone}",
         display_name=camera.display_name,
@@ -60,6 +61,11 @@ async def _enter(scene: Scene, stub: Any, camera: estate.DemoCamera) -> None:
         entry.credentials.username = "vigie"
         entry.credentials.password = camera.password
     await stub.CreateCamera(cameras_pb2.CreateCameraRequest(camera_id=camera.id, camera=entry))
+    await stub.CommissionCamera(
+        cameras_pb2.CommissionCameraRequest(
+            name=f"cameras/{camera.id}", reason="réception des travaux"
+        )
+    )
 
 
 async def _authorisation(scene: Scene) -> None:

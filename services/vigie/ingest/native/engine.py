@@ -50,6 +50,10 @@ class NativeEngine:
             reactor.join(remaining_us / 1_000_000)
         self._environment.resolver.close()
 
+    def take_tick_lag_us(self) -> int:
+        """How late a tick of any thread began at worst since the last call, microseconds."""
+        return max(reactor.statistics.take_peak() for reactor in self._reactors)
+
     def statistics(self) -> list[ReactorStatistics]:
         """Counters of each receiving thread."""
         return [reactor.statistics for reactor in self._reactors]

@@ -128,8 +128,12 @@ class CameraRecorder:
         if group.arrival_monotonic_us[-1] < self._retry_us:
             self._interrupt(*self._refused_as)
             return
-        if not self._tools.quota.take(group.size_bytes):
-            self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
+        try:
+            if not self._tools.quota.take(group.size_bytes):
+                self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
+                return
+        except OSError as error:  # the disk does not even say how much room it has
+            self._give_up(error, group)
             return
         try:
             self._record(parameters, group)
@@ -191,7 +195,12 @@ class CameraRecorder:
             key_prefix=key_lead(self._settings.key_prefix, self._camera),
         )
         directory = tools.layout.run(self._camera, record.run)
-        sync_new_run(directory, record, tools.faults)
+        try:
+            sync_new_run(directory, record, tools.faults)
+        except OSError:
+            # What was made of it must not stay: a disk that refuses for hours is tried often.
+            self._listener.run_damaged(self._camera, record.run)
+            raise
         run = RunRecorder(
             directory,
             record,
@@ -211,7 +220,9 @@ class CameraRecorder:
     def _not_before(self, group: FrameGroup) -> int | None:
         if self._end_us is None:
             return None
-        behind = self._end_us - group.arrival_us[0]
+        # By the clock as it is now: the group may have begun before the clock was set.
+        passed_us = group.arrival_monotonic_us[-1] - group.arrival_monotonic_us[0]
+        behind = self._end_us - (group.arrival_us[-1] - passed_us)
         return self._end_us if behind < OVERLAP_TOLERANCE_US else None
 
     def _interrupt(self, cause: str, detail: str, at_us: int | None = None) -> None:

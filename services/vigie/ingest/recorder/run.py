@@ -1,6 +1,7 @@
 """One run being recorded: fragments into segments, segments closed and recorded, the end."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +52,10 @@ def sync_new_run(directory: RunDirectory, record: RunRecord, faults: FaultPoints
         OSError: the run cannot begin.
     """
     faults.reach(points.RUN_CREATE)
-    directory.path.mkdir(parents=True, exist_ok=False)
+    # Never the directory of all runs: where that is missing the disk of the spool is not mounted,
+    # and what is written below the mount point is hidden as soon as it is.
+    directory.path.parent.mkdir(exist_ok=True)
+    directory.path.mkdir()
     sync_directory(directory.path.parent.parent)
     sync_directory(directory.path.parent)
     write_record(directory.run_record, record, faults)
@@ -67,7 +71,7 @@ class RunRecorder:
         media: makes boxes; the seam where encrypted recording comes in.
         time: the wall clock of this run.
         settings: how to cut and sync.
-        quota: counts what enters the spool beyond the media itself.
+        quota: counts what enters the spool beyond the media of groups, which was taken before.
         faults: fault points.
     """
 
@@ -96,6 +100,8 @@ class RunRecorder:
         self._number = 0
         self._segment_start = 0
         self._samples = 0
+        self._written_ticks = 0
+        self._counted_bytes = 0
         self._end_us: int | None = None
         self.report: SenderReport | None = None
 
@@ -109,7 +115,7 @@ class RunRecorder:
         """End of what is written: exact after a segment was closed, else an estimate."""
         if self._end_us is not None and self._file is None:
             return self._end_us
-        return self._time.estimate_us(self._media.end_ticks)
+        return self._time.estimate_us(self._written_ticks)
 
     @property
     def start_estimate_us(self) -> int:
@@ -133,14 +139,18 @@ class RunRecorder:
             self._file = self._begin_segment(before)
         self._table.append(fragment.key_time, self._file.size_bytes + fragment.moof_position)
         self._file.append(fragment.head, fragment.samples)
-        self._quota.add(len(fragment.head))
+        self._written_ticks = self._media.end_ticks
         self._samples += len(fragment.samples)
         interval = self._media.end_ticks - before
         length = self._media.end_ticks - self._segment_start
         # Nearest key frame: stop here when the next one would be further from the target.
+        closed = None
         if length + interval // 2 >= self._settings.segment_ticks:
-            return self._close_segment()
-        return None
+            closed = self._close_segment()
+        size_bytes = closed.size_bytes if closed is not None else self._file.size_bytes
+        self._quota.add(size_bytes - self._counted_bytes - group.size_bytes)
+        self._counted_bytes = 0 if closed is not None else size_bytes
+        return closed
 
     @property
     def camera_clock_offset_us(self) -> int | None:
@@ -156,7 +166,12 @@ class RunRecorder:
         Raises:
             OSError: it is not closed; recovery can close it.
         """
-        return self._close_segment() if self._file is not None else None
+        if self._file is None:
+            return None
+        closed = self._close_segment()
+        self._quota.add(closed.size_bytes - self._counted_bytes)
+        self._counted_bytes = 0
+        return closed
 
     def end(self, reason: str) -> EndRecord:
         """Record that the run is over (its last segment is closed).
@@ -180,16 +195,19 @@ class RunRecorder:
         return record
 
     def abandon(self) -> None:
-        """Release the files as they are."""
-        if self._file is not None:
-            self._file.close()
+        """Release the files as they are; what a failed write has left of a group is counted."""
+        if self._file is None:
+            return
+        self._file.close()
+        with suppress(OSError):  # the disk is gone: what is on it is counted when it is back
+            size_bytes = self.directory.media(self._number).stat().st_size
+            self._quota.add(size_bytes - self._counted_bytes)
 
     def _begin_segment(self, start_ticks: int) -> SegmentFile:
         header = self._media.header
         self._table = RandomAccessTable()
         self._segment_start = start_ticks
         self._samples = 0
-        self._quota.add(len(header))
         return SegmentFile(
             self.directory,
             self._number,
@@ -202,7 +220,6 @@ class RunRecorder:
         assert self._file is not None
         index = self._table.mfra()
         size_bytes, sha256 = self._file.finish(index)
-        self._quota.add(len(index))
         end_ticks = self._media.end_ticks
         start_us, duration_us = self._time.close(end_ticks)
         facts = SegmentFacts(

@@ -60,7 +60,7 @@ class SpoolGauges:
 
     def measure(self) -> None:
         """Set every gauge; a warning that begins or ends is logged."""
-        fill = 1.0 if self._quota.full else self._quota.fill_ratio
+        fill = self._fill_ratio()
         self._bytes.set(self._quota.used_bytes)
         self._fill.set(fill)
         self._segments.set(self._backlog.waiting_segments)
@@ -73,12 +73,23 @@ class SpoolGauges:
             _log.warning("spool_level", level=level, was=self.level, fill=round(fill, 3))
             self.level = level
 
+    def _fill_ratio(self) -> float:
+        if self._quota.full:
+            return 1.0
+        try:
+            return self._quota.fill_ratio
+        except OSError as error:
+            # A disk that does not answer takes nothing either.
+            _log.warning("spool_not_measured", error=str(error))
+            return 1.0
+
     def _oldest_seconds(self) -> float:
         """Since the oldest waiting segment was written to for the last time."""
         closed = []
         for path in self._backlog.first_waiting():
-            # Uploaded and removed at this very moment: then it waits no more.
-            with suppress(FileNotFoundError):
+            # Uploaded and removed at this very moment (then it waits no more), or the disk is
+            # away (then nobody knows).
+            with suppress(OSError):
                 closed.append(path.stat().st_mtime)
         now = self._wall_clock.now_us() / MICROSECONDS_PER_SECOND
         return max(0.0, now - min(closed)) if closed else 0.0

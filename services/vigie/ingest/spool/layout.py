@@ -1,5 +1,6 @@
 """Where things lie in the spool."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,29 @@ class RunDirectory:
     def end_record(self) -> Path:
         """``end.json``."""
         return self.path / "end.json"
+
+    def require_spool(self) -> None:
+        """Look that the spool itself is there before believing that something in it is not.
+
+        A disk that is not mounted leaves its mount point, empty: without this look everything
+        that waits would seem to be done with.
+
+        Raises:
+            OSError: the directory of all runs, made at the start, is not there.
+        """
+        os.stat(f"{self.path.parent.parent}/")  # noqa: PTH116 - a Path cannot ask for a folder
+
+    def lacks(self, path: Path) -> bool:
+        """Whether a file of the run is not there although the spool is.
+
+        Raises:
+            OSError: the spool is not there: nobody knows.
+        """
+        if path.exists():
+            return False
+        self.require_spool()
+        # Again: the disk may have come back between the two looks.
+        return not path.exists()
 
     def media(self, number: int) -> Path:
         """The bytes of a segment."""

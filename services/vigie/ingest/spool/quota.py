@@ -55,7 +55,11 @@ class SpoolQuota:
         self._checked_us: int | None = None
 
     def take(self, size_bytes: int) -> bool:
-        """Count ``size_bytes`` of new footage; false (and nothing counted) when it must not be."""
+        """Count ``size_bytes`` of new footage; false (and nothing counted) when it must not be.
+
+        Raises:
+            OSError: the disk does not say how much room it has.
+        """
         with self._lock:
             limit = self._limits.quota_bytes
             if self._full:
@@ -87,7 +91,11 @@ class SpoolQuota:
 
     @property
     def fill_ratio(self) -> float:
-        """Used part of what may be used, by quota or by free space, whichever is nearer."""
+        """Used part of what may be used, by quota or by free space, whichever is nearer.
+
+        Raises:
+            OSError: the disk does not say how much room it has.
+        """
         with self._lock:
             quota = self._used / self._limits.quota_bytes
             room = max(0, self._free_now() - self._limits.reserve_bytes)

@@ -94,7 +94,7 @@ class RunRepair:
             SpoolRecordError: it cannot be understood: quarantine it (`quarantine`).
             OSError: the disk refuses; try again later.
         """
-        if not directory.path.exists():
+        if directory.lacks(directory.path):
             return RunState(directory, [], ended=False)
         run = read_record(directory.run_record, RunRecord)
         if run is None:

@@ -1,6 +1,7 @@
 """What is done for one segment and for the end of a run, step by step, each repeatable."""
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -107,7 +108,9 @@ class SegmentUpload:
         path, media = directory.segment_record(number), directory.media(number)
 
         def look() -> tuple[SegmentRecord | None, bool]:
-            return read_record(path, SegmentRecord), media.exists()
+            if directory.lacks(path):
+                return None, False
+            return _existing(path), not directory.lacks(media)
 
         try:
             return await asyncio.to_thread(look)
@@ -143,7 +146,9 @@ class SegmentUpload:
 
     def _remove(self, record: SegmentRecord, directory: RunDirectory) -> None:
         self._tools.faults.reach(points.UPLOAD_REMOVE)
-        directory.media(record.number).unlink(missing_ok=True)
+        media = directory.media(record.number)
+        if not directory.lacks(media):
+            media.unlink()
         directory.sums(record.number).unlink(missing_ok=True)
         self._tools.quota.release(record.size_bytes)
         self._tools.faults.reach(points.UPLOAD_FORGET)
@@ -215,15 +220,42 @@ class EndUpload:
 
     def _remove(self, directory: RunDirectory) -> None:
         """Records of segments first, the run's own last: a half-removed run is told again."""
-        if not directory.path.exists():
+        if directory.lacks(directory.path):
             return
         self._tools.faults.reach(points.END_REMOVE)
+        self._clear(directory)
         for number in directory.numbers("json"):
             directory.segment_record(number).unlink(missing_ok=True)
         self._tools.faults.reach(points.END_FORGET)
         directory.end_record.unlink(missing_ok=True)
         directory.run_record.unlink(missing_ok=True)
         directory.path.rmdir()
+
+    def _clear(self, directory: RunDirectory) -> None:
+        """Take away what a disk that went and came back has left.
+
+        The directory could not be removed with it, and all later runs of the camera would wait.
+        """
+        for number in directory.numbers("sums"):
+            directory.sums(number).unlink(missing_ok=True)
+        for leftover in directory.path.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+        for number in directory.numbers("m4v"):
+            why = "left over at the end of its run: stored, or its loss was told"
+            self._tools.repair.quarantine(directory.media(number), why, "MEDIA_LEFT_OVER")
+
+
+def _existing(path: Path) -> SegmentRecord:
+    """The record in a file that was there a moment ago.
+
+    Raises:
+        SpoolRecordError: it was altered.
+        OSError: the disk does not give it now.
+    """
+    record = read_record(path, SegmentRecord)
+    if record is None:
+        raise FileNotFoundError(errno.ENOENT, "the record of a segment has gone", str(path))
+    return record
 
 
 def _sha256(path: Path) -> str:

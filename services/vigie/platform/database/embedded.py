@@ -35,6 +35,7 @@ from vigie.platform.database.visits import (
     DirectConnection,
     VisitingConnection,
     WholeConnection,
+    finish,
     run_to_end,
 )
 from vigie.platform.errors import VigieError
@@ -116,7 +117,7 @@ class EmbeddedDatabase:
                         self._reach("database.transaction.begun")
                         yield self._connection
                         self._reach("database.transaction.committing")
-                        await _finish(self._commit(connection))
+                        await finish(self._commit(connection))
                         self._reach("database.transaction.committed")
             finally:
                 self._owner = None
@@ -148,7 +149,7 @@ class EmbeddedDatabase:
         self._refuse_inside()
         async with self._turn:
             try:
-                return await _finish(self._transact(work))
+                return await finish(self._transact(work))
             finally:
                 self._connection = None
                 self._callbacks = []
@@ -178,6 +179,19 @@ class EmbeddedDatabase:
     def _refuse_inside(self) -> None:
         if self.in_transaction():
             raise RuntimeError("a task cannot open a transaction inside its own transaction")
+
+    async def check(self) -> None:
+        """Write a page, as it was, and make it durable: what reads alone does not show.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE.
+        """
+
+        def write(connection: Connection) -> None:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
+
+        await self.transact(write)
 
     def _reach(self, name: str) -> None:
         try:
@@ -345,7 +359,7 @@ def _visit(threads: ThreadPoolExecutor, work: Callable[[], T]) -> "asyncio.Futur
 
 async def _whole_visit(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """The same, waited for: whoever is cancelled must not leave a connection that is in use."""
-    return await _finish(_visit(threads, work))
+    return await finish(_visit(threads, work))
 
 
 @asynccontextmanager
@@ -354,36 +368,11 @@ async def _closing(
 ) -> AsyncIterator[Connection]:
     """The connection of a transaction; what was not committed is rolled back, in ``threads``."""
     try:
-        yield await _finish(opening)
+        yield await finish(opening)
     finally:
         if opening.done() and not opening.cancelled() and opening.exception() is None:
             connection = opening.result()
             if threads is not None and connection.in_transaction():
-                await _finish(_visit(threads, connection.close))
+                await finish(_visit(threads, connection.close))
             else:
                 connection.close()
-
-
-async def _finish(step: Awaitable[T]) -> T:
-    """Await ``step`` to its end even when this task is cancelled meanwhile.
-
-    A commit must not be abandoned half-way: its callbacks would be lost though it took effect,
-    and the next writer would begin while this one still writes.
-    """
-    task = asyncio.ensure_future(step)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                break
-            # Also when the step has just ended: a cancellation that is not passed on is lost, and
-            # whoever waits for this task to end waits for ever.
-            cancelled = error
-        except Exception:  # noqa: BLE001 - raised again just below, by `result`
-            break
-    result = task.result()
-    if cancelled is not None:
-        raise cancelled
-    return result

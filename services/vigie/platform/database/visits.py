@@ -11,6 +11,7 @@ statement (tens of microseconds) but every way to a thread and back; there are t
 Both are `AsyncConnection` to their users, so that rules are written once.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -161,3 +162,28 @@ def run_to_end(work: Awaitable[T]) -> T:
     if close is not None:
         close()
     raise RuntimeError("the work of one visit may await nothing but its connection")
+
+
+async def finish(step: Awaitable[T]) -> T:
+    """Await ``step`` to its end even when this task is cancelled meanwhile.
+
+    A commit must not be abandoned half-way: its callbacks would be lost though it took effect,
+    and the next writer would begin while this one still writes.
+    """
+    task = asyncio.ensure_future(step)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                break
+            # Also when the step has just ended: a cancellation that is not passed on is lost, and
+            # whoever waits for this task to end waits for ever.
+            cancelled = error
+        except Exception:  # noqa: BLE001 - raised again just below, by `result`
+            break
+    result = task.result()
+    if cancelled is not None:
+        raise cancelled
+    return result

@@ -52,7 +52,10 @@ def bring(
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         before = os.fstat(reading)
-        if link and _linked(source, temporary):
+        # The source was opened: what fails from here on is the store's.
+        with failed("link"):
+            linked = link and _linked(source, temporary)
+        if linked:
             with failed("sync"):
                 os.fsync(reading)
             return os.fstat(reading).st_size, _is_same(written, before, reading, temporary)

@@ -174,6 +174,7 @@ class ObjectTree:
             try:
                 state = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
+                self._space.require()
                 return None
             return self._info(key, state) if _is_regular(path) else None
 
@@ -182,6 +183,7 @@ class ObjectTree:
         path = self._space.content_path(key)
         with as_store_error(f"look for {key}"):
             if not _is_regular(path):
+                self._space.require()
                 raise _not_found(key)
         return path
 
@@ -192,6 +194,7 @@ class ObjectTree:
             try:
                 return RangeReader(path, key, offset, length)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                self._space.require()
                 raise _not_found(key) from error
             except OSError as error:
                 if error.errno == errno.ELOOP:  # a symbolic link: not an object
@@ -203,6 +206,8 @@ class ObjectTree:
         with as_store_error("list"):
             for key, state in list_files(self._space.root, prefix, start_after):
                 yield self._info(key, state)
+            # A store that went away in between looks like one that ends here.
+            self._space.require()
 
     def _info(self, key: str, state: os.stat_result) -> ObjectInfo:
         try:
@@ -241,6 +246,8 @@ class ObjectTree:
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"delete {key}"):
             there = _is_regular(path)
+            if not there:
+                self._space.require()
             if there and (record := self._record_or_refuse(key)) is not None:
                 self._refuse_kept(record)
             self._reach("store.delete.begun")
@@ -271,6 +278,7 @@ class ObjectTree:
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"change {key}"):
             if not _is_regular(path):
+                self._space.require()
                 raise _NotThereError(OBJECT_NOT_FOUND, f"no object {key}", key=key)
             record = self._record_or_refuse(key) or self._adopt(key, path, digest_of(path))
             changed = change(record)

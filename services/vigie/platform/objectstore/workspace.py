@@ -36,6 +36,17 @@ class Workspace:
         self.folders.make(self.records)
         self.folders.make(self.temporary)
 
+    def require(self) -> None:
+        """Look that the store itself is there before believing that something in it is not.
+
+        A disk that is not mounted leaves its mount point, empty. Without this look every object
+        would seem to be gone, and what retention wants destroyed to be destroyed.
+
+        Raises:
+            OSError: the hidden folders, made at the start, are not there.
+        """
+        os.stat(f"{self.temporary}/")  # noqa: PTH116 - a Path cannot ask for a folder
+
     def content_path(self, key: str) -> Path:
         """Where the content of ``key`` stands; never outside the root, also not by a link.
 

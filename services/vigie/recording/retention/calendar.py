@@ -8,7 +8,8 @@ of a month that has no such day):
   31 January, 09:00 expires on 28 February (29 in leap years), 09:00;
 - the month is counted in UTC and in the legal time zone (Europe/Paris), and the earlier of both
   counts: around midnight they name different days, and no reading of the law may find footage
-  that should be gone;
+  that should be gone. For the same reason the earlier reading counts of an hour that summer time
+  leaves out or winter time repeats;
 - an authorisation that allows ``n`` days ends after ``n`` times 24 hours, if that is earlier;
 - of several authorisations in force at once the shortest counts.
 
@@ -53,9 +54,10 @@ def expiry_us(recorded_us: int, retention_days: int, legal_zone: tzinfo) -> int:
         legal_zone: time zone in which the law counts days.
     """
     recorded = from_us(recorded_us)
+    there = add_month(recorded.astimezone(legal_zone))
     limit_us = min(
         to_us(add_month(recorded)),
-        to_us(add_month(recorded.astimezone(legal_zone)).astimezone(UTC)),
+        *(to_us(there.replace(fold=fold).astimezone(UTC)) for fold in (0, 1)),
     )
     if retention_days:
         limit_us = min(limit_us, recorded_us + retention_days * _DAY_US)

@@ -58,7 +58,7 @@ class PlaybackServicer(PlaybackServiceServicer):
         """See the contract."""
         purpose, case = requests.purpose(request.purpose)
         camera = requests.identifier(request.camera, "cameras", "camera")
-        window = self._play_window(request, camera)
+        window = await self._play_window(request, camera)
         call = current_call()
         await self._admission.admit(call, Access([camera], window, purpose, case))
         begun_us: int | None = self._monotonic_clock.now_us()
@@ -76,7 +76,21 @@ class PlaybackServicer(PlaybackServiceServicer):
             elif message.HasField("header"):
                 call.delivered(size_bytes=len(message.header.initialization))
 
-    def _play_window(self, request: pb.PlayRequest, camera: str) -> Interval:
+    async def _not_in_future(self, camera: str, start_us: int, field: str) -> None:
+        """Refuse what cannot be there: later than now, and than all that is stored.
+
+        After the clock was set back, footage from before lies ahead of now: the timeline lists
+        it, so it can be played.
+
+        Raises:
+            VigieError: WINDOW_IN_FUTURE; DATABASE_UNAVAILABLE.
+        """
+        now_us = self._parts.timelines.now_us()
+        if start_us > now_us:
+            stored_us = await self._parts.timelines.last_stored_us(camera)
+            requests.not_in_future(start_us, max(now_us, stored_us or 0), field)
+
+    async def _play_window(self, request: pb.PlayRequest, camera: str) -> Interval:
         now_us = self._parts.timelines.now_us()
         end_us = timestamp_us(request.end_time) if request.HasField("end_time") else now_us
         if request.resume_token:
@@ -88,7 +102,7 @@ class PlaybackServicer(PlaybackServiceServicer):
         if not request.HasField("start_time"):
             raise VigieError(reasons.WINDOW_REVERSED, "say from when to play", field="start_time")
         start_us = timestamp_us(request.start_time)
-        requests.not_in_future(start_us, now_us, "start_time")
+        await self._not_in_future(camera, start_us, "start_time")
         if end_us < start_us or (end_us == start_us and request.HasField("end_time")):
             raise VigieError(
                 reasons.WINDOW_REVERSED, "end_time must be after start_time", field="end_time"
@@ -104,7 +118,7 @@ class PlaybackServicer(PlaybackServiceServicer):
         purpose, case = requests.purpose(request.purpose)
         camera = requests.identifier(request.camera, "cameras", "camera")
         window = requests.window(request.window, limit_us=requests.MAX_CLIP_US)
-        requests.not_in_future(window.start_us, self._parts.timelines.now_us(), "window.start_time")
+        await self._not_in_future(camera, window.start_us, "window.start_time")
         call = current_call()
         await self._admission.admit(call, Access([camera], window, purpose, case))
         clip = await self._parts.clips.plan(camera, window)
@@ -126,7 +140,7 @@ class PlaybackServicer(PlaybackServiceServicer):
         if not request.HasField("time"):
             raise VigieError(reasons.WINDOW_REVERSED, "say which instant", field="time")
         instant_us = timestamp_us(request.time)
-        requests.not_in_future(instant_us, self._parts.timelines.now_us(), "time")
+        await self._not_in_future(camera, instant_us, "time")
         call = current_call()
         window = Interval(instant_us, instant_us + 1)
         await self._admission.admit(call, Access([camera], window, purpose, case))

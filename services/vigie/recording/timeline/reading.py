@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
@@ -41,6 +42,14 @@ class TimelineReader:
     def now_us(self) -> int:
         """The instant taken as now."""
         return self._wall_clock.now_us()
+
+    async def last_stored_us(self, camera: str) -> int | None:
+        """End of the newest stored footage of a camera; ``None``: there is none.
+
+        Raises:
+            VigieError: DATABASE_UNAVAILABLE.
+        """
+        return await self._database.read(partial(reader.last_stored_us, camera=camera))
 
     async def entries(
         self, camera: str, window: Interval, *, now_us: int | None = None

@@ -81,3 +81,48 @@ def test_warnings_stand_in_metrics_long_before(used: int, level: str) -> None:
     assert gauges.level == level
     assert registry.value("vigie_ingest_spool_warning_info", level=level) == 1
     assert registry.value("vigie_ingest_spool_fill_ratio") == used / 1000
+
+
+def test_a_disk_that_does_not_answer_is_a_full_one_and_no_crash() -> None:
+    """The task that measures may not fail: with it the process would end."""
+
+    def away() -> int:
+        raise FileNotFoundError("the spool is not mounted")
+
+    registry = MetricsRegistry()
+    quota = SpoolQuota(QuotaLimits(1000, 0), away, lambda: 0)
+    gauges = SpoolGauges(
+        pool=WriterPool(threads=1, queue_bytes=1),
+        backlog=Backlog(),
+        quota=quota,
+        quota_bytes=1000,
+        wall_clock=ManualWallClock(START_US),
+        registry=registry,
+    )
+    gauges.measure()
+    assert gauges.level == "full"
+    assert registry.value("vigie_ingest_spool_fill_ratio") == 1
+
+
+def test_footage_is_not_lost_in_silence_when_the_disk_does_not_answer(tmp_path: Path) -> None:
+    """A group that is not written ends its run: the frames after it do not follow those before."""
+    away = [False]
+
+    def free() -> int:
+        if away[0]:
+            raise OSError(5, "Input/output error")
+        return 1 << 40
+
+    told = Told()
+    wall = ManualWallClock(START_US)
+    tools = recorder_tools(tmp_path, free_bytes=free, wall_clock=wall)
+    recorder = camera_recorder(tools, told)
+    for index in range(12):
+        away[0] = index == 4
+        wall.advance(1)  # the disk is asked once a second
+        recorder.group(FILM.parameters, FILM.group(index))
+    recorder.ended("STOPPED", "", START_US)
+    assert told.interruptions[0][0] == "STORE_REFUSED"
+    assert told.interruptions[0][2] == START_US + 4_020_000
+    assert len(told.runs) == 2
+    assert len(told.damaged) == 1

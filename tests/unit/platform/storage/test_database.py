@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import sqlite3
 import subprocess
@@ -540,3 +541,16 @@ async def test_cancelling_a_write_at_any_await_tells_what_was_committed(
         await asyncio.gather(task, return_exceptions=True)
         await put(database, f"probe-{turns:03}")
         assert (name in await names(database)) == bool(called)
+
+
+async def test_check_writes(tmp_path: Path) -> None:
+    """A disk that takes nothing is noticed although nobody writes and reading goes on."""
+    full = raise_errno(errno.ENOSPC)
+    faults = StrikingFaults("database.transaction.committing", full, first=2)
+    database = await open_database(tmp_path / "vigie.db", faults=faults)
+    with pytest.raises(VigieError, match="DATABASE_UNAVAILABLE"):
+        await database.check()
+    async with database.reading() as connection:
+        await connection.exec_driver_sql("PRAGMA user_version")
+    await database.check()
+    await database.close()

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from long_forms import examples
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import CountingFaults, StrikingFaults, raise_errno
@@ -555,6 +556,52 @@ async def test_check_notices_that_the_store_went_away(
     (root / ".vigie" / "moved").rename(root / ".vigie" / "temporary")
 
 
+async def test_a_store_that_is_not_mounted_is_not_taken_for_an_empty_one(
+    store: DirectoryObjectStore, root: Path
+) -> None:
+    """Its mount point is there and empty: no object counts as gone, none as destroyed."""
+    await put(store, "a/file")
+    await store.place_hold("a/file", "hold-1")
+    aside = root.with_name("aside")
+    root.rename(aside)
+    root.mkdir()
+
+    async def listed() -> list[str]:
+        return [info.key async for info in store.list()]
+
+    for question in (
+        store.stat("a/file"), store.delete("a/file"), store.place_hold("a/file", "hold-2"),
+        store.release_hold("a/file", "hold-1"), store.set_retention("a/file", 1), listed(),
+        content_of(store, "a/file"), put(store, "a/other"),
+    ):  # fmt: skip
+        with pytest.raises(VigieError, match="STORE_UNAVAILABLE"):
+            await question
+    root.rmdir()  # nothing was written below the mount point
+    aside.rename(root)
+    info = await store.stat("a/file")
+    assert info is not None
+    assert info.holds == frozenset({"hold-1"})
+    assert await store.stat("a/other") is None
+
+
+async def test_a_link_that_fails_is_the_stores_trouble(
+    tmp_path: Path, wall_clock: ManualWallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    store = await open_directory_store(tmp_path / "store", wall_clock, link_sources=True)
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(VigieError, match="STORE_UNAVAILABLE"):
+        await store.put_file(
+            "file", source, sha256=digest_of(source), content_type="video/mp4", metadata={}
+        )
+    await store.close()
+
+
 # --- listing ------------------------------------------------------------------------------------
 
 PART = st.text(alphabet="a!-./0zé~", min_size=1, max_size=3).filter(
@@ -568,7 +615,7 @@ def only_possible_in_a_folder(paths: list[str]) -> list[str]:
     return sorted(set(paths) - folders, key=str.encode)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     paths=PATHS,
     prefix=st.text(alphabet="a!-./0zé~", max_size=4),

@@ -1,6 +1,8 @@
 import subprocess
 import sys
+import time
 import uuid
+from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
@@ -22,6 +24,7 @@ from vigie.platform.faultpoint import (
     NO_FAULTS,
     CountingFaults,
     StrikingFaults,
+    SwitchedFaults,
     faults_from_environment,
     parse_fault,
     raise_errno,
@@ -110,8 +113,37 @@ def test_a_plus_strikes_every_time() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "a:", ":kill", "a:explode", "a:kill@x", "a:kill@0"])
 def test_a_fault_that_does_not_parse_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"fault|visit"):
+    with pytest.raises(ValueError, match=r"fault|visit|action"):
         parse_fault(text)
+
+
+def test_a_slow_step_takes_its_time_and_goes_on() -> None:
+    faults = parse_fault("a:delay=0.02")
+    begun = time.monotonic()
+    faults.reach("a")
+    assert time.monotonic() - begun >= 0.02
+    with pytest.raises(ValueError, match="float"):
+        parse_fault("a:delay=long")
+
+
+def test_faults_of_a_file_last_as_long_as_they_stand_there(tmp_path: Path) -> None:
+    file = tmp_path / "faults"
+    faults = SwitchedFaults(file, known=["store.put.begun", "store.put.copied", "other"])
+    faults.reach("store.put.begun")
+    file.write_text("store.put.*:enospc\nother:eio\n")
+    for _ in range(2):
+        with pytest.raises(OSError, match="Errno 28"):
+            faults.reach("store.put.copied")
+    with pytest.raises(OSError, match="Errno 5"):
+        faults.reach("other")
+    file.write_text("other:eio\n")
+    faults.reach("store.put.copied")
+    file.unlink()
+    faults.reach("other")
+    for text in ("othre:eio", "store.putt.*:eio", "other:explode"):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=r"fault point|no action"):
+            faults.reach("other")
 
 
 def test_an_unknown_point_is_refused() -> None:

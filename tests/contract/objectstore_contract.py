@@ -108,6 +108,15 @@ class ObjectStoreContract:
         source.unlink()
         assert await content_of(harness) == content
 
+    async def test_where_an_object_is_a_file_the_file_is_the_object(
+        self, harness: StoreHarness
+    ) -> None:
+        await put(harness, content=b"media")
+        path = await harness.store.local_path(KEY)
+        assert path is None or path.read_bytes() == b"media"
+        if path is not None:
+            await refused(harness.store.local_path("footage/nothing"), "OBJECT_NOT_FOUND")
+
     async def test_an_empty_object_is_an_object(self, harness: StoreHarness) -> None:
         await put(harness, content=b"")
         assert await content_of(harness) == b""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from faults.ledger import Entry, Ledger
 from ingest_module_support import CAMERA as RECEIVED
@@ -27,6 +26,7 @@ from vigie.common.v1.types_pb2 import GapCause
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.clock import SystemMonotonicClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import Event
 from vigie.platform.eventlog.consumer import Consumer
 from vigie.platform.paging import Tokens

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.audit.metrics import INDEXED
 from vigie.audit.tables import ACCESSES, OBJECTS, ZONES
 from vigie.audit.v1 import events_pb2 as pb
 from vigie.platform.database import in_chunks
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent, Unprocessable, parse_event
 from vigie.platform.metrics import MetricsRegistry
 

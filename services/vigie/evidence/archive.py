@@ -4,7 +4,6 @@ Written in one canonical way (no compression, one time for all entries, fixed at
 a reader can refuse every deviation: what the signature does not cover cannot carry anything.
 """
 
-import hashlib
 import io
 import stat
 import struct
@@ -17,9 +16,12 @@ from typing import IO, Final, Protocol, Self
 
 from typing_extensions import Buffer
 
+from vigie.evidence.digest import DigestBeside
 from vigie.evidence.rejection import RejectedError
 
 CHUNK_BYTES: Final = 1 << 20
+_SEEK_BUFFER_BYTES: Final = 64 << 10
+"""Each seek throws the buffer away: a large one would read a megabyte for each header."""
 READ_ERRORS: Final = (OSError, zipfile.BadZipFile, EOFError, struct.error)
 """What reading the content of an entry may raise, the container's checksum included."""
 _ATTRIBUTES: Final = (stat.S_IFREG | 0o444) << 16
@@ -55,7 +57,7 @@ class PackageWriter:
         self._zip.close()
 
     def add(
-        self, name: str, chunks: Iterable[bytes], *, size_bytes_at_most: int
+        self, name: str, chunks: Iterable[bytes | memoryview], *, size_bytes_at_most: int
     ) -> tuple[int, str]:
         """Append an entry; returns its size in bytes and its SHA-256 (hex).
 
@@ -66,16 +68,17 @@ class PackageWriter:
         info.create_system = _CREATED_ON_UNIX
         info.external_attr = _ATTRIBUTES
         info.file_size = size_bytes_at_most  # decides about the 64-bit form of the header
-        digest = hashlib.sha256()
+        digest = DigestBeside()
         size_bytes = 0
-        with self._zip.open(info, "w") as entry:
+        with closing(digest), self._zip.open(info, "w") as entry:
             for chunk in chunks:
                 digest.update(chunk)
                 entry.write(chunk)
                 size_bytes += len(chunk)
+            sha256 = digest.hexdigest()
         if size_bytes > size_bytes_at_most:
             raise ValueError(f"{name}: {size_bytes} bytes, at most {size_bytes_at_most} announced")
-        return size_bytes, digest.hexdigest()
+        return size_bytes, sha256
 
 
 class Package(Protocol):
@@ -229,7 +232,7 @@ class ZipPackage:
         """See `Package.region`."""
         info = self._entries[name]
         raw = _Region(self._path, self._data_offsets[name], info.file_size)
-        return io.BufferedReader(raw, CHUNK_BYTES)
+        return io.BufferedReader(raw, _SEEK_BUFFER_BYTES)
 
     def names(self) -> list[str]:
         """See `Package.names`."""

@@ -12,11 +12,13 @@ Nothing here is kept when a step fails: a package is whole or it is not.
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from vigie.evidence import manifest as m
 from vigie.evidence import reasons
@@ -26,18 +28,17 @@ from vigie.evidence.model import Person as ModelPerson
 from vigie.evidence.ports import CameraDirectory, Recordings, SegmentFacts
 from vigie.evidence.report import render_report
 from vigie.evidence.signer import Signer
-from vigie.evidence.sources import SourceReader
+from vigie.evidence.sources import SourceContent, SourceReader
 from vigie.evidence.statement import missing_of, state_completeness
 from vigie.evidence.texts import README, weaknesses
 from vigie.media.bmff.package import plan_package, whole_fragments
-from vigie.media.bmff.plan import PlannedSegment
+from vigie.media.bmff.plan import MediaPart, PlannedSegment
 from vigie.platform.clock import WallClock, from_us
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore import ObjectStore
 
 REPORT_NAME: Final = "report.html"
 README_NAME: Final = "LISEZMOI-README.txt"
-_READ_BYTES: Final = 1 << 20
 _LONGEST_SEGMENT_US: Final = 300_000_000
 
 Progress = Callable[[int], None]
@@ -74,6 +75,7 @@ class _Output:
 
     writer: PackageWriter
     reader: SourceReader
+    ahead: Executor
     advance: Callable[[int], None]
 
 
@@ -148,8 +150,11 @@ class PackageBuilder:
             done += size_bytes
             progress(min(999, 1000 * done // total))
 
-        with PackageWriter(path, from_us(created_us)) as writer:
-            output = _Output(writer, reader, advance)
+        with (
+            PackageWriter(path, from_us(created_us)) as writer,
+            ThreadPoolExecutor(1, "vigie-evidence-read") as ahead,
+        ):
+            output = _Output(writer, reader, ahead, advance)
             for camera, segments in work.segments.items():
                 for stretch in _stretches(segments):
                     self._write_media(work, output, camera, stretch)
@@ -185,15 +190,15 @@ class PackageBuilder:
             plan = plan_package(planned)
         sources: list[m.SourceSegment] = []
 
-        def chunks() -> Iterator[bytes]:
+        def chunks() -> Iterator[bytes | memoryview]:
             of_segment = {each.source: each for each in planned}
             counts = iter(plan.sample_counts)
-            for segment, parts in groupby(plan.parts, key=lambda part: part.source):
+            for segment, fetched, parts in _ahead(output, plan.parts):
                 digest = hashlib.sha256()
-                with output.reader.fetch(segment) as content:
+                with fetched as content:
                     for part in parts:
                         yield part.head
-                        for chunk in _range(content, part.offset, part.length):
+                        for chunk in content.chunks(part.offset, part.length):
                             digest.update(chunk)
                             yield chunk
                 own = of_segment[segment]
@@ -290,14 +295,27 @@ def _source(
     )
 
 
-def _range(content: IO[bytes], offset: int, length: int) -> Iterator[bytes]:
-    content.seek(offset)
-    while length:
-        chunk = content.read(min(_READ_BYTES, length))
-        if not chunk:
-            raise VigieError(reasons.EVIDENCE_SOURCE_ALTERED, "a segment ends early")
-        yield chunk
-        length -= len(chunk)
+def _ahead(
+    output: _Output, parts: Sequence[MediaPart[SegmentFacts]]
+) -> Iterator[tuple[SegmentFacts, SourceContent, list[MediaPart[SegmentFacts]]]]:
+    """The parts by source segment, with its content; the next one is read and hashed meanwhile."""
+    groups = [(key, list(own)) for key, own in groupby(parts, key=lambda part: part.source)]
+    waiting: deque[Future[SourceContent]] = deque()
+    upcoming = iter(groups)
+
+    def fetch_next() -> None:
+        for segment, _ in islice(upcoming, 1):
+            waiting.append(output.ahead.submit(output.reader.fetch, segment))
+
+    try:
+        fetch_next()
+        for segment, own in groups:
+            fetch_next()
+            yield segment, waiting.popleft().result(), own
+    finally:
+        for future in waiting:
+            if not future.cancel() and future.exception() is None:
+                future.result().__exit__(None, None, None)
 
 
 def _stamp(instant_us: int) -> str:

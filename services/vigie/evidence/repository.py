@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.evidence import reasons
 from vigie.evidence.model import (
@@ -24,6 +23,7 @@ from vigie.evidence.tables import CUSTODY, REQUEST
 from vigie.evidence.v1 import events_pb2
 from vigie.platform.clock import WallClock, from_us
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, TopicSpec
 from vigie.platform.eventlog.events import make_event
@@ -86,7 +86,8 @@ class EvidenceRepository:
         Raises:
             VigieError: EVIDENCE_REQUEST_ID_REUSED when the same identifier asked for another thing.
         """
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> EvidenceRequest:
             known = await self._by_client_id(connection, client_request_id)
             if known is not None:
                 document, digest = known
@@ -109,7 +110,9 @@ class EvidenceRepository:
             actor = request.requester
             await self._record(connection, request, actor, "REQUESTED", request.purpose)
             await self._record(connection, request, PRODUCT, "HOLD_PLACED", request.hold)
-        return request
+            return request
+
+        return await self._database.write(work)
 
     async def get(self, request: str) -> EvidenceRequest | None:
         """One request, or ``None``."""
@@ -158,7 +161,8 @@ class EvidenceRepository:
         Raises:
             VigieError: EVIDENCE_REQUEST_NOT_FOUND, EVIDENCE_STATE_WRONG, ETAG_MISMATCH.
         """
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> EvidenceRequest:
             found = await self._read(connection, request)
             if found is None:
                 raise VigieError(reasons.EVIDENCE_REQUEST_NOT_FOUND, request)
@@ -184,6 +188,8 @@ class EvidenceRepository:
             if target in RELEASES_HOLD and found.state not in RELEASES_HOLD:
                 await self._tell_hold(connection, changed, released=True)
             return changed
+
+        return await self._database.write(work)
 
     async def set_progress(self, request: str, permille: int) -> None:
         """Note how far the package is; no custody, no event: it is not a step."""

@@ -29,7 +29,7 @@ from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
-from vigie.platform.objectstore import ObjectStore
+from vigie.platform.objectstore import FileState, ObjectStore
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ FAULT_POINTS: Final = (
 PACKAGE_PREFIX: Final = "evidence"
 CONTENT_TYPE: Final = "application/zip"
 _PASS_SECONDS: Final = 5.0
+_FIRST_RETRY_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 2.0
 _DAY_US: Final = 86_400_000_000
 _TRANSIENT: Final = frozenset(
@@ -144,6 +145,7 @@ class EvidenceWorker:
 
     async def _await_hold(self, request: EvidenceRequest) -> None:
         deadline = self._deadline(self._on.config.hold_timeout_seconds)
+        pause = _FIRST_RETRY_SECONDS
         while True:
             try:
                 if await self._on.recordings.hold_applied(request.hold):
@@ -154,7 +156,8 @@ class EvidenceWorker:
                     raise
             if self._on.monotonic_clock.now_us() >= deadline:
                 raise VigieError(reasons.EVIDENCE_HOLD_TIMEOUT, f"holds/{request.hold}")
-            await self._on.monotonic_clock.sleep(_RETRY_SECONDS)
+            await self._on.monotonic_clock.sleep(pause)
+            pause = min(2 * pause, _RETRY_SECONDS)
         await self._step(request, "HELD", f"holds/{request.hold}", State.BUILDING)
 
     async def _build(self, request: EvidenceRequest, path: Path) -> Built:
@@ -193,18 +196,29 @@ class EvidenceWorker:
         changes = {"missing": built.missing}
         await self._step(request, "BUILT", f"{len(built.manifest.files)} files", State.VERIFYING,
                          changes)  # fmt: skip
+        state = FileState.of(await asyncio.to_thread(built.path.stat))
         sha256 = await asyncio.to_thread(package_sha256, built.path)
         key = f"{PACKAGE_PREFIX}/{request.request}.zip"
         self._on.faults.reach("evidence.storing")
-        await self._on.store.put_file(
-            key, built.path, sha256=sha256, content_type=CONTENT_TYPE, metadata={}
+        stored = await self._on.store.put_file(
+            key,
+            built.path,
+            sha256=sha256,
+            content_type=CONTENT_TYPE,
+            metadata={},
+            written=state,
         )
         self._on.faults.reach("evidence.stored")
-        copy = folder / "read-back.zip"
-        size_bytes = await self._read_back(key, copy)
-        certificate = self._on.signer.certificate
-        await asyncio.to_thread(verify_package, copy, trusted=[certificate])
-        if await asyncio.to_thread(package_sha256, copy) != sha256:
+        size_bytes = stored.info.size_bytes
+        copy = await self._read_back(key, folder / "read-back.zip")
+        # Both read all of it: the digest of the whole, and what a third party will check.
+        digesting = asyncio.create_task(asyncio.to_thread(package_sha256, copy))
+        try:
+            certificate = self._on.signer.certificate
+            await asyncio.to_thread(verify_package, copy, trusted=[certificate])
+        finally:
+            found = await digesting
+        if found != sha256:
             raise RejectedError("FILE_ALTERED", f"{key} came back as another file")
         self._on.faults.reach("evidence.verified")
         now_us = self._on.wall_clock.now_us()
@@ -220,12 +234,15 @@ class EvidenceWorker:
         changes_ready = {"package": package, "progress_permille": 1000}
         await self._step(request, "VERIFIED", f"SHA-256 {sha256}", State.READY, changes_ready)
 
-    async def _read_back(self, key: str, path: Path) -> int:
-        size_bytes = 0
+    async def _read_back(self, key: str, path: Path) -> Path:
+        """The stored package as a file: the object itself where it is one, else a copy of it."""
+        local = await self._on.store.local_path(key)
+        if local is not None:
+            return local
         with path.open("wb") as stream:
             async for chunk in self._on.store.read(key, chunk_size=1 << 20):
-                size_bytes += await asyncio.to_thread(stream.write, chunk)
-        return size_bytes
+                await asyncio.to_thread(stream.write, chunk)
+        return path
 
     async def _expire(self, request: EvidenceRequest, package: PackageInfo) -> None:
         await self._on.store.delete(package.object_key)

@@ -191,7 +191,7 @@ class WritePath:
             self.uploader.backlog.forget(state.directory)
             return
         for number in state.waiting:
-            self.uploader.segment_closed(state.directory, number)
+            self.uploader.segment_found(state.directory, number)
         self.uploader.run_ended(state.directory)
 
     async def _maintain(self) -> None:

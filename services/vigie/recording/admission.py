@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from functools import partial
 
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
 from vigie.recording import reasons
@@ -40,14 +40,7 @@ class Admission:
             VigieError: PERMISSION_DENIED, ACCESS_NOT_RECORDED; CAMERA_NOT_FOUND for a caller who
                 holds the permission everywhere.
         """
-        zones: set[str] = set()
-        unknown: list[str] = []
-        async with self._database.reading() as connection:
-            for camera in access.cameras:
-                stood_in = await zones_of(connection, camera, access.window)
-                if "" in stood_in and not await reader.camera_known(connection, camera):
-                    unknown.append(camera)
-                zones |= stood_in
+        zones, unknown = await self._database.read(partial(_looked_up, access))
         await call.admit(
             objects=[f"cameras/{camera}" for camera in access.cameras],
             # A camera without any zone is seen only by whoever may see all.
@@ -63,6 +56,18 @@ class Admission:
                 field="camera",
                 camera=unknown[0],
             )
+
+
+async def _looked_up(access: Access, connection: AsyncConnection) -> tuple[set[str], list[str]]:
+    """Zones of the cameras during the window, and cameras nobody knows."""
+    zones: set[str] = set()
+    unknown: list[str] = []
+    for camera in access.cameras:
+        stood_in = await zones_of(connection, camera, access.window)
+        if "" in stood_in and not await reader.camera_known(connection, camera):
+            unknown.append(camera)
+        zones |= stood_in
+    return zones, unknown
 
 
 async def zones_of(connection: AsyncConnection, camera: str, window: Interval) -> set[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.platform.clock import MonotonicClock, WallClock
@@ -41,6 +41,15 @@ FAULT_POINTS: Final = (
 )
 """Steps of a round: before the store is asked, once it has confirmed, once that is written down."""
 _BATCH: Final = 200
+_AT_ONCE: Final = 4
+"""As many objects at a time as the store has writers: each waits for the disk a few times."""
+_ROW: Final = (
+    HOLD_OBJECTS.c.hold == bindparam("of_hold"),
+    HOLD_OBJECTS.c.object_key == bindparam("of_key"),
+    HOLD_OBJECTS.c.state == bindparam("of_state"),
+)
+_PLACED: Final = update(HOLD_OBJECTS).where(*_ROW).values(state=HOLD_PLACED)
+_TAKEN_OFF: Final = delete(HOLD_OBJECTS).where(*_ROW)
 _RETRY_SECONDS: Final = 5.0
 
 
@@ -147,7 +156,13 @@ class HoldKeeper:
             if not batch:
                 return
             after = batch[-1]
-            finished = [row for row in batch if await self._perform(state, *row, done)]
+            finished: list[tuple[str, str]] = []
+            for start in range(0, len(batch), _AT_ONCE):
+                rows = batch[start : start + _AT_ONCE]
+                performed = await asyncio.gather(
+                    *(self._perform(state, *row, done) for row in rows)
+                )
+                finished += [row for row, good in zip(rows, performed, strict=True) if good]
             self._faults.reach("holds.confirmed")
             await self._note(state, finished)
             self._faults.reach("holds.noted")
@@ -177,19 +192,11 @@ class HoldKeeper:
 
     async def _note(self, state: int, finished: list[tuple[str, str]]) -> None:
         """Write down what the store has confirmed, unless it was changed meanwhile."""
-        async with self._database.transaction() as connection:
-            for hold, key in finished:
-                row = (
-                    HOLD_OBJECTS.c.hold == hold,
-                    HOLD_OBJECTS.c.object_key == key,
-                    HOLD_OBJECTS.c.state == state,
-                )
-                if state == HOLD_TO_PLACE:
-                    await connection.execute(
-                        update(HOLD_OBJECTS).where(*row).values(state=HOLD_PLACED)
-                    )
-                else:
-                    await connection.execute(delete(HOLD_OBJECTS).where(*row))
+        if not finished:
+            return
+        rows = [{"of_hold": hold, "of_key": key, "of_state": state} for hold, key in finished]
+        statement = _PLACED if state == HOLD_TO_PLACE else _TAKEN_OFF
+        await self._database.write(lambda connection: connection.execute(statement, rows))
 
 
 async def holds_not_indexed(event_log: EventLog, database: Database) -> list[str]:

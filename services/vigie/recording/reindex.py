@@ -21,11 +21,11 @@ from typing import Final
 
 import structlog
 from sqlalchemy import Column, Index, MetaData, Table, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.media.bmff.reader import drive_async, fragment_steps, header_steps
 from vigie.media.errors import MediaError
 from vigie.platform.database import Database, insert_if_absent
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.objectstore import ObjectInfo, ObjectStore
 from vigie.recording.attributes import (
     AttributesMissingError,

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
 from vigie.platform.paging import query_of
 from vigie.registry import authorisationstore, authority, camerastore, coverage, names

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.aip import check_etag, etag_of, mask_paths
 from vigie.platform.clock import WallClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks
 from vigie.platform.errors import VigieError
 from vigie.registry import authorisationstore, authority, camerastore, convert, coverage, names

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
 from vigie.platform.paging import query_of
 from vigie.registry import camerastore, convert, names
@@ -89,9 +89,12 @@ class CameraServicer(CameraServiceServicer):
     async def GetCamera(self, request: GetCameraRequest, context: Any) -> Camera:
         """See the contract."""
         record = await admit_to_camera(current_call(), self._desk.database, request.name)
-        async with self._desk.database.reading() as connection:
+
+        async def work(connection: AsyncConnection) -> Camera:
             fresh = await camerastore.get(connection, record.camera)
             return await self._desk.book.read(connection, fresh or record)
+
+        return await self._desk.database.read(work)
 
     async def ListCameras(self, request: ListCamerasRequest, context: Any) -> ListCamerasResponse:
         """See the contract."""

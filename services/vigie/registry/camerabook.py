@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from vigie.platform.aip import check_etag, mask_paths
 from vigie.platform.clock import WallClock
 from vigie.platform.config.secret import Secret
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import ETAG_MISMATCH
 from vigie.platform.sealing import Sealed, Sealer, StreamLogin

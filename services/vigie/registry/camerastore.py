@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks, upsert
 from vigie.platform.sealing import Sealed
 from vigie.registry.model import CameraRecord, Position

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import and_, bindparam, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks, upsert
 from vigie.registry.lifecycle import RETIRED
 from vigie.registry.model import CameraRecord, Term

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.registry import camerastore, csvtable, lifecycle
 from vigie.registry.camerabook import CameraBook

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import Call, ZoneSet
 from vigie.platform.grpc.failure import FieldViolation, RequestInvalidError
 from vigie.registry import csvtable, names

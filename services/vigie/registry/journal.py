@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import Event, EventLog, TopicSpec
 from vigie.platform.identifiers import IdentifierSource
 from vigie.registry import camerastore, convert, coverage

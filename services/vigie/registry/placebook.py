@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, Table, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.aip import check_etag, etag_of, mask_paths
 from vigie.platform.clock import WallClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.registry import convert, names, places, reasons
 from vigie.registry.model import Position

@@ -3,8 +3,8 @@
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Table, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.registry.reasons import SITE_IN_OTHER_ZONE, SITE_NOT_FOUND, ZONE_NOT_FOUND
 from vigie.registry.tables import sites, zones

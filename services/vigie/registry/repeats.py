@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
 from vigie.platform.sealing import Sealer
@@ -43,18 +43,19 @@ class Repeats:
         answer_type: type[Answer],
         work: Callable[[AsyncConnection], Awaitable[Answer]],
     ) -> Answer:
-        """The answer to ``request``: of ``work``, or of the time it was done before.
+        """The answer to ``request``: of ``work`` (see `Database.write`), or of the time before.
 
         Raises:
             VigieError: REQUEST_ID_REUSED: the identifier belongs to another request.
         """
-        method = request.DESCRIPTOR.full_name
         request_id = str(getattr(request, "request_id", "")).lower()
-        async with self._database.transaction() as connection:
-            if not request_id:
-                return await work(connection)
-            key = {"subject": call.caller.subject, "method": method, "request_id": request_id}
-            fingerprint = self._sealer.fingerprint(request.SerializeToString(deterministic=True))
+        if not request_id:
+            return await self._database.write(work)
+        method, subject = request.DESCRIPTOR.full_name, call.caller.subject
+        key = {"subject": subject, "method": method, "request_id": request_id}
+        fingerprint = self._sealer.fingerprint(request.SerializeToString(deterministic=True))
+
+        async def remembered(connection: AsyncConnection) -> Answer:
             kept = await self._find(connection, key, fingerprint)
             if kept is not None:
                 return answer_type.FromString(kept)
@@ -67,6 +68,8 @@ class Repeats:
             }
             await connection.execute(insert(requests), row)
             return answer
+
+        return await self._database.write(remembered)
 
     async def _find(
         self, connection: AsyncConnection, key: dict[str, str], fingerprint: str

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, or_, true
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import ZoneSet
 from vigie.registry import authority, camerastore, coverage

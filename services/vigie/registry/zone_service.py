@@ -4,8 +4,8 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from sqlalchemy import ColumnElement, RowMapping, Table, and_, true
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import ZoneSet, current_call
 from vigie.platform.paging import query_of
 from vigie.registry import names, places

@@ -4,16 +4,26 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from vigie.ingest.spool.layout import RunDirectory
+from vigie.platform.objectstore import FileState
+
+REMEMBERED_STATES: Final = 4
+"""Of how many segments of a run the state after writing is remembered. What has waited longer is
+read and hashed again when it is stored: it may have been out of memory meanwhile."""
 
 
 @dataclass(slots=True)
 class RunBacklog:
-    """What of one run waits. Numbers only: the records are read from the disk when needed."""
+    """What of one run waits. Numbers only: the records are read from the disk when needed.
+
+    ``written`` is the state of the newest files just after this process had written them.
+    """
 
     directory: RunDirectory
     segments: deque[int] = field(default_factory=deque)
+    written: dict[int, FileState] = field(default_factory=dict)
     highest: int = -1
     ended: bool = False
     damaged: bool = False
@@ -40,13 +50,18 @@ class Backlog:
         runs = self._cameras.get(camera, {})
         return next((runs[run] for run in sorted(runs) if runs[run].has_work), None)
 
-    def add_segment(self, directory: RunDirectory, number: int) -> bool:
+    def add_segment(
+        self, directory: RunDirectory, number: int, written: FileState | None = None
+    ) -> bool:
         """Queue a closed segment; false when it was queued before."""
         run = self.run(directory)
         if number <= run.highest:
             return False
         run.highest = number
         run.segments.append(number)
+        if written is not None:
+            run.written[number] = written
+            run.written.pop(number - REMEMBERED_STATES, None)
         return True
 
     def forget(self, directory: RunDirectory) -> None:

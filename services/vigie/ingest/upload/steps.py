@@ -29,7 +29,7 @@ from vigie.platform.eventlog import EventLog
 from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.folders import sync_folder
 from vigie.platform.metrics import MetricsRegistry
-from vigie.platform.objectstore import ObjectStore
+from vigie.platform.objectstore import FileState, ObjectStore
 from vigie.platform.reasons import KEY_INVALID, OBJECT_EXISTS, STORE_CHECKSUM_MISMATCH
 
 _log = structlog.get_logger(__name__)
@@ -67,8 +67,16 @@ class SegmentUpload:
         self._tools = tools
         self._quarantined = tools.registry.counter(metrics.QUARANTINED)
 
-    async def perform(self, directory: RunDirectory, number: int) -> bool:
+    async def perform(
+        self, directory: RunDirectory, number: int, written: FileState | None = None
+    ) -> bool:
         """Store one segment, tell it, remove it from the spool.
+
+        Args:
+            directory: the run.
+            number: of the segment.
+            written: its file just after this process wrote and hashed it, if it did; then the
+                store need not read it again.
 
         Returns:
             Whether it was stored; false when it was acknowledged before, or cannot be stored ever
@@ -78,13 +86,13 @@ class SegmentUpload:
             VigieError: store or event log refuse now; try again.
             OSError: the spool cannot be read now; try again.
         """
-        if await asyncio.to_thread(directory.lacks, directory.segment_record(number)):
+        record, has_media = await self._record(directory, number)
+        if record is None:
             return False
-        record = await self._record(directory, number)
-        if await asyncio.to_thread(directory.lacks, directory.media(number)):
+        if not has_media:
             return await self._without_media(record)
         try:
-            await self._store(record, directory)
+            await self._store(record, directory, written)
         except VigieError as error:
             if not await self._is_hopeless(error, record, directory):
                 raise
@@ -94,19 +102,30 @@ class SegmentUpload:
         await asyncio.to_thread(self._remove, record, directory)
         return True
 
-    async def _record(self, directory: RunDirectory, number: int) -> SegmentRecord:
-        path = directory.segment_record(number)
+    async def _record(
+        self, directory: RunDirectory, number: int
+    ) -> tuple[SegmentRecord | None, bool]:
+        """The record of a segment, and whether its media is there."""
+        path, media = directory.segment_record(number), directory.media(number)
+
+        def look() -> tuple[SegmentRecord | None, bool]:
+            if directory.lacks(path):
+                return None, False
+            return _existing(path), not directory.lacks(media)
+
         try:
-            return await asyncio.to_thread(_existing, path)
+            return await asyncio.to_thread(look)
         except SpoolRecordError as error:
             # The media is whole perhaps: without its record, repair closes it anew.
             await asyncio.to_thread(
                 self._tools.repair.quarantine, path, str(error), "RECORD_ALTERED"
             )
             await asyncio.to_thread(self._tools.repair.close_segment, directory, number)
-            return await asyncio.to_thread(_existing, path)
+            return await asyncio.to_thread(look)
 
-    async def _store(self, record: SegmentRecord, directory: RunDirectory) -> None:
+    async def _store(
+        self, record: SegmentRecord, directory: RunDirectory, written: FileState | None
+    ) -> None:
         self._tools.faults.reach(points.UPLOAD_STORE)
         result = await self._tools.store.put_file(
             record.object_key,
@@ -114,6 +133,7 @@ class SegmentUpload:
             sha256=record.sha256,
             content_type=record.content_type,
             metadata=record.metadata,
+            written=written,
         )
         if result.info.sha256 != record.sha256:
             raise VigieError(STORE_CHECKSUM_MISMATCH, f"{record.object_key}: stored otherwise")

@@ -15,6 +15,7 @@ from vigie.ingest.upload.steps import EndUpload, SegmentUpload
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.objectstore import FileState
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +66,12 @@ class Uploader:
         self.failing: str | None = None
 
     def segment_closed(self, directory: RunDirectory, number: int) -> None:
-        """A closed segment waits."""
+        """This process has just closed a segment, hashing what it wrote; it waits."""
+        self.backlog.add_segment(directory, number, _state_after_writing(directory, number))
+        self._wake(directory.camera)
+
+    def segment_found(self, directory: RunDirectory, number: int) -> None:
+        """A closed segment of a process that is gone, or one that was repaired, waits."""
         self.backlog.add_segment(directory, number)
         self._wake(directory.camera)
 
@@ -133,10 +139,12 @@ class Uploader:
             return
         began_us = self._clock.now_us()
         number = run.segments[0]
-        if await self._steps.segment.perform(run.directory, number):
+        written = run.written.get(number)
+        if await self._steps.segment.perform(run.directory, number, written):
             self._stored.inc()
             self._seconds.observe((self._clock.now_us() - began_us) / MICROSECONDS_PER_SECOND)
         run.segments.popleft()
+        run.written.pop(number, None)
 
     def _failed(self, camera: str, error: Exception) -> None:
         reason = "SPOOL_UNREADABLE" if isinstance(error, OSError) else "INTERNAL"
@@ -147,3 +155,17 @@ class Uploader:
         self._failures.labels(reason=reason).inc()
         self.failing = reason
         _log.warning("upload_failed", camera=camera, reason=reason, error=str(error))
+
+
+def _state_after_writing(directory: RunDirectory, number: int) -> FileState | None:
+    """The state of a segment's file, unless it was touched after its record was made durable.
+
+    The record is the last thing written of a segment: a file that changed after it is not what
+    its digest was computed from. Both inodes are in memory, so nobody waits for a disk.
+    """
+    try:
+        media = directory.media(number).stat()
+        record = directory.segment_record(number).stat()
+    except OSError:
+        return None
+    return FileState.of(media) if media.st_ctime_ns <= record.st_ctime_ns else None

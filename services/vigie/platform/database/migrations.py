@@ -27,27 +27,35 @@ and the context states at one place::
 
 Rules: every table, index and constraint name begins with ``<context>_``; a published migration is
 never changed; expand first, contract a version later, so that the previous version keeps working;
-revisions are four digits in order. The version table is ``<context>_schema_version``.
+revisions are four digits in order, and name their files. The version table is
+``<context>_schema_version``.
 All steps of one context run in one transaction: all or nothing.
+
+Alembic is only loaded when there is something to do: at most starts, the table says that the
+newest revision was applied, and ten megabytes are not needed.
 
 `schema_differences` compares the migrated schema with the context's ``MetaData``; a test of each
 context asserts that it returns nothing.
 """
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, column, inspect, select, table
 from sqlalchemy.engine import Connection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import DATA_NEWER_THAN_PROGRAM
+
+if TYPE_CHECKING:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+_REVISION_DIGITS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +91,26 @@ async def migrate(database: Database, migrations: MigrationSet) -> MigrationOutc
     Raises:
         VigieError: DATA_NEWER_THAN_PROGRAM, naming both revisions; DATABASE_UNAVAILABLE.
     """
-    async with database.transaction() as connection:
+
+    async def current(connection: AsyncConnection) -> str | None:
+        return await connection.run_sync(_current, migrations)
+
+    async def upgrade(connection: AsyncConnection) -> MigrationOutcome:
         return await connection.run_sync(_upgrade, migrations)
+
+    newest = await asyncio.to_thread(_newest, migrations)
+    if newest is not None and await database.read(current) == newest:
+        return MigrationOutcome(migrations.context, newest, newest)
+    return await database.write(upgrade)
 
 
 async def schema_differences(
     database: Database, migrations: MigrationSet, metadata: MetaData
 ) -> list[str]:
     """How the migrated schema differs from ``metadata``, one line each; empty when it does not."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     prefix = f"{migrations.context}_"
 
     def differences(connection: Connection) -> list[str]:
@@ -108,11 +128,30 @@ async def schema_differences(
         return await connection.run_sync(differences)
 
 
+def _newest(migrations: MigrationSet) -> str | None:
+    """The newest revision this program knows, by the names of the files."""
+    names = sorted(file.name for file in (migrations.scripts / "versions").glob("[0-9]*.py"))
+    return names[-1][:_REVISION_DIGITS] if names else None
+
+
+def _current(connection: Connection, migrations: MigrationSet) -> str | None:
+    """The revision the tables are at, or ``None``."""
+    if not inspect(connection).has_table(migrations.version_table):
+        return None
+    found = connection.execute(select(table(migrations.version_table, column("version_num"))))
+    revision: str | None = found.scalar()
+    return revision
+
+
 def _upgrade(connection: Connection, migrations: MigrationSet) -> MigrationOutcome:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from alembic.script import ScriptDirectory
+
     scripts = ScriptDirectory(str(migrations.scripts))
     target = scripts.get_current_head()
 
-    def steps(current: Any, _context: MigrationContext) -> Any:
+    def steps(current: Any, _context: "MigrationContext") -> Any:
         return scripts._upgrade_revs(target or "base", current)  # noqa: SLF001 - Alembic's own
         # documentation of programmatic use calls this very method; there is no public name.
 
@@ -133,5 +172,5 @@ def _upgrade(connection: Connection, migrations: MigrationSet) -> MigrationOutco
     return MigrationOutcome(migrations.context, before, context.get_current_revision())
 
 
-def _all(scripts: ScriptDirectory) -> list[Any]:
+def _all(scripts: "ScriptDirectory") -> list[Any]:
     return list(scripts.walk_revisions())

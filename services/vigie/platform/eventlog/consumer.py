@@ -22,9 +22,9 @@ import grpc.aio
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import MonotonicClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.events import Unprocessable
@@ -55,7 +55,8 @@ FAULT_POINTS: Final = (
 )
 
 Handler = Callable[[AsyncConnection, Sequence[StoredEvent]], Awaitable[None]]
-"""Writes the effects of events through the connection given, and nothing else.
+"""Writes the effects of events through the connection given, and nothing else: it awaits nothing
+but that connection, and need not run in the event loop (see `Database.write`).
 
 It may be called again with the same events after a failure, when nothing of it was committed.
 Raises `Unprocessable` for an event that can never be processed. An effect outside that database
@@ -203,10 +204,13 @@ class Consumer:
             VigieError: QUARANTINED_EVENT_NOT_FOUND, or what the machine fails with.
         """
         item = await self._quarantine.get(number)
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._handler(connection, [item.stored])
+            await self._quarantine.remove(connection, number)
+
         try:
-            async with self._database.transaction() as connection:
-                await self._handler(connection, [item.stored])
-                await self._quarantine.remove(connection, number)
+            await self._database.write(work)
         except Exception as error:
             if not isinstance(error, Unprocessable) and is_transient(error):
                 raise
@@ -272,20 +276,24 @@ class Consumer:
     async def _unit_of_work(
         self, subscription: Subscription, events: Sequence[StoredEvent]
     ) -> None:
-        async with self._database.transaction() as connection:
+        async def work(connection: AsyncConnection) -> None:
             await self._handler(connection, events)
             self._faults.reach("consumer.handled")
             await subscription.commit(events, connection=connection)
             self._faults.reach("consumer.committing")
+
+        await self._database.write(work)
         self._faults.reach("consumer.committed")
         self._observer.processed(self._topic, self._group, len(events))
 
     async def _put_away(
         self, subscription: Subscription, stored: StoredEvent, why: Unprocessable
     ) -> None:
-        async with self._database.transaction() as connection:
+        async def work(connection: AsyncConnection) -> None:
             await self._quarantine.add(connection, self._group, stored, why)
             await subscription.commit([stored], connection=connection)
+
+        await self._database.write(work)
         log.error("consumer_quarantined", reason=why.reason, **self._names(stored))
         self._observer.quarantined(self._topic, self._group, why.reason)
         await self._tell_standing()

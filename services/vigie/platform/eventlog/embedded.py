@@ -15,9 +15,9 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import WallClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.embedded import EmbeddedDatabase
 from vigie.platform.database.errors import as_unavailable
 from vigie.platform.database.migrations import migrate
@@ -27,6 +27,7 @@ from vigie.platform.eventlog.groupcommit import GroupCommit
 from vigie.platform.eventlog.maintenance import MaintenanceReport, maintain
 from vigie.platform.eventlog.numbering import Hole, holes
 from vigie.platform.eventlog.port import Event, Position, StoredEvent, TopicSpec
+from vigie.platform.eventlog.positions import committed_offsets
 from vigie.platform.eventlog.rows import event_columns, stored_event
 from vigie.platform.eventlog.subscription import EmbeddedSubscription, GroupMembers
 from vigie.platform.eventlog.tables import CONSUMER_MIGRATIONS, EVENT, LOG_MIGRATIONS, TOPIC
@@ -48,6 +49,30 @@ FAULT_POINTS: Final = (
 """Steps of an append. A failure at ``committed`` is an append whose result is not learnt."""
 
 _READ_BATCH: Final = 500
+
+
+_BATCH: Final = (
+    sa.select(EVENT)
+    .where(EVENT.c.topic == sa.bindparam("number"), EVENT.c.offset > sa.bindparam("after"))
+    .order_by(EVENT.c.offset)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_END: Final = sa.select(sa.func.max(EVENT.c.offset)).where(EVENT.c.topic == sa.bindparam("number"))
+_COUNT: Final = (
+    sa.select(sa.func.count())
+    .select_from(EVENT)
+    .where(EVENT.c.topic == sa.bindparam("number"), EVENT.c.offset > sa.bindparam("after"))
+)
+_GROW: Final = (
+    sa.update(TOPIC)
+    .where(TOPIC.c.topic == sa.bindparam("number"))
+    .values(next_offset=TOPIC.c.next_offset + sa.bindparam("count"))
+    .returning(TOPIC.c.next_offset)
+)
+_IDS: Final = sa.select(EVENT.c.id, EVENT.c.offset).where(
+    EVENT.c.topic == sa.bindparam("number"), EVENT.c.id.in_(sa.bindparam("ids", expanding=True))
+)
+_INSERT: Final = sa.insert(EVENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +195,7 @@ class EmbeddedEventLog:
         """See `EventLog.end`."""
         found = await self.topic(topic)
         async with self._database.reading() as connection:
-            newest = await connection.scalar(
-                sa.select(sa.func.max(EVENT.c.offset)).where(EVENT.c.topic == found.number)
-            )
+            newest = await connection.scalar(_END, {"number": found.number})
         return None if newest is None else Position(0, newest)
 
     async def maintain(self) -> MaintenanceReport:
@@ -209,25 +232,24 @@ class EmbeddedEventLog:
     async def batch(self, topic: str, after: int, limit: int) -> list[StoredEvent]:
         """Up to ``limit`` events behind offset ``after``."""
         found = await self.topic(topic)
-        async with self._database.reading() as connection:
-            rows = await connection.execute(
-                sa.select(EVENT)
-                .where(EVENT.c.topic == found.number, EVENT.c.offset > after)
-                .order_by(EVENT.c.offset)
-                .limit(limit)
-            )
+        place = {"number": found.number, "after": after, "most": limit}
+
+        async def work(connection: AsyncConnection) -> list[StoredEvent]:
+            rows = await connection.execute(_BATCH, place)
             return [stored_event(topic, row) for row in rows.mappings()]
 
-    async def count_after(self, topic: str, after: int) -> int:
-        """How many events stand behind offset ``after``."""
+        return await self._database.read(work)
+
+    async def lag(self, topic: str, group: str) -> int:
+        """How many events stand behind what ``group`` has committed."""
         found = await self.topic(topic)
-        async with self._database.reading() as connection:
-            count = await connection.scalar(
-                sa.select(sa.func.count())
-                .select_from(EVENT)
-                .where(EVENT.c.topic == found.number, EVENT.c.offset > after)
-            )
-        return count or 0
+
+        async def work(connection: AsyncConnection) -> int:
+            after = (await committed_offsets(connection, topic, group)).get(0, -1)
+            count = await connection.scalar(_COUNT, {"number": found.number, "after": after})
+            return count or 0
+
+        return await self._database.read(work)
 
     # --- private -------------------------------------------------------------------------------
 
@@ -274,12 +296,7 @@ class EmbeddedEventLog:
             if event.id not in offsets:
                 fresh.setdefault(event.id, event)
         if fresh:
-            end = connection.scalar(
-                sa.update(TOPIC)
-                .where(TOPIC.c.topic == topic.number)
-                .values(next_offset=TOPIC.c.next_offset + len(fresh))
-                .returning(TOPIC.c.next_offset)
-            )
+            end = connection.scalar(_GROW, {"number": topic.number, "count": len(fresh)})
             assert end is not None
             now_us = self._wall_clock.now_us()
             rows = []
@@ -287,7 +304,7 @@ class EmbeddedEventLog:
                 offsets[event.id] = offset
                 own = {"topic": topic.number, "offset": offset, "appended_us": now_us}
                 rows.append(own | event_columns(event))
-            connection.execute(sa.insert(EVENT), rows)
+            connection.execute(_INSERT, rows)
         self._faults.reach("eventlog.append.inserted")
         return [Position(0, offsets[event.id]) for event in events]
 
@@ -327,11 +344,7 @@ async def open_event_log(
 def _known_ids(connection: Connection, topic: int, ids: Sequence[str]) -> dict[str, int]:
     offsets: dict[str, int] = {}
     for chunk in in_chunks(ids):
-        rows = connection.execute(
-            sa.select(EVENT.c.id, EVENT.c.offset).where(
-                EVENT.c.topic == topic, EVENT.c.id.in_(chunk)
-            )
-        )
+        rows = connection.execute(_IDS, {"number": topic, "ids": chunk})
         offsets.update((row.id, row.offset) for row in rows)
     return offsets
 

@@ -1,10 +1,12 @@
 """Keeping the embedded log small: compaction and expiry, a piece at a time."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 import sqlalchemy as sa
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.eventlog.tables import EVENT, POSITION, TOPIC
 
@@ -36,7 +38,10 @@ async def maintain(database: Database, now_us: int) -> MaintenanceReport:
     """Compact and expire every topic once.
 
     A tombstone goes when it is old enough *and* every group on the topic has committed past it.
-    Expiry goes by the time of the append, never by what is said in the event, and in order.
+    Expiry goes by the time of the append, never by what is said in the event, and from the oldest
+    on: it ends at the first event that stays, so that its cost is that of what goes, however many
+    months of events there are. (Where the clock was set back, an event may stay longer, never
+    shorter.)
     """
     async with database.reading() as connection:
         rows = (await connection.execute(sa.select(TOPIC))).all()
@@ -73,36 +78,42 @@ def _tombstones(topic: int, name: str, now_us: int) -> sa.Select[tuple[int, int]
     )
 
 
+_OLDEST = (
+    sa.select(EVENT.c.offset, EVENT.c.appended_us)
+    .where(EVENT.c.topic == sa.bindparam("number"))
+    .order_by(EVENT.c.offset)
+    .limit(PIECE)
+)
+_FORGET = sa.delete(EVENT).where(
+    EVENT.c.topic == sa.bindparam("number"), EVENT.c.offset <= sa.bindparam("last")
+)
+_BEGIN_BEHIND = (
+    sa.update(TOPIC)
+    .where(TOPIC.c.topic == sa.bindparam("number"), TOPIC.c.first_offset <= sa.bindparam("last"))
+    .values(first_offset=sa.bindparam("last") + 1)
+)
+
+
 async def _expire(database: Database, topic: int, limit_us: int) -> int:
     """Remove the oldest events, up to the first that is young enough: never one in between.
 
     So the positions that are left have no holes, also after a wall clock was set back, and a hole
     says that somebody took an event out (`vigie.platform.eventlog.numbering`).
     """
-    young = sa.select(sa.func.min(EVENT.c.offset)).where(
-        EVENT.c.topic == topic, EVENT.c.appended_us >= limit_us
-    )
-    end = sa.select(TOPIC.c.next_offset).where(TOPIC.c.topic == topic)
+
+    async def piece(connection: AsyncConnection) -> int:
+        oldest = (await connection.execute(_OLDEST, {"number": topic})).all()
+        gone = list(takewhile(lambda row: row.appended_us < limit_us, oldest))
+        if gone:
+            values = {"number": topic, "last": gone[-1].offset}
+            await connection.execute(_FORGET, values)
+            await connection.execute(_BEGIN_BEHIND, values)
+        return len(gone)
+
     removed = 0
-    while True:
-        async with database.transaction() as connection:
-            first = await connection.scalar(young)
-            if first is None:
-                first = await connection.scalar(end)
-            old = (EVENT.c.topic == topic) & (EVENT.c.offset < first)
-            piece = sa.select(EVENT.c.offset).where(old).order_by(EVENT.c.offset).limit(PIECE)
-            offsets = (await connection.execute(piece)).scalars().all()
-            if not offsets:
-                return removed
-            await connection.execute(
-                sa.delete(EVENT).where(EVENT.c.topic == topic, EVENT.c.offset <= offsets[-1])
-            )
-            await connection.execute(
-                sa.update(TOPIC)
-                .where(TOPIC.c.topic == topic, TOPIC.c.first_offset <= offsets[-1])
-                .values(first_offset=offsets[-1] + 1)
-            )
-        removed += len(offsets)
+    while (count := await database.write(piece)) == PIECE:
+        removed += count
+    return removed + count
 
 
 async def _remove(database: Database, chosen: sa.Select[tuple[int, int]]) -> int:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from vigie.platform.database.connection import AsyncConnection
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,22 +4,23 @@ A position names the last event that was processed. It never moves back.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import upsert
 from vigie.platform.eventlog.port import StoredEvent
 from vigie.platform.eventlog.tables import POSITION
 
+_COMMITTED: Final = sa.select(POSITION.c.partition, POSITION.c.offset).where(
+    POSITION.c.topic == sa.bindparam("topic"), POSITION.c.group == sa.bindparam("group")
+)
+
 
 async def committed_offsets(connection: AsyncConnection, topic: str, group: str) -> dict[int, int]:
     """Partition -> offset of the last event that ``group`` has processed."""
-    rows = await connection.execute(
-        sa.select(POSITION.c.partition, POSITION.c.offset).where(
-            POSITION.c.topic == topic, POSITION.c.group == group
-        )
-    )
+    rows = await connection.execute(_COMMITTED, {"topic": topic, "group": group})
     return {row.partition: row.offset for row in rows}
 
 

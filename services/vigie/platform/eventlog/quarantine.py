@@ -10,9 +10,9 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import WallClock
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.database.statements import insert_if_absent
 from vigie.platform.errors import VigieError

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog.port import StoredEvent
 from vigie.platform.eventlog.positions import commit_offsets, committed_offsets
 from vigie.platform.eventlog.wake import WakeUp, wait_for
@@ -82,8 +81,9 @@ class EmbeddedSubscription:
         if connection is not None:
             await commit_offsets(connection, self._topic, self._group, events)
             return
-        async with self._database.transaction() as own:
-            await commit_offsets(own, self._topic, self._group, events)
+        await self._database.write(
+            lambda own: commit_offsets(own, self._topic, self._group, events)
+        )
 
     async def rewind(self) -> None:
         """See `Subscription.rewind`."""
@@ -91,7 +91,7 @@ class EmbeddedSubscription:
 
     async def lag(self) -> int:
         """See `Subscription.lag`."""
-        return await self._log.count_after(self._topic, await self._committed())
+        return await self._log.lag(self._topic, self._group)
 
     async def close(self) -> None:
         """See `Subscription.close` (idempotent)."""

@@ -10,7 +10,8 @@
 Order of a put (crash argument in docs/design/storage.md):
 
 1. copy to a temporary file of the same file system, sync it;
-2. read it back and compare the SHA-256;
+2. read it back and compare the SHA-256 (not where the object is the very file that the caller
+   has just hashed while it wrote it, and nobody has written to it since);
 3. write the record durably (an object without content does not exist);
 4. rename the temporary file to its key: from here on the object is visible;
 5. sync the folder: from here on it is durable, and the put returns.
@@ -29,7 +30,7 @@ from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.folders import make_durable_folder
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.port import ObjectInfo, PutResult
+from vigie.platform.objectstore.port import FileState, ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.tree import ObjectTree
 from vigie.platform.objectstore.workspace import SweepReport
@@ -79,6 +80,7 @@ class DirectoryObjectStore:
         sha256: str,
         content_type: str,
         metadata: Mapping[str, str],
+        written: FileState | None = None,
     ) -> PutResult:
         """See `ObjectStore.put_file`; ``path`` itself is not changed.
 
@@ -89,7 +91,13 @@ class DirectoryObjectStore:
         """
         check_attributes(sha256, content_type, metadata)
         put = functools.partial(
-            self._tree.put, key, path, sha256=sha256, content_type=content_type, metadata=metadata
+            self._tree.put,
+            key,
+            path,
+            sha256=sha256,
+            content_type=content_type,
+            metadata=metadata,
+            written=written,
         )
         return await self._in(self._writers, put)
 
@@ -130,6 +138,10 @@ class DirectoryObjectStore:
                 yield chunk
         finally:
             reader.close()
+
+    async def local_path(self, key: str) -> Path | None:
+        """See `ObjectStore.local_path`."""
+        return await self._in(self._readers, functools.partial(self._tree.path_of, key))
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """See `ObjectStore.stat`."""

@@ -9,10 +9,11 @@ Guarantees asked of an implementation (held by one contract suite):
 - an object under a hold, or whose retention date is not reached, cannot be deleted.
 """
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,30 @@ class ObjectInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class FileState:
+    """What the file system says of a file; any write to it changes at least ``changed_ns``.
+
+    Attributes:
+        device: of the file system.
+        inode: of the file.
+        size_bytes: its length.
+        written_ns: ``st_mtime_ns``.
+        changed_ns: ``st_ctime_ns``, which only the kernel sets.
+    """
+
+    device: int
+    inode: int
+    size_bytes: int
+    written_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> Self:
+        """The state in what `os.stat` answers."""
+        return cls(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class PutResult:
     """Outcome of a put: ``created`` is false when the same object was there already."""
 
@@ -62,11 +87,24 @@ class ObjectStore(Protocol):
         sha256: str,
         content_type: str,
         metadata: Mapping[str, str],
+        written: FileState | None = None,
     ) -> PutResult:
         """Store the content of a file; durable and verified when this returns.
 
+        Args:
+            key: object key.
+            path: the file.
+            sha256: digest of its content.
+            content_type: MIME type.
+            metadata: attributes.
+            written: the caller has computed ``sha256`` from the very bytes that it wrote to
+                ``path``, and this was the state of the file when it had synced them. A store
+                whose object will be that same file need not read it again as long as the state
+                is still the same; all others verify what they have stored.
+
         Raises:
             VigieError: STORE_CHECKSUM_MISMATCH, OBJECT_EXISTS (other content), KEY_INVALID.
+            FileNotFoundError: there is no such file.
         """
         ...
 
@@ -93,6 +131,17 @@ class ObjectStore(Protocol):
 
         Raises:
             VigieError: OBJECT_NOT_FOUND, RANGE_INVALID.
+        """
+        ...
+
+    async def local_path(self, key: str) -> Path | None:
+        """The file that the object is, for reading only; ``None`` when it is not here as one.
+
+        For work that reads an object several times: it spares a copy. Whoever reads a file
+        instead of asking the store verifies what was read.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND (a store whose objects are no files may not look).
         """
         ...
 

@@ -5,10 +5,12 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from vigie.platform.objectstore.durable import write_durably
+from vigie.platform.objectstore.port import FileState
 
 _CHUNK: Final = 1 << 20
 _OBJECT_MODE: Final = 0o440
@@ -21,36 +23,60 @@ _NO_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNO
 Failed = Callable[[str], AbstractContextManager[None]]
 
 
-def bring(source: Path | bytes, temporary: Path, *, link: bool, failed: Failed) -> int:
+def bring(
+    source: Path | bytes,
+    temporary: Path,
+    *,
+    link: bool,
+    written: FileState | None = None,
+    failed: Failed,
+) -> tuple[int, bool]:
     """Put the content of ``source`` into the new file ``temporary`` and sync it.
 
     Args:
         source: content, or a file that is only read.
         temporary: must not exist; its folder must.
         link: try a hard link first.
+        written: state of the source when its writer had hashed and synced it.
         failed: context manager that translates the *store's* failures; those of the source
             (it is not there, it is not readable) pass as they are.
 
     Returns:
-        Size in bytes.
+        Size in bytes; and whether the new file *is* the source, in the state ``written``: nobody
+        has written to it since it was hashed.
     """
     if isinstance(source, bytes):
         with failed("write"):
             write_durably(temporary, source, _OBJECT_MODE)
-        return len(source)
+        return len(source), False
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        before = os.fstat(reading)
         # The source was opened: what fails from here on is the store's.
         with failed("link"):
             linked = link and _linked(source, temporary)
         if linked:
             with failed("sync"):
                 os.fsync(reading)
-            return os.fstat(reading).st_size
+            return os.fstat(reading).st_size, _is_same(written, before, reading, temporary)
         with failed("copy"):
-            return _copy(reading, temporary)
+            return _copy(reading, temporary), False
     finally:
         os.close(reading)
+
+
+def _is_same(
+    written: FileState | None, before: os.stat_result, reading: int, temporary: Path
+) -> bool:
+    """Whether the linked file is the source as it was written, before and after the link.
+
+    The link itself changes the time of the last change, so afterwards the rest must agree.
+    """
+    if written is None or FileState.of(before) != written:
+        return False
+    after = replace(FileState.of(os.fstat(reading)), changed_ns=written.changed_ns)
+    linked = replace(FileState.of(temporary.lstat()), changed_ns=written.changed_ns)
+    return after == linked == written
 
 
 def digest_of(path: Path) -> str:

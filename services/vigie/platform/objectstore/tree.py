@@ -19,7 +19,7 @@ from vigie.platform.objectstore.durable import sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
 from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record
-from vigie.platform.objectstore.port import ObjectInfo, PutResult
+from vigie.platform.objectstore.port import FileState, ObjectInfo, PutResult
 from vigie.platform.objectstore.ranges import RangeReader
 from vigie.platform.objectstore.record import (
     Record,
@@ -87,6 +87,7 @@ class ObjectTree:
         sha256: str,
         content_type: str,
         metadata: Mapping[str, str],
+        written: FileState | None = None,
     ) -> PutResult:
         """Store ``source`` under ``key``; the numbered steps are those of `directory`."""
         path = self._space.content_path(key)
@@ -96,10 +97,13 @@ class ObjectTree:
             temporary = self._space.new_temporary(cleanup)
             self._reach("store.put.begun")
             # 1 and 2: outside `as_store_error` as far as the source is concerned.
-            size_bytes = bring(source, temporary, link=self._link_sources, failed=as_store_error)
+            size_bytes, same = bring(
+                source, temporary, link=self._link_sources, written=written, failed=as_store_error
+            )
             self._reach("store.put.copied")
-            with as_store_error(f"verify {key}"):
-                _verify(key, sha256, digest_of(temporary))
+            if not same:
+                with as_store_error(f"verify {key}"):
+                    _verify(key, sha256, digest_of(temporary))
             self._reach("store.put.verified")
             record = Record(
                 key=key,
@@ -167,6 +171,15 @@ class ObjectTree:
                 self._space.require()
                 return None
             return self._info(key, state) if _is_regular(path) else None
+
+    def path_of(self, key: str) -> Path:
+        """The file of an object; raises OBJECT_NOT_FOUND."""
+        path = self._space.content_path(key)
+        with as_store_error(f"look for {key}"):
+            if not _is_regular(path):
+                self._space.require()
+                raise _not_found(key)
+        return path
 
     def open_range(self, key: str, offset: int, length: int | None) -> RangeReader:
         """Open a range for reading; raises OBJECT_NOT_FOUND, RANGE_INVALID."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database, in_chunks, insert_if_absent, upsert
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import EventLog, StoredEvent, Unprocessable, parse_event
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.attributes import (

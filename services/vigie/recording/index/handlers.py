@@ -3,18 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1.events_pb2 import SegmentEvent, StreamStatusEvent
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.recording.index import holdings, writer
 from vigie.recording.index.convert import EventInvalidError, live_state_from_event
 from vigie.recording.metrics import RecordingMetrics
-from vigie.recording.model import LiveState, Segment
+from vigie.recording.model import LiveState
 from vigie.registry.v1.events_pb2 import CameraState
 
 SEGMENT_CONFLICT: Final = "SEGMENT_CONFLICT"
@@ -46,27 +45,27 @@ class IndexHandlers:
 
     async def segments(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
         """Handle events of topic ``segments``."""
-        indexed: list[Segment] = []
+        indexed: list[writer.Indexed] = []
         for stored in events:
             event = parse_event(stored, SegmentEvent)
             _check_key(stored, event.camera)
             try:
-                segment = await writer.apply_segment_event(connection, event)
+                one = await writer.apply_segment_event(connection, event)
             except writer.ConflictingSegmentError as error:
                 raise Unprocessable(SEGMENT_CONFLICT, str(error)) from error
             except EventInvalidError as error:
                 raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
-            if segment is not None:
-                indexed.append(segment)
+            if one is not None:
+                indexed.append(one)
         self._database.on_commit(connection, lambda: self._indexed(indexed))
 
-    def _indexed(self, segments: Sequence[Segment]) -> None:
+    def _indexed(self, indexed: Sequence[writer.Indexed]) -> None:
         now_us = self._wall_clock.now_us()
-        for segment in segments:
+        for one in indexed:
             self._metrics.segments_indexed.inc()
-            self._metrics.bytes_indexed.inc(segment.size_bytes)
-            self._metrics.index_delay.observe(max(0, now_us - segment.end_us) / 1e6)
-        if segments:
+            self._metrics.bytes_indexed.inc(one.segment.size_bytes)
+            self._metrics.index_delay.observe(max(0, now_us - one.segment.end_us) / 1e6)
+        if any(one.is_held for one in indexed):
             self._holds_changed()
 
     async def cameras(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, delete, func, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.platform.database import in_chunks, insert_if_absent, upsert
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index.convert import EventInvalidError, timestamp_us
 from vigie.recording.index.tables import (
     HOLD_CAMERAS,

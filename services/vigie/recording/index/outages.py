@@ -1,13 +1,25 @@
 """Keeps outages in rows of bounded length; an update of an outage replaces its rows."""
 
 from itertools import pairwise
+from typing import Final
 
-from sqlalchemy import delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from vigie.ingest.v1 import events_pb2
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index.tables import OUTAGES
 from vigie.recording.model import PIECE_US, Cause
+
+_KNOWN: Final = select(
+    func.min(OUTAGES.c.piece_us),
+    func.max(OUTAGES.c.piece_us),
+    func.min(OUTAGES.c.cause),
+    func.max(OUTAGES.c.cause),
+).where(OUTAGES.c.outage == bindparam("of_outage"))
+_FORGET: Final = delete(OUTAGES).where(
+    OUTAGES.c.outage == bindparam("of_outage"), OUTAGES.c.piece_us >= bindparam("from_us")
+)
+_INSERT: Final = insert(OUTAGES)
 
 
 class OutageInvalidError(ValueError):
@@ -44,16 +56,17 @@ async def put_outage(connection: AsyncConnection, camera: str, outage: events_pb
         if start < kept_until_us:
             continue
         await connection.execute(
-            insert(OUTAGES).values(
-                outage=outage.outage,
-                piece_us=start,
-                camera=camera,
-                start_us=start,
-                end_us=end,
-                cause=int(cause),
-                detail=outage.detail,
-                open=int(lasting and end == rows[-1][1]),
-            )
+            _INSERT,
+            {
+                "outage": outage.outage,
+                "piece_us": start,
+                "camera": camera,
+                "start_us": start,
+                "end_us": end,
+                "cause": int(cause),
+                "detail": outage.detail,
+                "open": int(lasting and end == rows[-1][1]),
+            },
         )
 
 
@@ -78,21 +91,10 @@ async def _forget_what_changes(
 
     Heartbeats stretch the last piece only: an outage of weeks is not written anew each time.
     """
-    known = (
-        await connection.execute(
-            select(
-                func.min(OUTAGES.c.piece_us),
-                func.max(OUTAGES.c.piece_us),
-                func.min(OUTAGES.c.cause),
-                func.max(OUTAGES.c.cause),
-            ).where(OUTAGES.c.outage == outage.outage)
-        )
-    ).one()
+    known = (await connection.execute(_KNOWN, {"of_outage": outage.outage})).one()
     first_us, last_us, *causes = known
     stretched = first_us == outage.start_us and set(causes) == {outage.cause} and last_us < end_us
     kept_until_us = int(last_us) if stretched else outage.start_us
-    gone = OUTAGES.c.outage == outage.outage
-    if stretched:
-        gone &= OUTAGES.c.piece_us >= kept_until_us
-    await connection.execute(delete(OUTAGES).where(gone))
+    from_us = kept_until_us if stretched else -(1 << 63)
+    await connection.execute(_FORGET, {"of_outage": outage.outage, "from_us": from_us})
     return kept_until_us

@@ -20,8 +20,8 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index.convert import camera_state_from_row, segment_from_row, terms
 from vigie.recording.index.tables import (
     CAMERA_STATES,
@@ -194,22 +194,33 @@ async def camera_states(
     connection: AsyncConnection, camera: str, window: Interval
 ) -> list[CameraState]:
     """States in force in a window, by time; the first one may have begun before it."""
-    query = _states(camera, window).order_by(CAMERA_STATES.c.revision)
-    return in_order([camera_state_from_row(row) for row in await connection.execute(query)])
+    found = await connection.execute(_STATES, _bounds(camera, window))
+    return in_order([camera_state_from_row(row) for row in found])
 
 
-def _states(camera: str, window: Interval) -> Select[Any]:
+def _states() -> Select[Any]:
     table = CAMERA_STATES
     in_force = (
         select(func.max(table.c.revision))
-        .where(table.c.camera == camera, table.c.effective_us <= window.start_us)
+        .where(table.c.camera == bindparam("camera"), table.c.effective_us <= bindparam("start"))
         .scalar_subquery()
     )
-    return select(table).where(
-        table.c.camera == camera,
-        table.c.revision >= func.coalesce(in_force, 0),
-        table.c.effective_us < window.end_us,
+    return (
+        select(table)
+        .where(
+            table.c.camera == bindparam("camera"),
+            table.c.revision >= func.coalesce(in_force, 0),
+            table.c.effective_us < bindparam("end"),
+        )
+        .order_by(table.c.revision)
     )
+
+
+_STATES: Final = _states()
+
+
+def _bounds(camera: str, window: Interval) -> dict[str, Any]:
+    return {"camera": camera, "start": window.start_us, "end": window.end_us}
 
 
 def in_order(states: Sequence[CameraState]) -> list[CameraState]:
@@ -228,19 +239,25 @@ def in_order(states: Sequence[CameraState]) -> list[CameraState]:
 
 async def last_stored_us(connection: AsyncConnection, camera: str) -> int | None:
     """End of the newest stored footage of a camera, destroyed footage not counted."""
+    value: int | None = await connection.scalar(_LAST_STORED, {"camera": camera})
+    return value
+
+
+def _last_stored() -> Select[tuple[int]]:
     newest = (
         select(SPANS.c.start_us)
-        .where(SPANS.c.camera == camera)
+        .where(SPANS.c.camera == bindparam("camera"))
         .order_by(SPANS.c.start_us.desc())
         .limit(1)
         .scalar_subquery()
     )
     # A row is never longer than the limit: the greatest end is among these few.
-    query = select(func.max(SPANS.c.end_us)).where(
-        SPANS.c.camera == camera, SPANS.c.start_us > newest - PIECE_LIMIT_US
+    return select(func.max(SPANS.c.end_us)).where(
+        SPANS.c.camera == bindparam("camera"), SPANS.c.start_us > newest - PIECE_LIMIT_US
     )
-    value: int | None = (await connection.execute(query)).scalar()
-    return value
+
+
+_LAST_STORED: Final = _last_stored()
 
 
 async def segments_in(
@@ -284,19 +301,32 @@ async def run_segments(
     connection: AsyncConnection, run: str, window: Interval, *, limit: int
 ) -> list[Segment]:
     """Segments of one run overlapping a window, by number."""
-    table = SEGMENTS
-    query = (
-        select(table)
-        .where(
-            table.c.run == run,
-            table.c.start_us < window.end_us,
-            table.c.end_us > window.start_us,
-            table.c.destroying_us.is_(None),
-        )
-        .order_by(table.c.number)
-        .limit(limit)
+    bounds = {"run": run, "start": window.start_us, "end": window.end_us, "most": limit}
+    return [segment_from_row(row) for row in await connection.execute(_RUN_SEGMENTS, bounds)]
+
+
+def _run_segments() -> Select[Any]:
+    # A run may last for weeks; its rows of spans are short, and say where to begin.
+    first = (
+        select(func.max(SPANS.c.first_number))
+        .where(SPANS.c.run == bindparam("run"), SPANS.c.start_us <= bindparam("start"))
+        .scalar_subquery()
     )
-    return [segment_from_row(row) for row in await connection.execute(query)]
+    return (
+        select(SEGMENTS)
+        .where(
+            SEGMENTS.c.run == bindparam("run"),
+            SEGMENTS.c.number >= func.coalesce(first, 0),
+            SEGMENTS.c.start_us < bindparam("end"),
+            SEGMENTS.c.end_us > bindparam("start"),
+            SEGMENTS.c.destroying_us.is_(None),
+        )
+        .order_by(SEGMENTS.c.number)
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+_RUN_SEGMENTS: Final = _run_segments()
 
 
 async def camera_known(connection: AsyncConnection, camera: str) -> bool:

@@ -3,14 +3,50 @@
 The same code keeps the spans of what is stored and of what was destroyed.
 """
 
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Row, Table, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    Delete,
+    Insert,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.model import PIECE_US, Segment
 
 _SpanRow = Row[Any]
+
+
+class _Statements:
+    """The statements of one table, built once."""
+
+    def __init__(self, table: Table) -> None:
+        run, first = table.c.run == bindparam("of_run"), table.c.first_number
+        self.near: Final[Select[Any]] = (
+            select(table)
+            .where(run, first <= bindparam("below"), table.c.last_number >= bindparam("above"))
+            .order_by(first)
+        )
+        row = (run, first == bindparam("of_first"))
+        self.lengthen: Final[Update] = (
+            update(table)
+            .where(*row)
+            .values(last_number=bindparam("new_last"), end_us=bindparam("new_end_us"))
+        )
+        self.remove: Final[Delete] = delete(table).where(*row)
+        self.insert: Final[Insert] = insert(table)
+
+
+_statements = cache(_Statements)
 
 
 async def add_segment(connection: AsyncConnection, table: Table, segment: Segment) -> None:
@@ -22,13 +58,8 @@ async def add_segment(connection: AsyncConnection, table: Table, segment: Segmen
     """
     near = (
         await connection.execute(
-            select(table)
-            .where(
-                table.c.run == segment.run,
-                table.c.first_number <= segment.number + 1,
-                table.c.last_number >= segment.number - 1,
-            )
-            .order_by(table.c.first_number)
+            _statements(table).near,
+            {"of_run": segment.run, "below": segment.number + 1, "above": segment.number - 1},
         )
     ).all()
     if any(row.first_number <= segment.number <= row.last_number for row in near):
@@ -47,9 +78,8 @@ async def add_segment(connection: AsyncConnection, table: Table, segment: Segmen
     if len(joined) == 1 and joined[0].first_number == first:
         # The common case: the next segment of a run lengthens its last row, in one statement.
         await connection.execute(
-            update(table)
-            .where(table.c.run == segment.run, table.c.first_number == first)
-            .values(last_number=last, end_us=end)
+            _statements(table).lengthen,
+            {"of_run": segment.run, "of_first": first, "new_last": last, "new_end_us": end},
         )
         return
     for row in joined:
@@ -61,11 +91,8 @@ async def remove_segment(connection: AsyncConnection, table: Table, segment: Seg
     """Let the spans of ``table`` no longer cover a segment; a row is trimmed or split."""
     row = (
         await connection.execute(
-            select(table).where(
-                table.c.run == segment.run,
-                table.c.first_number <= segment.number,
-                table.c.last_number >= segment.number,
-            )
+            _statements(table).near,
+            {"of_run": segment.run, "below": segment.number, "above": segment.number},
         )
     ).first()
     if row is None:
@@ -90,18 +117,19 @@ async def _insert(
 ) -> None:
     """Insert a row: (camera, run), (first, last number), (start, end)."""
     await connection.execute(
-        insert(table).values(
-            run=owner[1],
-            first_number=numbers[0],
-            last_number=numbers[1],
-            camera=owner[0],
-            start_us=times[0],
-            end_us=times[1],
-        )
+        _statements(table).insert,
+        {
+            "run": owner[1],
+            "first_number": numbers[0],
+            "last_number": numbers[1],
+            "camera": owner[0],
+            "start_us": times[0],
+            "end_us": times[1],
+        },
     )
 
 
 async def _remove(connection: AsyncConnection, table: Table, row: _SpanRow) -> None:
     await connection.execute(
-        delete(table).where(table.c.run == row.run, table.c.first_number == row.first_number)
+        _statements(table).remove, {"of_run": row.run, "of_first": row.first_number}
     )

@@ -1,32 +1,17 @@
 """Stills: the frame that was on display at an instant, decoded from its key frame on."""
 
 import asyncio
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Final
 
-import av
-from av.video.frame import VideoFrame
-from PIL import Image
-
-from vigie.media.bmff.plan import WallMapping
 from vigie.media.errors import MediaError
 from vigie.recording.playback.clip import no_footage
 from vigie.recording.playback.footage import Footage, Shot
 from vigie.recording.playback.media import ObjectGoneError, damaged
+from vigie.recording.playback.source import Source, UndecodableError
 from vigie.recording.timeline.algebra import Kind
 from vigie.recording.timeline.intervals import Interval
 from vigie.recording.timeline.reading import TimelineReader
-
-MAX_IMAGE_BYTES: Final = 960 << 10
-"""Largest picture in an answer: a message stays below 1 MiB."""
-_QUALITIES: Final = (90, 80, 70, 60, 45, 30)
-
-
-class UndecodableError(Exception):
-    """The decoder gave no frame for stored bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +24,6 @@ class Still:
     frame_us: int
     run: str
     object_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Bytes to decode: an initialisation segment with one or two fragments."""
-
-    content: bytes
-    mapping: WallMapping
-    timescale: int
-    first_shown_ticks: int
 
 
 class SnapshotMaker:
@@ -87,13 +62,13 @@ class SnapshotMaker:
         segment = shots[-1].opened.source
         async with self._turns:
             try:
-                frame, frame_us = await asyncio.to_thread(decode_at, source, instant_us)
-            except (UndecodableError, av.FFmpegError, MediaError) as error:
+                still = await asyncio.to_thread(_still, source, instant_us, max_width)
+            except UndecodableError as error:
                 raise damaged(segment, f"cannot be decoded: {error}") from error
-            image, width, height = await asyncio.to_thread(encode, frame, max_width)
+        image, width, height, frame_us = still
         return Still(image, width, height, frame_us, segment.run, segment.object_key)
 
-    async def _source(self, shots: Sequence[Shot]) -> _Source:
+    async def _source(self, shots: Sequence[Shot]) -> Source:
         first = shots[0]
         parts = [first.opened.header.data]
         for shot in shots:
@@ -103,7 +78,7 @@ class SnapshotMaker:
         header = first.opened.header
         table = first.fragment.table
         shown = first.fragment.base_decode_time + table.composition_offsets[0]
-        return _Source(
+        return Source(
             b"".join(parts),
             shots[-1].opened.mapping,
             header.timescale,
@@ -111,51 +86,17 @@ class SnapshotMaker:
         )
 
 
-def decode_at(source: _Source, instant_us: int) -> tuple[VideoFrame, int]:
-    """The last frame shown at or before an instant (else the first one), and when it is shown.
+def _still(source: Source, instant_us: int, max_width: int) -> tuple[bytes, int, int, int]:
+    """The picture of an instant as JPEG, its width and height, and when it is shown.
 
     Raises:
-        UndecodableError: no frame came out.
+        UndecodableError: there is none, or it is damaged.
     """
-    best: VideoFrame | None = None
-    best_us = 0
-    with av.open(io.BytesIO(source.content), "r", format="mp4") as container:
-        stream = container.streams.video[0]
-        shift: int | None = None
-        for packet in container.demux(stream):
-            if shift is None and packet.pts is not None and packet.time_base is not None:
-                # Whatever the demuxer makes of edit lists: the first packet is the key frame, and
-                # when that is shown is known from the file itself.
-                shift = source.first_shown_ticks - _ticks(
-                    packet.pts, packet.time_base, source.timescale
-                )
-            for frame in packet.decode():
-                if frame.pts is None or frame.time_base is None or shift is None:
-                    continue
-                media = _ticks(frame.pts, frame.time_base, source.timescale) + shift
-                shown_us = source.mapping.wall_us(media)
-                if best is not None and shown_us > instant_us:
-                    return best, best_us
-                best, best_us = frame, shown_us
-    if best is None:
-        raise UndecodableError("no frame came out of the decoder")
-    return best, best_us
+    # Decoders take ten megabytes, and most processes never make a still.
+    from vigie.recording.playback.decoding import decode_at, encode
 
-
-def _ticks(value: int, time_base: Fraction, timescale: int) -> int:
-    return round(value * time_base * timescale)
-
-
-def encode(frame: VideoFrame, max_width: int) -> tuple[bytes, int, int]:
-    """A frame as JPEG of at most `MAX_IMAGE_BYTES`, never enlarged; with width and height."""
-    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV has no type here
-    if max_width and image.width > max_width:
-        height = max(1, round(image.height * max_width / image.width))
-        image = image.resize((max_width, height), Image.Resampling.LANCZOS)
-    while True:
-        for quality in _QUALITIES:
-            buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=quality)
-            if buffer.tell() <= MAX_IMAGE_BYTES:
-                return buffer.getvalue(), image.width, image.height
-        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+    try:
+        frame, frame_us = decode_at(source, instant_us)
+    except MediaError as error:
+        raise UndecodableError(str(error)) from error
+    return *encode(frame, max_width), frame_us

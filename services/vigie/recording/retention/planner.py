@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import reader
 from vigie.recording.index.convert import segment_from_row
 from vigie.recording.index.tables import HOLD_OBJECTS, SEGMENTS

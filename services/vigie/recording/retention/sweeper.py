@@ -21,10 +21,10 @@ from typing import Final
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import and_, delete, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database, upsert
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog
 from vigie.platform.eventlog.events import make_event

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import reader
 from vigie.recording.model import LiveState
-from vigie.recording.timeline.algebra import Entry, TailRule, compose
+from vigie.recording.timeline.algebra import Entry, Facts, TailRule, compose
 from vigie.recording.timeline.intervals import Interval
 
 
@@ -47,8 +49,7 @@ class TimelineReader:
         Raises:
             VigieError: DATABASE_UNAVAILABLE.
         """
-        async with self._database.reading() as connection:
-            return await reader.last_stored_us(connection, camera)
+        return await self._database.read(partial(reader.last_stored_us, camera=camera))
 
     async def entries(
         self, camera: str, window: Interval, *, now_us: int | None = None
@@ -76,14 +77,17 @@ class TimelineReader:
         self, camera: str, window: Interval, now_us: int | None
     ) -> tuple[list[Entry], int]:
         live = self._live(camera)
-        async with self._database.reading() as connection:
-            facts, until_us = await reader.read_facts(
+
+        async def work(connection: AsyncConnection) -> tuple[Facts, int]:
+            return await reader.read_facts(
                 connection,
                 camera,
                 window,
                 row_limit=self._row_limit,
                 with_tail=live is not None,
             )
+
+        facts, until_us = await self._database.read(work)
         facts = replace(facts, live=live)
         now = self.now_us() if now_us is None else now_us
         step = compose(Interval(window.start_us, until_us), now, facts, self._rule)

@@ -6,10 +6,10 @@ import grpc
 import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.database import EmbeddedDatabase
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.eventlog import (
     Consumer,

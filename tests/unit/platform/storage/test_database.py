@@ -6,7 +6,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from vigie.platform.database import (
     schema_differences,
     upsert,
 )
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.embedded import FAULT_POINTS
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import StrikingFaults, raise_errno
@@ -435,6 +437,110 @@ async def test_the_file_is_an_ordinary_sqlite_file(database: EmbeddedDatabase) -
     with sqlite3.connect(f"file:{database.path}?mode=ro", uri=True) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def inserting(name: str) -> Callable[[AsyncConnection], Awaitable[str]]:
+    async def work(connection: AsyncConnection) -> str:
+        await connection.execute(sa.insert(THING), {"name": name, "size_bytes": 1})
+        return name
+
+    return work
+
+
+async def test_a_write_is_whole_and_tells_after_its_commit(database: EmbeddedDatabase) -> None:
+    called: list[str] = []
+
+    async def tell(connection: AsyncConnection) -> None:
+        await inserting("a")(connection)
+        database.on_commit(connection, lambda: called.append(threading.current_thread().name))
+        await asyncio.sleep(0)  # lets others run, waits for nobody
+
+    async def fail(connection: AsyncConnection) -> None:
+        await inserting("b")(connection)
+        database.on_commit(connection, lambda: called.append("rolled back"))
+        raise LookupError
+
+    await database.write(tell)
+    assert called == [threading.current_thread().name]
+    with pytest.raises(LookupError):
+        await database.write(fail)
+    await database.write(inserting("c"))
+    assert (called, await names(database)) == ([threading.current_thread().name], ["a", "c"])
+
+
+async def test_work_that_waits_for_others_is_refused_and_rolled_back(
+    database: EmbeddedDatabase,
+) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def waits(connection: AsyncConnection) -> None:
+        await inserting("a")(connection)
+        await answer
+
+    with pytest.raises(RuntimeError, match="may await nothing but"):
+        await database.write(waits)
+    await database.write(inserting("b"))
+    assert await names(database) == ["b"]
+
+
+async def test_a_read_sees_one_snapshot_and_cannot_write(database: EmbeddedDatabase) -> None:
+    async def look(connection: AsyncConnection) -> list[str]:
+        return list((await connection.scalars(sa.select(THING.c.name).order_by("name"))).all())
+
+    await asyncio.gather(*(database.write(inserting(f"{n:02}")) for n in range(30)))
+    found = await asyncio.gather(*(database.read(look) for _ in range(30)))
+    assert found == [[f"{n:02}" for n in range(30)]] * 30
+    with pytest.raises(VigieError, match="DATABASE_UNAVAILABLE"):
+        await database.read(inserting("x"))
+
+
+async def test_more_readings_than_connections_wait_for_their_turn(
+    database: EmbeddedDatabase,
+) -> None:
+    await put(database, "a")
+
+    async def twice() -> list[str]:
+        async with database.reading() as connection:
+            query = sa.select(THING.c.name)
+            first = list((await connection.scalars(query)).all())
+            await asyncio.sleep(0)
+            return first + list((await connection.scalars(query)).all())
+
+    assert await asyncio.gather(*(twice() for _ in range(60))) == [["a", "a"]] * 60
+
+
+async def test_cancelling_a_reading_at_any_await_leaves_every_connection_usable(
+    database: EmbeddedDatabase,
+) -> None:
+    await put(database, "a")
+    for turns in range(30):
+        task = asyncio.create_task(names(database))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    found = await asyncio.gather(*(names(database) for _ in range(20)))
+    assert found == [["a"]] * 20
+
+
+async def test_cancelling_a_write_at_any_await_tells_what_was_committed(
+    database: EmbeddedDatabase,
+) -> None:
+    for turns in range(30):
+        called: list[int] = []
+        name = f"row-{turns:03}"
+
+        async def work(connection: AsyncConnection, name: str, called: list[int]) -> None:
+            await inserting(name)(connection)
+            database.on_commit(connection, lambda: called.append(1))
+
+        task = asyncio.create_task(database.write(partial(work, name=name, called=called)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await put(database, f"probe-{turns:03}")
+        assert (name in await names(database)) == bool(called)
 
 
 async def test_check_writes(tmp_path: Path) -> None:

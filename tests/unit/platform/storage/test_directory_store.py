@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,12 @@ from long_forms import examples
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import CountingFaults, StrikingFaults, raise_errno
-from vigie.platform.objectstore import DirectoryObjectStore, ObjectStore, open_directory_store
+from vigie.platform.objectstore import (
+    DirectoryObjectStore,
+    FileState,
+    ObjectStore,
+    open_directory_store,
+)
 from vigie.platform.objectstore.listing import list_files
 from vigie.platform.objectstore.source import bring, digest_of
 from vigie.platform.objectstore.tree import FAULT_POINTS
@@ -443,6 +449,63 @@ async def test_a_link_keeps_the_source_and_copies_nothing(
     await store.close()
 
 
+async def test_a_linked_file_that_its_writer_hashed_is_not_read_again(
+    root: Path, tmp_path: Path, wall_clock: ManualWallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "closed-segment"
+    source.write_bytes(CONTENT)
+    read: list[Path] = []
+
+    def counting(path: Path) -> str:
+        read.append(path)
+        return digest_of(path)
+
+    monkeypatch.setattr("vigie.platform.objectstore.tree.digest_of", counting)
+    store = await open_directory_store(root, wall_clock, link_sources=True)
+    attributes: dict[str, Any] = {
+        "sha256": digest(CONTENT),
+        "content_type": "video/mp4",
+        "metadata": {},
+        "written": FileState.of(source.stat()),
+    }
+    await store.put_file(KEY, source, **attributes)
+    assert read == []
+    await store.put_file(KEY, source, **attributes)  # a replay: what is there is read
+    assert len(read) == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("harm", ["content", "content, time put back", "length", "exchanged"])
+async def test_a_file_that_changed_after_it_was_hashed_is_found_out(
+    root: Path, tmp_path: Path, wall_clock: ManualWallClock, harm: str
+) -> None:
+    source = tmp_path / "closed-segment"
+    source.write_bytes(CONTENT)
+    before = source.stat()
+    probe = tmp_path / "probe"
+    probe.touch()
+    while probe.stat().st_ctime_ns <= before.st_ctime_ns:
+        probe.touch()  # some kernels count the times of files in steps of milliseconds
+    other = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
+    if harm == "exchanged":
+        source.rename(tmp_path / "kept")  # or its inode would be given to the new one
+    source.write_bytes(other + b"x" if harm == "length" else other)
+    if harm == "content, time put back":
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    store = await open_directory_store(root, wall_clock, link_sources=True)
+    with pytest.raises(VigieError, match="STORE_CHECKSUM_MISMATCH"):
+        await store.put_file(
+            KEY,
+            source,
+            sha256=digest(CONTENT),
+            content_type="video/mp4",
+            metadata={},
+            written=FileState.of(before),
+        )
+    assert await store.stat(KEY) is None
+    await store.close()
+
+
 async def test_without_links_source_and_object_are_two_files(
     store: DirectoryObjectStore, root: Path, tmp_path: Path
 ) -> None:
@@ -463,8 +526,15 @@ def test_copying_without_help_of_the_kernel(
     monkeypatch.setattr(os, "link", refuse)
     source = tmp_path / "source"
     source.write_bytes(CONTENT * 500)
-    size = bring(source, tmp_path / "copy", link=True, failed=lambda _: contextlib.nullcontext())
-    assert size == len(CONTENT) * 500
+    state = FileState.of(source.stat())
+    size, same = bring(
+        source,
+        tmp_path / "copy",
+        link=True,
+        written=state,
+        failed=lambda _: contextlib.nullcontext(),
+    )
+    assert (size, same) == (len(CONTENT) * 500, False)  # a copy is read back, whatever is said
     assert digest_of(tmp_path / "copy") == digest_of(source)
 
 

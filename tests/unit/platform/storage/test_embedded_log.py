@@ -188,6 +188,18 @@ async def test_old_events_expire_by_the_time_of_their_append(
     assert position.offset == 2, "offsets never go back"
 
 
+async def test_expiry_goes_on_piece_by_piece_and_stops_at_what_stays(
+    event_log: EmbeddedEventLog, wall_clock: ManualWallClock
+) -> None:
+    await event_log.declare([ACCESSES])
+    await event_log.append("accesses", [event(number) for number in range(2500)])
+    wall_clock.advance(1.5 * DAY_SECONDS)
+    await event_log.append("accesses", [event(number) for number in range(2500, 2503)])
+    wall_clock.advance(1.0 * DAY_SECONDS)
+    assert (await event_log.maintain()).expired == 2500
+    assert await ids(event_log, "accesses") == ["id-02500", "id-02501", "id-02502"]
+
+
 async def test_a_tombstone_stays_until_every_group_has_seen_it(
     event_log: EmbeddedEventLog, wall_clock: ManualWallClock
 ) -> None:
@@ -251,16 +263,19 @@ async def test_waiting_readers_do_not_touch_the_database(
     event_log: EmbeddedEventLog, log_database: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = 0
-    real = log_database.reading
 
-    def counting() -> object:
-        nonlocal readings
-        readings += 1
-        return real()
+    def counting(real: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object) -> object:
+            nonlocal readings
+            readings += 1
+            return real(*arguments)
+
+        return counted
 
     subscription = await event_log.subscribe("segments", "index")
     assert await subscription.fetch(max_events=1, timeout_seconds=0) == []
-    monkeypatch.setattr(log_database, "reading", counting)
+    for name in ("reading", "read"):
+        monkeypatch.setattr(log_database, name, counting(getattr(log_database, name)))
     assert await subscription.fetch(max_events=1, timeout_seconds=0.3) == []
     assert readings == 1
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -27,13 +27,15 @@ from vigie.registry.v1.events_pb2 import CameraState
 
 _log = structlog.get_logger(__name__)
 
-REFUSED_WAIT_SECONDS: Final = 30.0
-"""After refused credentials: cameras lock accounts that knock too often."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeeperTools:
-    """What every keeper shares."""
+    """What every keeper shares.
+
+    Attributes:
+        refused_wait_seconds: shortest wait after refused credentials: cameras lock accounts that
+            knock too often.
+    """
 
     engines: Engines
     logins: LoginOpener
@@ -46,6 +48,7 @@ class KeeperTools:
     gaps: Counter
     verify_tls: bool
     segment_seconds: int
+    refused_wait_seconds: float
 
 
 class CameraKeeper:
@@ -220,7 +223,7 @@ class CameraKeeper:
         self.status.failed_attempts = self._failures
         seconds = self._tools.backoff.wait_seconds(self._failures, self._tools.random)
         if cause == EndCause.CREDENTIALS_REFUSED:
-            seconds = max(seconds, REFUSED_WAIT_SECONDS)
+            seconds = max(seconds, self._tools.refused_wait_seconds)
         self._change(events_pb2.STREAM_STATE_WAITING, cause, detail, self._now_us())
         await self._wait(seconds)
 

@@ -163,6 +163,17 @@ async def test_refused_credentials_are_not_tried_again_soon(ingest: Ingest) -> N
     await eventually(lambda: len(ingest.engine.sessions) == 2)
 
 
+async def test_how_soon_they_are_is_configured(tmp_path: Path) -> None:
+    async with opened(tmp_path, refused_wait_seconds=3.0) as ingest:
+        ingest.engine.refuse = EndCause.CREDENTIALS_REFUSED
+        await ingest.publish(camera_state())
+        await eventually(lambda: len(ingest.engine.sessions) == 1)
+        await ingest.pass_time(2)
+        assert len(ingest.engine.sessions) == 1
+        await ingest.pass_time(3)
+        await eventually(lambda: len(ingest.engine.sessions) == 2)
+
+
 async def test_every_instant_between_runs_is_explained(ingest: Ingest) -> None:
     await ingest.publish(camera_state())
     await recording(ingest)

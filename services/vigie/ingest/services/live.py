@@ -6,13 +6,22 @@ from typing import Any, Final
 from vigie.ingest.engine import TIMESCALE
 from vigie.ingest.live.channel import Item, LiveHub, Skipped, StateChange
 from vigie.ingest.live.chunks import Chunk, LiveInit
-from vigie.ingest.services.names import CameraStates, admit_cameras, camera_of, checked_purpose
+from vigie.ingest.services.names import (
+    CameraStates,
+    admit_cameras,
+    camera_of,
+    checked_purpose,
+    is_retired,
+)
 from vigie.ingest.upload.events import gap_cause
 from vigie.ingest.v1 import live_pb2, live_pb2_grpc
+from vigie.ingest.v1.events_pb2 import STREAM_STATE_STOPPED
 from vigie.platform.grpc.call import current_call
 
 PART_BYTES: Final = 1_000_000
 """A message stays below 1 MiB."""
+_RETIRED: Final = StateChange(STREAM_STATE_STOPPED, "NOT_IN_SERVICE", "retired", 0)
+"""Of a retired camera nobody keeps a state; since when it is so, its history says."""
 
 
 class LiveServicer(live_pb2_grpc.LiveServiceServicer):
@@ -38,6 +47,8 @@ class LiveServicer(live_pb2_grpc.LiveServiceServicer):
         await admit_cameras(call, [camera], self._cameras, purpose)
         viewer = self._hub.channel(camera).watch()
         init: LiveInit | None = None
+        if is_retired(self._cameras, camera):
+            viewer.tell(_RETIRED)
         try:
             while True:
                 item = await viewer.next()
@@ -50,6 +61,8 @@ class LiveServicer(live_pb2_grpc.LiveServiceServicer):
                     yield message
         finally:
             viewer.close()
+            if is_retired(self._cameras, camera):
+                self._hub.forget(camera)
 
 
 def _header(init: LiveInit) -> live_pb2.WatchLiveResponse:

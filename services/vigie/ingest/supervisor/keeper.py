@@ -23,6 +23,7 @@ from vigie.ingest.v1 import events_pb2
 from vigie.ingest.v1.events_pb2 import StreamState
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
+from vigie.registry.v1 import events_pb2 as registry
 from vigie.registry.v1.events_pb2 import CameraState
 
 _log = structlog.get_logger(__name__)
@@ -123,8 +124,14 @@ class CameraKeeper:
             self.status.silence()
         self._changed.set()
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether the camera was taken out of service for good: nothing is left to keep."""
+        state = self._state
+        return state is not None and state.lifecycle == registry.CAMERA_LIFECYCLE_RETIRED
+
     async def run(self) -> None:
-        """Keep the camera until `leave`."""
+        """Keep the camera until `leave`, or until it is retired: that is told, once."""
         while not self._leaving:
             self._changed.clear()
             now_us = self._now_us()
@@ -132,6 +139,8 @@ class CameraKeeper:
                 await self._serve(now_us)
             else:
                 self._rest(now_us)
+                if self.is_retired:
+                    return
                 await self._changed.wait()
         now_us = self._now_us()
         self.outages.refresh(now_us)

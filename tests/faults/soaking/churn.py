@@ -1,0 +1,260 @@
+"""Cameras that come and go, misbehave and change parameters; some that only do their work."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from e2e import estate
+from e2e.harness import Installation
+from faults import misdeeds
+from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc, zones_pb2, zones_pb2_grpc
+from vigie.simcam import FAULTS, CameraConfig, Credentials, Fault, FootageSpec
+from vigie.simcam.client import SimCamProcess
+
+ZONES: Final = ("zone-a", "zone-b", "zone-c")
+_LOGIN: Final = Credentials(username="vigie", password=estate.PASSWORD)
+_SMALL: Final = {"width": 192, "height": 96, "frames_per_second": 10, "gop_frames": 20}
+_FOOTAGE: Final = (
+    FootageSpec(**_SMALL, frame_count=40, bitrate_bps=40_000),
+    FootageSpec(**_SMALL, frame_count=40, bitrate_bps=40_000, b_frames=2, preset="veryfast"),
+    FootageSpec(**_SMALL, frame_count=40, bitrate_bps=40_000, codec="h265"),
+)
+_AT_ONCE: Final = 8
+"""Calls to the registry at a time."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place where a camera hangs; the camera there is replaced now and then.
+
+    Attributes:
+        source: the simulated camera.
+        address: of it.
+        number: counts the cameras that hung here.
+        zone: where it is.
+        is_steady: nothing is ever done to it.
+        otherwise: its address is written with a name.
+        busy: something is being done to it.
+    """
+
+    source: CameraConfig
+    address: str
+    number: int = 1
+    zone: str = ZONES[0]
+    is_steady: bool = False
+    otherwise: bool = False
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def camera(self) -> str:
+        """The identifier of the camera that hangs here now."""
+        return f"{self.source.id}-{self.number}"
+
+
+async def make_places(vigie: Installation) -> None:
+    """A commune with zones, and an order for all of them."""
+    stub = vigie.stub(zones_pb2_grpc.ZoneServiceStub, "registry", person="administration")
+    commune = zones_pb2.Commune(display_name="Clermont-Ferrand")
+    await stub.CreateCommune(zones_pb2.CreateCommuneRequest(insee_code="63113", commune=commune))
+    for zone_id in ZONES:
+        zone = zones_pb2.Zone(commune="communes/63113", display_name=zone_id)
+        await stub.CreateZone(zones_pb2.CreateZoneRequest(zone_id=zone_id, zone=zone))
+    await estate.authorise(vigie, "order-all", list(ZONES))
+
+
+async def enter_cameras(vigie: Installation, cameras: Sequence[tuple[CameraConfig, str]]) -> None:
+    """Enter cameras (with their addresses) under their own names, and begin to record."""
+    await asyncio.gather(
+        *(_enter(vigie, source.id, source, address, ZONES[0]) for source, address in cameras)
+    )
+
+
+async def _enter(
+    vigie: Installation, camera: str, source: CameraConfig, address: str, zone: str
+) -> None:
+    entry = cameras_pb2.Camera(zone=f"zones/{zone}", display_name=camera, stream_uri=address)
+    if source.credentials is not None:
+        entry.credentials.username = source.credentials.username
+        entry.credentials.password = estate.PASSWORD
+    stub = vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
+    await stub.CreateCamera(cameras_pb2.CreateCameraRequest(camera_id=camera, camera=entry))
+    await stub.CommissionCamera(
+        cameras_pb2.CommissionCameraRequest(name=f"cameras/{camera}", reason="mise en service")
+    )
+
+
+def simulated(count: int) -> tuple[CameraConfig, ...]:
+    """Small cameras of three kinds; every fifth asks for a password."""
+    return tuple(
+        CameraConfig(
+            id=f"cam-{index:03d}",
+            footage=_FOOTAGE[index % len(_FOOTAGE)],
+            credentials=_LOGIN if index % 5 == 4 else None,
+        )
+        for index in range(count)
+    )
+
+
+class Churn:
+    """The cameras of a soak.
+
+    Args:
+        vigie: the product, running, empty.
+        simulator: their source.
+        sources: what it simulates.
+        steady: how many are left alone.
+        chance: what is done is drawn from it.
+    """
+
+    def __init__(
+        self,
+        vigie: Installation,
+        simulator: SimCamProcess,
+        sources: Sequence[CameraConfig],
+        *,
+        steady: int,
+        chance: random.Random,
+    ) -> None:
+        self._vigie = vigie
+        self._control = simulator.control
+        self._chance = chance
+        self.slots = [
+            Slot(source, simulator.urls[source.id], is_steady=index < steady)
+            for index, source in enumerate(sources)
+        ]
+        self.done: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._registry_turn = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def steady(self) -> list[str]:
+        """Cameras that are left alone."""
+        return [slot.camera for slot in self.slots if slot.is_steady]
+
+    @property
+    def cameras(self) -> list[str]:
+        """Cameras that hang now."""
+        return [slot.camera for slot in self.slots]
+
+    def _stub(self) -> cameras_pb2_grpc.CameraServiceStub:
+        make = cameras_pb2_grpc.CameraServiceStub
+        return self._vigie.stub(make, "registry", person="administration")
+
+    async def register(self) -> None:
+        """Enter places and cameras, and begin to record."""
+        await make_places(self._vigie)
+        await asyncio.gather(*(self._hang(slot) for slot in self.slots))
+
+    async def _hang(self, slot: Slot) -> None:
+        async with self._registry_turn:
+            await _enter(self._vigie, slot.camera, slot.source, slot.address, slot.zone)
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    async def go_on(self, pace: float, until: asyncio.Event) -> None:
+        """Do something every so often until told to stop; returns when all of it is over.
+
+        Args:
+            pace: deeds a second.
+            until: set when it is enough.
+
+        Raises:
+            Exception: a deed could not be done.
+        """
+        deeds: list[tuple[str, Callable[[Slot], Awaitable[None]], int]] = [
+            ("misbehaved", self._misbehave, 10),
+            ("replaced", self._replace, 1),
+            ("suspended", self._suspend, 1),
+            ("set up anew", self._change, 1),
+            ("moved", self._move, 1),
+        ]
+        weights = [weight for _, _, weight in deeds]
+        while not until.is_set():
+            name, deed, _ = self._chance.choices(deeds, weights)[0]
+            slot = self._chance.choice([slot for slot in self.slots if not slot.is_steady])
+            if not slot.busy.locked():
+                task = asyncio.create_task(self._do(name, deed, slot))
+                self._tasks.add(task)
+            for task in [task for task in self._tasks if task.done()]:
+                self._tasks.discard(task)
+                task.result()
+            await asyncio.sleep(1 / pace)
+        await asyncio.gather(*self._tasks)
+
+    async def _do(self, name: str, deed: Callable[[Slot], Awaitable[None]], slot: Slot) -> None:
+        async with slot.busy:
+            await deed(slot)
+        self.done[name] += 1
+
+    async def _misbehave(self, slot: Slot) -> None:
+        possible = [
+            fault
+            for fault in FAULTS
+            if fault not in misdeeds.NEEDS_A_PASSWORD or slot.source.credentials is not None
+        ]
+        drawn = misdeeds.combination(self._chance, possible, self._chance.choice([1, 1, 1, 2, 3]))
+        for misdeed in drawn:
+            await asyncio.sleep(misdeed.after)
+            await misdeeds.inject(self._control, slot.source.id, misdeed)
+            self.done[misdeed.fault.value] += 1
+        await asyncio.sleep(max((misdeed.seconds or 0.0) for misdeed in drawn) + 0.2)
+
+    async def _replace(self, slot: Slot) -> None:
+        await self._stub().RetireCamera(
+            cameras_pb2.RetireCameraRequest(name=f"cameras/{slot.camera}", reason="remplacée")
+        )
+        slot.number += 1
+        await self._hang(slot)
+
+    async def _suspend(self, slot: Slot) -> None:
+        name = f"cameras/{slot.camera}"
+        await self._stub().SuspendCamera(
+            cameras_pb2.SuspendCameraRequest(name=name, reason="travaux")
+        )
+        await asyncio.sleep(self._chance.uniform(0.2, 4))
+        await self._stub().ResumeCamera(
+            cameras_pb2.ResumeCameraRequest(name=name, reason="travaux finis")
+        )
+
+    async def _change(self, slot: Slot) -> None:
+        """Another length of segments, and the address written differently: connect anew."""
+        camera = await self._stub().GetCamera(
+            cameras_pb2.GetCameraRequest(name=f"cameras/{slot.camera}")
+        )
+        camera.segment_seconds = self._chance.randint(4, 12)
+        paths = ["segment_seconds"]
+        if self._chance.random() < 0.5:
+            slot.otherwise = not slot.otherwise
+            there = "localhost" if slot.otherwise else "127.0.0.1"
+            camera.stream_uri = slot.address.replace("127.0.0.1", there)
+            paths.append("stream_uri")
+            if slot.source.credentials is not None:  # never carried to another host
+                camera.credentials.username = "vigie"
+                camera.credentials.password = estate.PASSWORD
+                paths.append("credentials")
+        await self._stub().UpdateCamera(
+            cameras_pb2.UpdateCameraRequest(camera=camera, update_mask=FieldMask(paths=paths))
+        )
+
+    async def _move(self, slot: Slot) -> None:
+        slot.zone = self._chance.choice([zone for zone in ZONES if zone != slot.zone])
+        await self._stub().MoveCamera(
+            cameras_pb2.MoveCameraRequest(
+                name=f"cameras/{slot.camera}", zone=f"zones/{slot.zone}", reason="autre mât"
+            )
+        )
+
+    async def calm(self) -> None:
+        """End every fault."""
+        for slot in self.slots:
+            await self._control.clear(slot.source.id)
+
+
+def count_of_faults(done: Counter[str]) -> int:
+    """How many faults of cameras there were."""
+    return sum(done[fault.value] for fault in Fault)

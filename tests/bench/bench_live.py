@@ -82,6 +82,7 @@ class Viewer:
         self.frames: dict[int, list[int]] = {}
         self.skipped = 0
         self._header = b""
+        self.begun = asyncio.Event()
 
     async def watch(self, options: argparse.Namespace) -> None:
         channel = grpc.aio.insecure_channel(
@@ -89,13 +90,14 @@ class Viewer:
         )
         call = live_pb2_grpc.LiveServiceStub(channel).WatchLive(
             live_pb2.WatchLiveRequest(camera=f"cameras/{options.camera}", purpose=PURPOSE),
-            metadata=(("authorization", f"Bearer {options.token}"),),
+            metadata=(("authorization", f"Bearer {os.environ['VIGIE_TOKEN']}"),),
         )
         async for message in call:
             now_us = time.time_ns() // 1000
             if message.HasField("chunk"):
                 chunk = message.chunk
                 self.seen.append((chunk.decode_time_ticks, now_us, chunk.arrival_us))
+                self.begun.set()
                 if self._reads:
                     self._read(chunk)
             elif message.HasField("header"):
@@ -116,9 +118,12 @@ class Viewer:
 
 
 async def be_viewers(options: argparse.Namespace) -> None:
-    """Watch until standard input closes; print what was seen."""
+    """Watch until standard input closes; say when all see something, and then what was seen."""
     viewers = [Viewer(reads=not index) for index in range(options.viewers)]
     tasks = [asyncio.create_task(viewer.watch(options)) for viewer in viewers]
+    for viewer in viewers:
+        await viewer.begun.wait()
+    print("all watch", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     done = [task for task in tasks if task.done()]
     for task in tasks:
@@ -141,10 +146,11 @@ async def be_deaf(options: argparse.Namespace) -> None:
         )
         call = live_pb2_grpc.LiveServiceStub(channel).WatchLive(
             live_pb2.WatchLiveRequest(camera=f"cameras/{options.camera}", purpose=PURPOSE),
-            metadata=(("authorization", f"Bearer {options.token}"),),
+            metadata=(("authorization", f"Bearer {os.environ['VIGIE_TOKEN']}"),),
         )
         await call.read()
         calls.append(call)
+    print("all watch", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for call in calls:
         call.cancel()
@@ -157,11 +163,17 @@ class ViewerProcess:
     def __init__(self, kind: str, count: int, product: Product, camera: str) -> None:
         command = [
             *pinned(SOURCE_CORE), sys.executable, __file__, f"--{kind}", "--viewers", str(count),
-            "--address", product.address, "--token", product.token(OPERATOR), "--camera", camera,
+            "--address", product.address, "--camera", camera,
         ]  # fmt: skip
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"VIGIE_TOKEN": product.token(OPERATOR)},
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until every one of them sees something."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "all watch\n"
 
     def end(self) -> dict[str, Any]:
         """What they saw."""
@@ -221,7 +233,9 @@ async def watch(
     processes = [ViewerProcess("watch", count, product, camera) for count in counts if count]
     if deaf:
         processes.append(ViewerProcess("deaf-ones", deaf, product, camera))
-    await asyncio.sleep(SETTLE_SECONDS + options.viewers / 20)
+    for process in processes:
+        await asyncio.to_thread(process.wait)
+    await asyncio.sleep(SETTLE_SECONDS)
     since_us, before, began = time.time_ns() // 1000, cpu_seconds(product.pid), time.monotonic()
     await asyncio.sleep(options.seconds)
     used = (cpu_seconds(product.pid) - before) * 60 / (time.monotonic() - began)
@@ -266,6 +280,7 @@ async def measure(
             latencies.append(latency)
         if options.profile:
             viewers = ViewerProcess("watch", options.viewers, product, camera)
+            await asyncio.to_thread(viewers.wait)
             await profile(product.pid, options.profile, 1)
             viewers.end()
         await product.stop()
@@ -317,7 +332,6 @@ def main() -> int:
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--deaf-ones", dest="is_deaf", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
-    parser.add_argument("--token", help=argparse.SUPPRESS)
     parser.add_argument("--camera", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.watch or options.is_deaf:

@@ -10,6 +10,8 @@ from vigie.simcam.client import ControlClient
 from vigie.simcam.faults import PACKET_FAULTS
 
 LASTING_SECONDS: Final = (0.5, 4.0)
+SILENCE_SECONDS: Final = (6.0, 9.0)
+"""Longer than the patience that the tests configure: a shorter pause is a pause."""
 NEEDS_A_PASSWORD: Final = frozenset({Fault.STALE_NONCES})
 """These can only be done by a camera that asks for one."""
 
@@ -58,7 +60,9 @@ def draw(chance: random.Random, fault: Fault, *, after: float = 0.0) -> Misdeed:
         quantities = {"milliseconds": chance.randint(100, 900)}
     elif fault is Fault.SLOW_CAMERA:
         quantities = {"milliseconds": chance.randint(10, 30)}
-    seconds = round(chance.uniform(*LASTING_SECONDS), 2) if lasts else None
+    is_silence = fault in (Fault.SILENT, Fault.SILENT_WITH_RTCP)
+    length = chance.uniform(*(SILENCE_SECONDS if is_silence else LASTING_SECONDS))
+    seconds = round(length, 2) if lasts else None
     return Misdeed(fault, FaultParameters(**quantities), seconds, after)
 
 

@@ -37,7 +37,7 @@ from vigie.simcam import ServerConfig
 SETTINGS: Final = {
     "ingest": {
         "segment_seconds": "8",
-        "silence_timeout_seconds": "2",
+        "silence_timeout_seconds": "5",
         "handshake_timeout_seconds": "3",
         "reconnect_longest_seconds": "2",
         "refused_wait_seconds": "3",
@@ -45,6 +45,8 @@ SETTINGS: Final = {
     }
 }
 """Accelerated: short segments, short patience."""
+LATE_US: Final = 3_000_000
+"""A simulator later than this has been silent for longer than the product's patience."""
 ALARMS: Final = (
     "background_task_failed",
     "rpc_failed_unexpectedly",
@@ -94,6 +96,8 @@ class Result:
         comparisons: first and last third.
         wrong: what must not be, one line each; empty when all is well.
         done: how often each thing was done.
+        late_us: how late the simulator was at worst: a machine that does not let it send makes
+            cameras silent.
         load: of the machine over the last minutes, at the end.
     """
 
@@ -101,6 +105,7 @@ class Result:
     comparisons: list[Comparison] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
+    late_us: int = 0
     load: tuple[float, float, float] = (0, 0, 0)
 
 
@@ -121,6 +126,7 @@ async def soak(plan: Plan, folder: Path) -> Result:
             churn = Churn(made, simulator, sources, steady=plan.steady, chance=chance)
             audience = Audience(made, lambda: churn.cameras, chance)
             await _live(made, churn, audience, plan, result)
+            _judge(plan, result)
         finally:
             codes = await made.stop()
         await _after(made, codes, result)
@@ -144,14 +150,20 @@ async def _live(
         group.create_task(audience.go_on(plan.viewers, enough))
         while time.monotonic() - began < plan.minutes * 60:
             result.samples.append(await take(made, began))
+            result.late_us = max(result.late_us, await churn.lateness_us())
             await asyncio.sleep(plan.sample_seconds)
         enough.set()
     await churn.calm()
     now_us = WALL.now_us()
     await stored_until(made, churn.cameras, asked_us, now_us, seconds=120)
+    result.late_us = max(result.late_us, await churn.lateness_us())
     for camera, entries in (await timelines(made, churn.steady, since_us, now_us)).items():
-        if [entry.kind for entry in entries] != [SPAN]:
+        gaps = {entry.cause for entry in entries if entry.kind != SPAN}
+        if gaps and not (result.late_us >= LATE_US and gaps == {"CAMERA_SILENT"}):
             result.wrong.append(f"{camera} was left alone and has gaps: {entries}")
+
+
+def _judge(plan: Plan, result: Result) -> None:
     kept = settled(result.samples, plan.warm_up_seconds)
     result.comparisons = [measure.compare(kept) for measure in MEASURES]
     result.wrong += [str(each) for each in result.comparisons if not each.is_flat]
@@ -177,7 +189,8 @@ def summary(plan: Plan, result: Result) -> str:
     scope = f"{plan.cameras} cameras ({plan.steady} left alone), {minutes:.1f} minutes"
     each = f"{size / max(1, stored):.0f} bytes a segment"
     lines = [
-        f"{scope}, seed {plan.seed}, load of the machine {load}",
+        f"{scope}, seed {plan.seed}",
+        f"load of the machine {load}; simulator late by {result.late_us / 1e6:.1f} s at worst",
         f"{stored} segments stored, database {size / 1e6:+.1f} MB ({each})",
         f"processor: {(last.cpu_seconds - first.cpu_seconds) / 60 / minutes:.2f} of a core",
         "; ".join(f"{name}: {count}" for name, count in sorted(result.done.items())),

@@ -18,11 +18,11 @@ from vigie.simcam.client import SimCamProcess
 
 ZONES: Final = ("zone-a", "zone-b", "zone-c")
 _LOGIN: Final = Credentials(username="vigie", password=estate.PASSWORD)
-_SMALL: Final = {"width": 192, "height": 96, "frames_per_second": 10, "gop_frames": 20}
+_SMALL: Final = {"width": 192, "height": 96, "frames_per_second": 8, "gop_frames": 16}
 _FOOTAGE: Final = (
-    FootageSpec(**_SMALL, frame_count=40, bitrate_bps=40_000),
-    FootageSpec(**_SMALL, frame_count=40, bitrate_bps=40_000, b_frames=2, preset="veryfast"),
-    FootageSpec(**_SMALL, frame_count=40, bitrate_bps=40_000, codec="h265"),
+    FootageSpec(**_SMALL, frame_count=48, bitrate_bps=40_000),
+    FootageSpec(**_SMALL, frame_count=48, bitrate_bps=40_000, b_frames=2, preset="veryfast"),
+    FootageSpec(**_SMALL, frame_count=48, bitrate_bps=40_000, codec="h265"),
 )
 _AT_ONCE: Final = 8
 """Calls to the registry at a time."""
@@ -248,6 +248,10 @@ class Churn:
                 name=f"cameras/{slot.camera}", zone=f"zones/{slot.zone}", reason="autre mât"
             )
         )
+
+    async def lateness_us(self) -> int:
+        """How late the simulator was at worst since the last call."""
+        return await self._control.worst_lateness_us()
 
     async def calm(self) -> None:
         """End every fault."""

@@ -1,5 +1,6 @@
 """What is received is what was sent; what is broken is cut, named and resumed at a key frame."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from long_forms import examples
 from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
 from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
-from vigie.media.depacketize import make_depacketizer
+from vigie.media.depacketize import Depacketizer, make_depacketizer
 from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, GopEnd
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
@@ -259,6 +260,51 @@ def test_a_jump_of_the_camera_clock_starts_a_new_run() -> None:
     assert [type(item).__name__ for item in items] == ["Gop", "Discontinuity", "Gop"]
     assert isinstance(items[1], Discontinuity)
     assert items[1].reason is DiscontinuityReason.TIMESTAMP_JUMP
+    assert len(samples(items)) == 30
+
+
+def push_timed(reader: Depacketizer, units: Iterable[tuple[AccessUnit, int]]) -> list[Any]:
+    """Access units with their arrivals (microseconds)."""
+    packetiser = Packetiser(H264)
+    for unit, arrival_us in units:
+        for packet in packetiser.packets(unit):
+            reader.push(packet, 0, len(packet), arrival_us)
+    return reader.take() + finish(reader)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 5, 9])
+@pytest.mark.parametrize("at", [7, 15])
+def test_timestamps_may_not_leap_ahead_of_the_time_that_passed(seconds: float, at: int) -> None:
+    units = encode(H264)[:30]
+    leap = round(seconds * 90_000)
+    timed = [
+        (AccessUnit(unit.timestamp + (leap if number >= at else 0), unit.nals), number * 40_000)
+        for number, unit in enumerate(units)
+    ]
+    items = push_timed(make_depacketizer(H264, 96), timed)
+    losses = [item for item in items if isinstance(item, Discontinuity)]
+    assert [loss.reason for loss in losses] == [DiscontinuityReason.TIMESTAMP_JUMP]
+    # What is between the leap and the next key frame cannot be placed.
+    following = 15
+    expected = [
+        unit.data for number, unit in enumerate(units) if number < at or number >= following
+    ]
+    assert [data for _, data in samples(items)] == expected
+
+
+@pytest.mark.parametrize("seconds", [2, 8])
+def test_a_pause_that_passed_here_too_is_none(seconds: float) -> None:
+    units = encode(H264)[:30]
+    pause = round(seconds * 90_000)
+    timed = [
+        (
+            AccessUnit(unit.timestamp + (pause if number >= 7 else 0), unit.nals),
+            number * 40_000 + (round(seconds * 1e6) - 900_000 if number >= 7 else 0),
+        )
+        for number, unit in enumerate(units)
+    ]
+    items = push_timed(make_depacketizer(H264, 96), timed)
+    assert not [item for item in items if isinstance(item, Discontinuity)]
     assert len(samples(items)) == 30
 
 

@@ -1,0 +1,51 @@
+"""A soak, bounded: half a minute of churn with everybody at work; the long one is `make soak`."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from faults.conftest import LONG
+from faults.ledger import Entry, Ledger
+from faults.soak import Plan, soak, summary
+
+MINUTES, CAMERAS, STEADY = (10.0, 100, 10) if LONG else (0.5, 24, 4)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800 if LONG else 420)
+async def test_nothing_grows_while_cameras_come_go_and_misbehave(
+    chance: random.Random, ledger: Ledger, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    cache = pytestconfig.cache.mkdir("simulated-footage") if pytestconfig.cache else tmp_path
+    plan = Plan(
+        minutes=MINUTES,
+        warm_up_seconds=MINUTES * 15,
+        cameras=CAMERAS,
+        steady=STEADY,
+        viewers=4,
+        pace=2.0,
+        sample_seconds=1.0,
+        seed=chance.randrange(1 << 31),
+        footage=cache,
+        leeway=1.0 if LONG else 6.0,
+    )
+    result = await soak(plan, tmp_path)
+    told = summary(plan, result)
+    assert not result.wrong, told
+    assert result.done["faults of cameras"] > 0
+    assert result.done["live messages"] > 0
+    memory = result.comparisons[0]
+    ledger.note(
+        Entry(
+            "soak",
+            f"{CAMERAS} cameras that come, go, misbehave, are moved and set up anew, with live"
+            " viewers, playback, clips, stills and evidence",
+            "memory, descriptors, threads, tasks, metrics and the spool do not grow; cameras left"
+            " alone have no gap; nothing is kept of cameras that are gone; the checker finds"
+            " nothing",
+            f"{MINUTES:g} minutes, {result.done['faults of cameras']} faults of cameras,"
+            f" {result.done['replaced']} cameras replaced; memory {memory.first:.0f} MB, then"
+            f" {memory.last:.0f} MB",
+        )
+    )

@@ -74,6 +74,7 @@ faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=
 fuzz: $(STAMP) ## Fuzz every parser, guided by coverage, for hours (RUNS=N inputs a target; TARGETS="sdp …")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r tests/fuzz/requirements.txt
 	@nice -n 15 $(BIN)/python tests/fuzz/run.py $(TARGETS) --runs $(or $(RUNS),0)
+
 MINUTES ?= 30
 soak: $(STAMP) ## 100 cameras that come, go, misbehave and change, for MINUTES=30: nothing may grow
 	@$(BIN)/python tests/faults/soak.py --minutes $(MINUTES)

@@ -308,6 +308,29 @@ def test_a_pause_that_passed_here_too_is_none(seconds: float) -> None:
     assert len(samples(items)) == 30
 
 
+@CODECS
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("back", [1, 2, 3, 50])
+@pytest.mark.parametrize("at", [7, 15, 20])
+def test_numbers_that_step_back_a_little_are_no_repetition(
+    codec: VideoCodec, b_frames: int, back: int, at: int
+) -> None:
+    """Dropping the first packets of a frame would leave it broken, or away, with no word of it."""
+    units = encode(codec, b_frames=b_frames)[:45]
+    reader, packetiser = make_depacketizer(codec, 96), Packetiser(codec, sequence=1000)
+    for number, unit in enumerate(units):
+        packetiser.sequence -= back if number == at else 0
+        for packet in packetiser.packets(unit):
+            reader.push(packet, 0, len(packet), number * 40_000)
+    items = reader.take() + finish(reader)
+    assert [type(item).__name__ for item in items].count("Discontinuity") == 1
+    following = next(n for n in range(at, 45) if n % 15 == 0)
+    expected = [
+        unit.data for number, unit in enumerate(units) if number < at or number >= following
+    ]
+    assert [data for _, data in samples(items)] == expected
+
+
 def test_another_source_or_numbering_breaks_the_stream() -> None:
     units = encode(H264)
     for options, reason in (

@@ -26,6 +26,7 @@ async def test_nothing_grows_while_cameras_come_go_and_misbehave(
         viewers=4,
         pace=2.0,
         sample_seconds=1.0,
+        segment_seconds=20 if LONG else 4,
         seed=chance.randrange(1 << 31),
         footage=cache,
         leeway=1.0 if LONG else 6.0,

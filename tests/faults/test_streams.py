@@ -24,6 +24,7 @@ MEMORY_BYTES = 64 << 20
 ATTEMPTS_A_SECOND = 10
 """With half a second of patience on average no camera is knocked at more often than this."""
 SETTINGS = {
+    "grpc": {"record_timeout_seconds": "30"},
     "ingest": {
         "segment_seconds": "2",
         "silence_timeout_seconds": "4",
@@ -31,7 +32,7 @@ SETTINGS = {
         "reconnect_longest_seconds": "1",
         "refused_wait_seconds": "1",
         "heartbeat_seconds": "1",
-    }
+    },
 }
 
 

@@ -23,8 +23,8 @@ _SETTLED: Final = {
     evidence_service_pb2.EVIDENCE_STATE_READY,
     evidence_service_pb2.EVIDENCE_STATE_FAILED,
 }
-_BACK_US: Final = 25_000_000
-"""So far back people look: what is stored by then."""
+BUSY: Final = frozenset({"ACCESS_NOT_RECORDED", "EVENT_LOG_UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""What a person is told when the machine is too busy for now: nothing leaves without a record."""
 NOTHING_THERE: Final = frozenset({"NO_FOOTAGE", "STREAM_NOT_FOUND", "CAMERA_NOT_FOUND"})
 """What a person may be told who asks for footage of a camera that was just hung."""
 
@@ -36,16 +36,29 @@ class Audience:
         vigie: the product.
         cameras: those that hang now.
         chance: what they do is drawn from it.
+        back_seconds: so far back they look: what is stored by then.
     """
 
     def __init__(
-        self, vigie: Installation, cameras: Callable[[], Sequence[str]], chance: random.Random
+        self,
+        vigie: Installation,
+        cameras: Callable[[], Sequence[str]],
+        chance: random.Random,
+        *,
+        back_seconds: float,
     ) -> None:
+        self._back_us = round(back_seconds * 1e6)
         self._vigie = vigie
         self._cameras = cameras
         self._chance = chance
         self.done: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+
+    @property
+    def busy_share(self) -> float:
+        """Share of what was tried and found the product too busy."""
+        busy = sum(n for why, n in self.refused.items() if why.rpartition(": ")[2] in BUSY)
+        return busy / max(1, self.done.total() - self.done["live messages"])
 
     async def go_on(self, viewers: int, until_set: asyncio.Event) -> None:
         """Work until told to stop: so many live viewers, and one person for each other thing.
@@ -80,8 +93,8 @@ class Audience:
                 await work()
                 self.done[name] += 1
             except grpc.aio.AioRpcError as error:
-                reason = ClientError.of(error).reason
-                if reason not in NOTHING_THERE:
+                reason = ClientError.of(error).reason or error.code().name
+                if reason not in NOTHING_THERE | BUSY:
                     raise
                 self.refused[f"{name}: {reason}"] += 1
             with contextlib.suppress(TimeoutError):
@@ -91,7 +104,7 @@ class Audience:
         return self._chance.choice(self._cameras())
 
     def _past(self, seconds: float) -> tuple[int, int]:
-        end_us = WALL.now_us() - _BACK_US
+        end_us = WALL.now_us() - self._back_us
         return end_us - round(seconds * 1e6), end_us
 
     async def _watch(self) -> None:

@@ -18,11 +18,11 @@ from vigie.simcam.client import SimCamProcess
 
 ZONES: Final = ("zone-a", "zone-b", "zone-c")
 _LOGIN: Final = Credentials(username="vigie", password=estate.PASSWORD)
-_SMALL: Final = {"width": 192, "height": 96, "frames_per_second": 8, "gop_frames": 16}
+_SMALL: Final = {"width": 192, "height": 96, "frames_per_second": 8, "gop_frames": 24}
 _FOOTAGE: Final = (
-    FootageSpec(**_SMALL, frame_count=48, bitrate_bps=40_000),
-    FootageSpec(**_SMALL, frame_count=48, bitrate_bps=40_000, b_frames=2, preset="veryfast"),
-    FootageSpec(**_SMALL, frame_count=48, bitrate_bps=40_000, codec="h265"),
+    FootageSpec(**_SMALL, frame_count=96, bitrate_bps=40_000),
+    FootageSpec(**_SMALL, frame_count=96, bitrate_bps=40_000, b_frames=2, preset="veryfast"),
+    FootageSpec(**_SMALL, frame_count=96, bitrate_bps=40_000, codec="h265"),
 )
 _AT_ONCE: Final = 8
 """Calls to the registry at a time."""
@@ -226,7 +226,7 @@ class Churn:
         camera = await self._stub().GetCamera(
             cameras_pb2.GetCameraRequest(name=f"cameras/{slot.camera}")
         )
-        camera.segment_seconds = self._chance.randint(4, 12)
+        camera.segment_seconds = self._chance.randint(10, 30)
         paths = ["segment_seconds"]
         if self._chance.random() < 0.5:
             slot.otherwise = not slot.otherwise

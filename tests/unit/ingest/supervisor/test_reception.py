@@ -123,6 +123,7 @@ async def test_a_camera_retired_while_ingest_was_down_is_told_once(ingest: Inges
     await ingest.publish(camera_state(lifecycle=registry.CAMERA_LIFECYCLE_RETIRED))
     await ingest.told()
     await eventually(lambda: ingest.module.reception.keeper(CAMERA) is None)
+    await settled(ingest)
     await ingest.pass_time(10)
     assert ingest.engine.sessions == []
     assert len([s async for s in ingest.log.read("stream-status")]) == 1

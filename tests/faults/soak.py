@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -175,7 +175,8 @@ async def _live(
         enough.set()
     await churn.calm()
     now_us = WALL.now_us()
-    await stored_until(made, churn.cameras, asked_us, now_us, seconds=120)
+    for part in batched(churn.cameras, 50):
+        await stored_until(made, part, asked_us, now_us, seconds=180)
     result.late_us = max(result.late_us, await churn.lateness_us())
     (address,) = made.http_addresses()
     if gone := cameras_told_of(await metrics_page(address)) - set(churn.cameras):
@@ -200,6 +201,11 @@ async def _after(made: Installation, codes: dict[str, int], result: Result) -> N
     checked = await made.fsck()
     if checked.code:
         result.wrong.append(f"the checker found something: {checked.out[-2000:]} {checked.err}")
+
+
+def batched(cameras: Sequence[str], count: int) -> Iterator[Sequence[str]]:
+    """``count`` at a time: a timeline is asked of so many cameras at most."""
+    return (cameras[start : start + count] for start in range(0, len(cameras), count))
 
 
 def summary(plan: Plan, result: Result) -> str:

@@ -47,6 +47,7 @@ from bench_product_reception import (
     say,
 )
 
+from faults.soaking.samples import metrics_page
 from integration.foreign.product import OPERATOR, Product
 from vigie.common.v1 import types_pb2
 from vigie.ingest.v1 import live_pb2, live_pb2_grpc
@@ -56,6 +57,9 @@ from vigie.simcam.client import SimCamProcess
 
 MUST_REACH_MS = 200.0
 SETTLE_SECONDS = 3
+LAG_SECONDS = 5.0
+"""The metric is the worst since the last heartbeat, which is so long."""
+TICK_LAG = "vigie_ingest_tick_lag_seconds"
 PURPOSE = types_pb2.Purpose(text="Mesure des images en direct")
 
 
@@ -182,6 +186,17 @@ class ViewerProcess:
         return found
 
 
+async def worst_tick_lag_ms(product: Product, seconds: float) -> float:
+    """Let time pass; how late the receiving threads were at worst meanwhile, by their metric."""
+    worst, until = 0.0, time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(min(LAG_SECONDS, left))
+        for line in (await metrics_page(product.http_address)).splitlines():
+            if line.startswith(TICK_LAG):
+                worst = max(worst, float(line.rpartition(" ")[2]) * 1000)
+    return worst
+
+
 # --- the measurement -----------------------------------------------------------------------------
 
 
@@ -226,8 +241,8 @@ def latency_of(found: Sequence[dict[str, Any]], since_us: int) -> Latency:
 
 async def watch(
     product: Product, options: argparse.Namespace, camera: str, *, deaf: int
-) -> tuple[Latency, float]:
-    """Watch for a while; what was added, and processor seconds a minute meanwhile."""
+) -> tuple[Latency, float, float]:
+    """Watch for a while; what was added, processor seconds a minute, and the worst lag of ticks."""
     share, rest = divmod(options.viewers, options.processes)
     counts = [share + (index < rest) for index in range(options.processes)]
     processes = [ViewerProcess("watch", count, product, camera) for count in counts if count]
@@ -237,7 +252,7 @@ async def watch(
         await asyncio.to_thread(process.wait)
     await asyncio.sleep(SETTLE_SECONDS)
     since_us, before, began = time.time_ns() // 1000, cpu_seconds(product.pid), time.monotonic()
-    await asyncio.sleep(options.seconds)
+    lag_ms = await worst_tick_lag_ms(product, options.seconds)
     used = (cpu_seconds(product.pid) - before) * 60 / (time.monotonic() - began)
     found = [await asyncio.to_thread(process.end) for process in processes]
     found = [each for each in found if each]
@@ -245,7 +260,7 @@ async def watch(
     assert not ended, f"{ended} viewers were sent away"
     latency = latency_of(found, since_us)
     assert latency.whole, "no frame was seen"
-    return latency, used
+    return latency, used, lag_ms
 
 
 async def measure(
@@ -262,12 +277,15 @@ async def measure(
         await simulator.control.worst_lateness_us()
         camera = min(simulator.urls)
         before, began = cpu_seconds(product.pid), time.monotonic()
-        await asyncio.sleep(options.seconds / 2)
+        lag_ms = await worst_tick_lag_ms(product, options.seconds / 2)
         unwatched = (cpu_seconds(product.pid) - before) * 60 / (time.monotonic() - began)
         memory = pss_bytes(product.pid) / 1e6
-        say(f"nobody watches: {unwatched / 60:.3f} of a core, PSS {memory:.0f} MB")
+        say(
+            f"nobody watches: {unwatched / 60:.3f} of a core, PSS {memory:.0f} MB, ticks late by "
+            f"{lag_ms:.0f} ms at worst"
+        )
         for deaf in (0, options.deaf):
-            latency, used = await watch(product, options, camera, deaf=deaf)
+            latency, used, lag_ms = await watch(product, options, camera, deaf=deaf)
             others = f" and {deaf} who read nothing" if deaf else ""
             latency.show(f"{options.viewers} viewers{others}")
             each = (used - unwatched) / options.viewers
@@ -275,7 +293,8 @@ async def measure(
             memory = pss_bytes(product.pid) / 1e6
             say(
                 f"  {used / 60:.3f} of a core, {each:.3f} CPU seconds a viewer-minute, PSS "
-                f"{memory:.0f} MB; simulator late by {late_ms:.0f} ms at worst"
+                f"{memory:.0f} MB; ticks late by {lag_ms:.0f} ms at worst, the simulator by "
+                f"{late_ms:.0f} ms"
             )
             latencies.append(latency)
         if options.profile:

@@ -10,7 +10,7 @@ from vigie.simcam.client import ControlClient
 from vigie.simcam.faults import PACKET_FAULTS
 
 LASTING_SECONDS: Final = (0.5, 4.0)
-SILENCE_SECONDS: Final = (6.0, 9.0)
+SILENCE_SECONDS: Final = (5.5, 7.0)
 """Longer than the patience that the tests configure: a shorter pause is a pause."""
 NEEDS_A_PASSWORD: Final = frozenset({Fault.STALE_NONCES})
 """These can only be done by a camera that asks for one."""

@@ -1,4 +1,4 @@
-"""A soak, bounded: half a minute of churn with everybody at work; the long one is `make soak`."""
+"""A soak, bounded: some seconds of churn with everybody at work; the long one is `make soak`."""
 
 import random
 from pathlib import Path
@@ -9,7 +9,7 @@ from faults.conftest import LONG
 from faults.ledger import Entry, Ledger
 from faults.soak import Plan, soak, summary
 
-MINUTES, CAMERAS, STEADY = (10.0, 100, 10) if LONG else (0.5, 24, 4)
+MINUTES, CAMERAS, STEADY = (10.0, 100, 10) if LONG else (0.4, 24, 4)
 
 
 @pytest.mark.e2e

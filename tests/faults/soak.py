@@ -45,6 +45,7 @@ from vigie.simcam import ServerConfig
 
 SETTINGS: Final = {
     "grpc": {"record_timeout_seconds": "30"},
+    "recording": {"cache_bytes": "2097152"},
     "ingest": {
         "silence_timeout_seconds": "5",
         "handshake_timeout_seconds": "3",
@@ -53,7 +54,8 @@ SETTINGS: Final = {
         "heartbeat_seconds": "5",
     },
 }
-"""Accelerated: short patience with cameras. Long with a machine that has other things to do."""
+"""Accelerated: short patience with cameras. Long with a machine that has other things to do. A
+small cache of segments that were read, so that it is full when the comparison begins."""
 BUSY_SHARE: Final = 0.02
 """So many of a hundred calls may find the machine too busy to put the access on record in time."""
 LATE_US: Final = 3_000_000

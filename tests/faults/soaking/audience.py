@@ -14,6 +14,7 @@ import grpc.aio
 
 from e2e.callers import PURPOSE, clip, play, segments, timelines, watch_live, window
 from e2e.harness import WALL, Installation, until
+from faults.soaking.churn import BUSY
 from vigie.evidence.v1 import evidence_service_pb2, evidence_service_pb2_grpc
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
 from vigie.platform.grpc.client import ClientError
@@ -23,9 +24,9 @@ _SETTLED: Final = {
     evidence_service_pb2.EVIDENCE_STATE_READY,
     evidence_service_pb2.EVIDENCE_STATE_FAILED,
 }
-BUSY: Final = frozenset({"ACCESS_NOT_RECORDED", "EVENT_LOG_UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""What a person is told when the machine is too busy for now: nothing leaves without a record."""
-NOTHING_THERE: Final = frozenset({"NO_FOOTAGE", "STREAM_NOT_FOUND", "CAMERA_NOT_FOUND"})
+NOTHING_THERE: Final = frozenset(
+    {"NO_FOOTAGE", "STREAM_NOT_FOUND", "CAMERA_NOT_FOUND", "EVIDENCE_CAMERA_UNKNOWN"}
+)
 """What a person may be told who asks for footage of a camera that was just hung."""
 
 

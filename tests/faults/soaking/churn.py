@@ -2,16 +2,20 @@
 
 import asyncio
 import random
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import grpc
+import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from e2e import estate
 from e2e.harness import Installation
 from faults import misdeeds
+from vigie.platform.grpc.client import ClientError
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc, zones_pb2, zones_pb2_grpc
 from vigie.simcam import FAULTS, CameraConfig, Credentials, Fault, FootageSpec
 from vigie.simcam.client import SimCamProcess
@@ -24,6 +28,9 @@ _FOOTAGE: Final = (
     FootageSpec(**_SMALL, frame_count=96, bitrate_bps=40_000, b_frames=2, preset="veryfast"),
     FootageSpec(**_SMALL, frame_count=96, bitrate_bps=40_000, codec="h265"),
 )
+BUSY: Final = frozenset({"ACCESS_NOT_RECORDED", "EVENT_LOG_UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""What a person is told when the machine is too busy for now: nothing leaves without a record."""
+ATTEMPTS: Final = 5
 _AT_ONCE: Final = 8
 """Calls to the registry at a time."""
 
@@ -67,6 +74,23 @@ async def make_places(vigie: Installation) -> None:
     await estate.authorise(vigie, "order-all", list(ZONES))
 
 
+async def insist(call: Callable[[], Awaitable[object]]) -> None:
+    """A change of the registry, again when the machine was too busy to put it on record.
+
+    Raises:
+        grpc.aio.AioRpcError: the product refuses it.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            await call()
+        except grpc.aio.AioRpcError as error:
+            reason = ClientError.of(error).reason or error.code().name
+            if reason not in BUSY or attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
 async def enter_cameras(vigie: Installation, cameras: Sequence[tuple[CameraConfig, str]]) -> None:
     """Enter cameras (with their addresses) under their own names, and begin to record."""
     await asyncio.gather(
@@ -82,10 +106,14 @@ async def _enter(
         entry.credentials.username = source.credentials.username
         entry.credentials.password = estate.PASSWORD
     stub = vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
-    await stub.CreateCamera(cameras_pb2.CreateCameraRequest(camera_id=camera, camera=entry))
-    await stub.CommissionCamera(
-        cameras_pb2.CommissionCameraRequest(name=f"cameras/{camera}", reason="mise en service")
+    create = cameras_pb2.CreateCameraRequest(
+        camera_id=camera, camera=entry, request_id=str(uuid.uuid4())
     )
+    await insist(lambda: stub.CreateCamera(create))
+    commission = cameras_pb2.CommissionCameraRequest(
+        name=f"cameras/{camera}", reason="mise en service", request_id=str(uuid.uuid4())
+    )
+    await insist(lambda: stub.CommissionCamera(commission))
 
 
 def simulated(count: int) -> tuple[CameraConfig, ...]:
@@ -129,6 +157,7 @@ class Churn:
         ]
         self.done: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._absent: set[str] = set()  # being entered
         self._registry_turn = asyncio.Semaphore(_AT_ONCE)
 
     @property
@@ -139,7 +168,7 @@ class Churn:
     @property
     def cameras(self) -> list[str]:
         """Cameras that hang now."""
-        return [slot.camera for slot in self.slots]
+        return [slot.camera for slot in self.slots if slot.camera not in self._absent]
 
     def _stub(self) -> cameras_pb2_grpc.CameraServiceStub:
         make = cameras_pb2_grpc.CameraServiceStub
@@ -205,27 +234,30 @@ class Churn:
         await asyncio.sleep(max((misdeed.seconds or 0.0) for misdeed in drawn) + 0.2)
 
     async def _replace(self, slot: Slot) -> None:
-        await self._stub().RetireCamera(
-            cameras_pb2.RetireCameraRequest(name=f"cameras/{slot.camera}", reason="remplacée")
+        request = cameras_pb2.RetireCameraRequest(
+            name=f"cameras/{slot.camera}", reason="remplacée", request_id=str(uuid.uuid4())
         )
+        await insist(lambda: self._stub().RetireCamera(request))
         slot.number += 1
+        self._absent.add(slot.camera)
         await self._hang(slot)
+        self._absent.discard(slot.camera)
 
     async def _suspend(self, slot: Slot) -> None:
         name = f"cameras/{slot.camera}"
-        await self._stub().SuspendCamera(
-            cameras_pb2.SuspendCameraRequest(name=name, reason="travaux")
+        suspend = cameras_pb2.SuspendCameraRequest(
+            name=name, reason="travaux", request_id=str(uuid.uuid4())
         )
+        await insist(lambda: self._stub().SuspendCamera(suspend))
         await asyncio.sleep(self._chance.uniform(0.2, 4))
-        await self._stub().ResumeCamera(
-            cameras_pb2.ResumeCameraRequest(name=name, reason="travaux finis")
+        resume = cameras_pb2.ResumeCameraRequest(
+            name=name, reason="travaux finis", request_id=str(uuid.uuid4())
         )
+        await insist(lambda: self._stub().ResumeCamera(resume))
 
     async def _change(self, slot: Slot) -> None:
         """Another length of segments, and the address written differently: connect anew."""
-        camera = await self._stub().GetCamera(
-            cameras_pb2.GetCameraRequest(name=f"cameras/{slot.camera}")
-        )
+        camera = cameras_pb2.Camera(name=f"cameras/{slot.camera}")
         camera.segment_seconds = self._chance.randint(10, 30)
         paths = ["segment_seconds"]
         if self._chance.random() < 0.5:
@@ -237,17 +269,20 @@ class Churn:
                 camera.credentials.username = "vigie"
                 camera.credentials.password = estate.PASSWORD
                 paths.append("credentials")
-        await self._stub().UpdateCamera(
-            cameras_pb2.UpdateCameraRequest(camera=camera, update_mask=FieldMask(paths=paths))
+        request = cameras_pb2.UpdateCameraRequest(
+            camera=camera, update_mask=FieldMask(paths=paths), request_id=str(uuid.uuid4())
         )
+        await insist(lambda: self._stub().UpdateCamera(request))
 
     async def _move(self, slot: Slot) -> None:
         slot.zone = self._chance.choice([zone for zone in ZONES if zone != slot.zone])
-        await self._stub().MoveCamera(
-            cameras_pb2.MoveCameraRequest(
-                name=f"cameras/{slot.camera}", zone=f"zones/{slot.zone}", reason="autre mât"
-            )
+        request = cameras_pb2.MoveCameraRequest(
+            name=f"cameras/{slot.camera}",
+            zone=f"zones/{slot.zone}",
+            reason="autre mât",
+            request_id=str(uuid.uuid4()),
         )
+        await insist(lambda: self._stub().MoveCamera(request))
 
     async def lateness_us(self) -> int:
         """How late the simulator was at worst since the last call."""

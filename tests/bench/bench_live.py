@@ -35,17 +35,12 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from bench_product_reception import (
     PUNCTUAL_US,
-    RECEIVER_CORE,
-    SOURCE_CORE,
     all_playing,
     check_footage,
-    cpu_seconds,
     footage_of,
-    pinned,
     profile,
-    pss_bytes,
-    say,
 )
+from peers import RECEIVER_CORE, SOURCE_CORE, cpu_seconds, pinned, pss_bytes, say
 
 from faults.soaking.samples import metrics_page
 from integration.foreign.product import OPERATOR, Product

@@ -13,7 +13,7 @@ MINUTES, CAMERAS, STEADY = (10.0, 100, 10) if LONG else (0.4, 24, 4)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(1800 if LONG else 420)
+@pytest.mark.timeout(1800 if LONG else 900)
 async def test_nothing_grows_while_cameras_come_go_and_misbehave(
     chance: random.Random, ledger: Ledger, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

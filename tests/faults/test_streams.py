@@ -37,7 +37,7 @@ SETTINGS = {
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(7200 if LONG else 420)
+@pytest.mark.timeout(7200 if LONG else 900)
 async def test_faults_that_meet_cost_their_own_camera_alone(
     chance: random.Random, ledger: Ledger, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

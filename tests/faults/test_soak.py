@@ -15,9 +15,8 @@ MINUTES, CAMERAS, STEADY = (10.0, 100, 10) if LONG else (0.4, 24, 4)
 @pytest.mark.e2e
 @pytest.mark.timeout(1800 if LONG else 900)
 async def test_nothing_grows_while_cameras_come_go_and_misbehave(
-    chance: random.Random, ledger: Ledger, tmp_path: Path, pytestconfig: pytest.Config
+    chance: random.Random, ledger: Ledger, tmp_path: Path, footage_folder: Path
 ) -> None:
-    cache = pytestconfig.cache.mkdir("simulated-footage") if pytestconfig.cache else tmp_path
     plan = Plan(
         minutes=MINUTES,
         warm_up_seconds=MINUTES * 15,
@@ -28,7 +27,7 @@ async def test_nothing_grows_while_cameras_come_go_and_misbehave(
         sample_seconds=1.0,
         segment_seconds=20 if LONG else 4,
         seed=chance.randrange(1 << 31),
-        footage=cache,
+        footage=footage_folder,
         leeway=1.0 if LONG else 6.0,
     )
     result = await soak(plan, tmp_path)

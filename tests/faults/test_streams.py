@@ -39,12 +39,11 @@ SETTINGS = {
 @pytest.mark.e2e
 @pytest.mark.timeout(7200 if LONG else 900)
 async def test_faults_that_meet_cost_their_own_camera_alone(
-    chance: random.Random, ledger: Ledger, tmp_path: Path, pytestconfig: pytest.Config
+    chance: random.Random, ledger: Ledger, tmp_path: Path, footage_folder: Path
 ) -> None:
     cameras = combined.simulated(FAULTY, NEIGHBOURS)
     faulty, good = cameras[:FAULTY], [camera.id for camera in cameras[FAULTY:]]
-    cache = pytestconfig.cache.mkdir("simulated-footage") if pytestconfig.cache else tmp_path
-    config = ServerConfig(cameras=cameras, port_per_camera=True, cache_folder=cache)
+    config = ServerConfig(cameras=cameras, port_per_camera=True, cache_folder=footage_folder)
     ordeals: list[combined.Ordeal] = []
     outcomes: list[combined.Outcome] = []
     wrong: list[AssertionError] = []

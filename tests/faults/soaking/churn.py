@@ -13,7 +13,8 @@ import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from e2e import estate
-from e2e.harness import Installation
+from e2e.callers import timelines
+from e2e.harness import WALL, Installation, until
 from faults import misdeeds
 from vigie.platform.grpc.client import ClientError
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc, zones_pb2, zones_pb2_grpc
@@ -96,6 +97,24 @@ async def enter_cameras(vigie: Installation, cameras: Sequence[tuple[CameraConfi
     await asyncio.gather(
         *(_enter(vigie, source.id, source, address, ZONES[0]) for source, address in cameras)
     )
+    await until_known(vigie, [source.id for source, _ in cameras])
+
+
+async def until_known(vigie: Installation, cameras: Sequence[str]) -> None:
+    """Wait until recording has heard of cameras that were just entered."""
+
+    async def known() -> bool:
+        since_us = WALL.now_us() - 1_000_000
+        try:
+            for start in range(0, len(cameras), 50):
+                await timelines(vigie, cameras[start : start + 50], since_us)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    await until(known, "recording knows the cameras", seconds=120)
 
 
 async def _enter(
@@ -178,6 +197,7 @@ class Churn:
         """Enter places and cameras, and begin to record."""
         await make_places(self._vigie)
         await asyncio.gather(*(self._hang(slot) for slot in self.slots))
+        await until_known(self._vigie, self.cameras)
 
     async def _hang(self, slot: Slot) -> None:
         async with self._registry_turn:

@@ -2,14 +2,18 @@
 
 import random
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from faults.conftest import LONG
 from faults.ledger import Entry, Ledger
 from faults.soak import Plan, soak, summary
+from faults.soaking.plot import draw
 
 MINUTES, CAMERAS, STEADY = (10.0, 100, 10) if LONG else (0.4, 24, 4)
+
+MOST_PICTURE_BYTES = 100_000
 
 
 @pytest.mark.e2e
@@ -35,6 +39,9 @@ async def test_nothing_grows_while_cameras_come_go_and_misbehave(
     assert not result.wrong, told
     assert result.done["faults of cameras"] > 0
     assert result.done["live messages"] > 0
+    picture = draw(result.samples, "soak & picture", plan.warm_up_seconds)
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert len(picture.encode()) < MOST_PICTURE_BYTES
     memory = result.comparisons[0]
     ledger.note(
         Entry(

@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -40,7 +40,7 @@ async def test_nothing_grows_while_cameras_come_go_and_misbehave(
     assert result.done["faults of cameras"] > 0
     assert result.done["live messages"] > 0
     picture = draw(result.samples, "soak & picture", plan.warm_up_seconds)
-    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert ET.fromstring(picture).tag.endswith("svg")
     assert len(picture.encode()) < MOST_PICTURE_BYTES
     memory = result.comparisons[0]
     ledger.note(

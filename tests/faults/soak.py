@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "services")]
 
 from e2e import estate
 from e2e.callers import SPAN, recorded_from, stored_until, timelines
-from e2e.harness import DEPLOYMENTS, WALL, Installation, simulated_cameras
+from e2e.harness import DEPLOYMENTS, WALL, Installation, run_vigie, simulated_cameras
 from faults.soaking import plot
 from faults.soaking.audience import Audience
 from faults.soaking.churn import Churn, count_of_faults, simulated
@@ -60,6 +60,8 @@ BUSY_SHARE: Final = 0.02
 """So many of a hundred calls may find the machine too busy to put the access on record in time."""
 LATE_US: Final = 3_000_000
 """A simulator later than this has been silent for longer than the product's patience."""
+CHECK_SECONDS: Final = 1800
+"""Longest time for the checker, which reads everything that was recorded."""
 ALARMS: Final = (
     "background_task_failed",
     "rpc_failed_unexpectedly",
@@ -126,8 +128,8 @@ class Result:
     load: tuple[float, float, float] = (0, 0, 0)
 
 
-async def soak(plan: Plan, folder: Path) -> Result:
-    """Run it in a folder.
+async def soak(plan: Plan, folder: Path, kept: Result | None = None) -> Result:
+    """Run it in a folder; what was measured is in ``kept`` even when it fails.
 
     Raises:
         Exception: the product failed a caller, or ended.
@@ -135,7 +137,7 @@ async def soak(plan: Plan, folder: Path) -> Result:
     sources = simulated(plan.cameras)
     config = ServerConfig(cameras=sources, port_per_camera=True, cache_folder=plan.footage)
     chance = random.Random(plan.seed)
-    result = Result()
+    result = Result() if kept is None else kept
     async with simulated_cameras(config, folder / "cameras") as simulator:
         own = {"segment_seconds": str(plan.segment_seconds)}
         settings = SETTINGS | {"ingest": SETTINGS["ingest"] | own}
@@ -200,7 +202,10 @@ async def _after(made: Installation, codes: dict[str, int], result: Result) -> N
         result.wrong.append(f"it did not end cleanly: {codes}")
     said = made.log_text()
     result.wrong += [f"the log says {alarm!r}" for alarm in ALARMS if alarm in said]
-    checked = await made.fsck()
+    checked = await run_vigie(
+        "--json", "fsck", "--deep", "--grace", "0s", "--config", str(made.config_file),
+        seconds=CHECK_SECONDS,
+    )  # fmt: skip
     if checked.code:
         result.wrong.append(f"the checker found something: {checked.out[-2000:]} {checked.err}")
 
@@ -266,13 +271,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options.folder.mkdir(parents=True, exist_ok=True)
     print(f"soak of {plan.minutes:g} minutes, --seed {plan.seed}", flush=True)
+    result = Result()
     folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="run-"))
     try:
-        result = asyncio.run(soak(plan, folder))
+        asyncio.run(soak(plan, folder, result))
     finally:
+        (options.folder / "samples.csv").write_text(table(result.samples), "utf-8")
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    (options.folder / "samples.csv").write_text(table(result.samples), "utf-8")
     picture = options.picture or options.folder / "soak.svg"
     title = f"{plan.cameras} cameras that come, go, misbehave and change, with viewers and exports"
     picture.write_text(plot.draw(result.samples, title, plan.warm_up_seconds), "utf-8")

@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint format types protos protos-check docs docs-check bench faults-local fuzz lock clean
+.PHONY: help install demo test test-long lint format types protos protos-check docs docs-check bench faults-local fuzz soak lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,10 @@ faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=
 fuzz: $(STAMP) ## Fuzz every parser, guided by coverage, for hours (RUNS=N inputs a target; TARGETS="sdp …")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r tests/fuzz/requirements.txt
 	@nice -n 15 $(BIN)/python tests/fuzz/run.py $(TARGETS) --runs $(or $(RUNS),0)
+
+MINUTES ?= 30
+soak: $(STAMP) ## 100 cameras that come, go, misbehave and change, for MINUTES=30: nothing may grow
+	@$(BIN)/python tests/faults/soak.py --minutes $(MINUTES)
 
 lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

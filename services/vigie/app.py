@@ -34,6 +34,7 @@ from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import Module, ServiceBinding
 from vigie.platform.objectstore.directory import open_directory_store
 from vigie.platform.objectstore.tree import FAULT_POINTS as STORE_FAULTS
+from vigie.platform.process.watch import watch_process
 from vigie.platform.runfile import RunFile
 from vigie.platform.sealing import load_or_create_sealer
 from vigie.platform.supervisor import Supervisor
@@ -172,6 +173,7 @@ class Application:
             identifiers=wiring.identifiers,
             readiness=self._service_readiness,
         )
+        watch_process(self.metrics)
         wiring.set_address(lambda: self.host.internal_address)
         self.http = HttpServer(
             self._config.section(HttpConfig),

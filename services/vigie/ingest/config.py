@@ -79,6 +79,13 @@ class IngestConfig(ConfigSection):
     reconnect_longest_seconds: float = Field(
         30.0, ge=1, le=600, description="Longest wait between attempts to connect."
     )
+    refused_wait_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="Shortest wait before a new attempt after a camera refused the credentials:"
+        " cameras lock accounts that knock too often.",
+    )
     engine_threads: int = Field(1, ge=1, le=64, description="Receiving threads.")
     tick_seconds: float = Field(
         0.1, ge=0.005, le=1, description="How often the sockets of all cameras are read."
@@ -88,6 +95,13 @@ class IngestConfig(ConfigSection):
     )
     connect_timeout_seconds: float = Field(
         5.0, ge=0.2, le=60, description="Longest time for name and connection."
+    )
+    handshake_timeout_seconds: float = Field(
+        10.0,
+        ge=0.5,
+        le=120,
+        description="Longest time from the connection to the answer to PLAY; a camera that takes"
+        " longer is silent.",
     )
     silence_timeout_seconds: float = Field(
         10.0, ge=1, le=120, description="Without media for this long a camera is silent."

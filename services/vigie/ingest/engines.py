@@ -23,6 +23,7 @@ def default_engines(
             tick_seconds=config.tick_seconds,
             live_tick_seconds=min(config.live_tick_seconds, config.tick_seconds),
             connect_timeout_seconds=config.connect_timeout_seconds,
+            handshake_timeout_seconds=config.handshake_timeout_seconds,
             silence_timeout_seconds=config.silence_timeout_seconds,
         ),
     )
@@ -31,7 +32,10 @@ def default_engines(
         from vigie.ingest.libav.engine import LibavEngine
         from vigie.ingest.libav.session import LibavSettings
 
-        settings = LibavSettings(silence_timeout_seconds=config.silence_timeout_seconds)
+        settings = LibavSettings(
+            open_timeout_seconds=config.handshake_timeout_seconds,
+            silence_timeout_seconds=config.silence_timeout_seconds,
+        )
         return LibavEngine(wall_clock, monotonic_clock, settings)
 
     return {NATIVE: native, LIBAV: LazyEngine(make_libav)}

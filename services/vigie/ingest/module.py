@@ -341,6 +341,7 @@ class IngestModule:
             gaps=registry.counter(metrics.GAPS),
             verify_tls=config.verify_tls,
             segment_seconds=config.segment_seconds,
+            refused_wait_seconds=config.refused_wait_seconds,
         )
         return ReceptionTools(
             instance=config.instance_name,

@@ -11,7 +11,8 @@ The rules for broken streams, in one place:
 
 1. Sequence numbers must follow each other. RTP over TCP is never reordered by the network, so a
    gap means that packets are gone. A number already seen (up to 100 back) is dropped and counted;
-   a hundred of those in a row, or a larger step back, mean that the sender began anew.
+   a hundred of those in a row, a larger step back, or a frame that is new, mean that the sender
+   began anew.
 2. When something is missing or unreadable, the open GOP ends at its last whole access unit and
    one `Discontinuity` follows it. Nothing is taken until the next key frame, whose beginning must
    be certain: it comes after a marker, after a change of timestamp, or opens with an access unit
@@ -271,7 +272,8 @@ class Depacketizer:
         sequence = header.sequence
         missing = (sequence - self._expected) & 0xFFFF
         backward = 0x10000 - missing
-        if backward <= MAX_MISORDER and self._stale < MAX_MISORDER:
+        is_behind = backward <= MAX_MISORDER and self._stale < MAX_MISORDER
+        if is_behind and self._is_repeated(header.timestamp):
             self._stale += 1
             self.statistics.packets_duplicate += 1
             return False
@@ -288,6 +290,20 @@ class Depacketizer:
         self._expected = (sequence + 1) & 0xFFFF
         self._gap = True
         return True
+
+    def _is_repeated(self, timestamp: int) -> bool:
+        """Whether a packet of that time may have come before; a new one only bears an old number.
+
+        To drop it would leave its frame without it, and nobody would know.
+        """
+        if timestamp == self._stamp >> 32:
+            return True
+        gop = self._builder.gop
+        if gop is None or not len(gop):
+            return False
+        known = {ticks & 0xFFFFFFFF for ticks in gop.timestamps}
+        is_older = (timestamp - gop.timestamps[0]) & 0xFFFFFFFF >= 1 << 31
+        return is_older or timestamp in known
 
     def _enter(self, stamp: int, view: memoryview, start: int, end: int, arrival_us: int) -> bool:
         """Close and open access units before this packet; False when it is to be skipped."""

@@ -94,7 +94,9 @@ class Limits:
 
     ``forward_ticks`` (90 kHz) is the largest step from one access unit to the next, and
     ``backward_ticks`` the furthest behind the latest of its run, that still count as one timeline;
-    B-frames step back by some frames. ``min_gop_ticks`` joins key frames that come closer
+    B-frames step back by some frames. A step may exceed the time between the arrivals by
+    ``leap_ticks``, and by as much again for each frame that may overtake another.
+    ``min_gop_ticks`` joins key frames that come closer
     (all-intra cameras).
     """
 
@@ -104,4 +106,5 @@ class Limits:
     gop_samples: int = 18_000
     forward_ticks: int = 10 * 90_000
     backward_ticks: int = 2 * 90_000
+    leap_ticks: int = 90_000
     min_gop_ticks: int = 0

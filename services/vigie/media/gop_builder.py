@@ -157,8 +157,10 @@ class GopBuilder:
             step = self._timestamp - gop.timestamps[-1]
             # Steps back add up: held against the latest frame, or a camera whose clock runs
             # backwards would leave composition offsets that no file can hold.
-            behind = self._highest - self._timestamp
-            if step > self._limits.forward_ticks or behind > self._limits.backward_ticks:
+            behind, limits = self._highest - self._timestamp, self._limits
+            if behind > limits.backward_ticks or (
+                step > limits.leap_ticks and self._leaps(gop, step, arrival_us)
+            ):
                 self._break_off_at_jump(step)
                 gop = self.gop
         sync = bool(self._mask & self._rules.sync_mask) or self._recovery == 0
@@ -210,6 +212,17 @@ class GopBuilder:
             if gop is not None and gop.frames and not self._mask:
                 self.reopen_access_unit()
                 self._discard_access_unit()
+
+    def _leaps(self, gop: Gop, step: int, arrival_us: int) -> bool:
+        """Whether so long a step is none of the camera's pace.
+
+        It must have passed here as well, for frames are not taken after they came; those that
+        others overtake in decode order step further.
+        """
+        limits = self._limits
+        passed = (arrival_us - gop.arrivals_us[-1]) * 9 // 100
+        overtaking = gop.parameters.configuration.info.reorder_frames or 0
+        return step > min(limits.forward_ticks, passed + limits.leap_ticks * (1 + overtaking))
 
     def _break_off_at_jump(self, step: int) -> None:
         """The frame at hand is the first after the jump: what is before it ends."""

@@ -164,7 +164,11 @@ class Connection(asyncio.Protocol):
         status, headers, body = answer
         if self._has(Quirk.LOWER_CASE_HEADERS):
             headers = [(name.lower(), value) for name, value in headers]
-        self.write(build_response(status, request.headers.get("cseq"), headers, body))
+        data = build_response(status, request.headers.get("cseq"), headers, body)
+        if self.stream is not None:
+            self.stream.respond(data)
+        else:
+            self.write(data)
 
     def _has(self, quirk: Quirk) -> bool:
         return self.camera is not None and quirk in self.camera.config.quirks

@@ -97,8 +97,17 @@ class Stream:
         """Do this once, with the next frame."""
         self._pending.append(request)
 
+    def respond(self, data: bytes) -> None:
+        """Send an answer, never into the middle of a packet that is sent in pieces."""
+        self._write(data)
+
     def stop(self) -> None:
-        """Send nothing more (TEARDOWN, PAUSE, lost connection, expired session)."""
+        """Send nothing more (TEARDOWN, PAUSE, lost connection, expired session).
+
+        What is held back goes out first: half a packet would swallow what follows it.
+        """
+        while self._delayed:
+            self._wire.write(self._delayed.popleft()[1])
         self._is_running = False
 
     def _is_over(self) -> bool:

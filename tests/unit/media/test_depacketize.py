@@ -1,5 +1,6 @@
 """What is received is what was sent; what is broken is cut, named and resumed at a key frame."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from long_forms import examples
 from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
 from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
-from vigie.media.depacketize import make_depacketizer
+from vigie.media.depacketize import Depacketizer, make_depacketizer
 from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, GopEnd
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
@@ -260,6 +261,74 @@ def test_a_jump_of_the_camera_clock_starts_a_new_run() -> None:
     assert isinstance(items[1], Discontinuity)
     assert items[1].reason is DiscontinuityReason.TIMESTAMP_JUMP
     assert len(samples(items)) == 30
+
+
+def push_timed(reader: Depacketizer, units: Iterable[tuple[AccessUnit, int]]) -> list[Any]:
+    """Access units with their arrivals (microseconds)."""
+    packetiser = Packetiser(H264)
+    for unit, arrival_us in units:
+        for packet in packetiser.packets(unit):
+            reader.push(packet, 0, len(packet), arrival_us)
+    return reader.take() + finish(reader)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 5, 9])
+@pytest.mark.parametrize("at", [7, 15])
+def test_timestamps_may_not_leap_ahead_of_the_time_that_passed(seconds: float, at: int) -> None:
+    units = encode(H264)[:30]
+    leap = round(seconds * 90_000)
+    timed = [
+        (AccessUnit(unit.timestamp + (leap if number >= at else 0), unit.nals), number * 40_000)
+        for number, unit in enumerate(units)
+    ]
+    items = push_timed(make_depacketizer(H264, 96), timed)
+    losses = [item for item in items if isinstance(item, Discontinuity)]
+    assert [loss.reason for loss in losses] == [DiscontinuityReason.TIMESTAMP_JUMP]
+    # What is between the leap and the next key frame cannot be placed.
+    following = 15
+    expected = [
+        unit.data for number, unit in enumerate(units) if number < at or number >= following
+    ]
+    assert [data for _, data in samples(items)] == expected
+
+
+@pytest.mark.parametrize("seconds", [2, 8])
+def test_a_pause_that_passed_here_too_is_none(seconds: float) -> None:
+    units = encode(H264)[:30]
+    pause = round(seconds * 90_000)
+    timed = [
+        (
+            AccessUnit(unit.timestamp + (pause if number >= 7 else 0), unit.nals),
+            number * 40_000 + (round(seconds * 1e6) - 900_000 if number >= 7 else 0),
+        )
+        for number, unit in enumerate(units)
+    ]
+    items = push_timed(make_depacketizer(H264, 96), timed)
+    assert not [item for item in items if isinstance(item, Discontinuity)]
+    assert len(samples(items)) == 30
+
+
+@CODECS
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("back", [1, 2, 3, 50])
+@pytest.mark.parametrize("at", [7, 15, 20])
+def test_numbers_that_step_back_a_little_are_no_repetition(
+    codec: VideoCodec, b_frames: int, back: int, at: int
+) -> None:
+    """Dropping the first packets of a frame would leave it broken, or away, with no word of it."""
+    units = encode(codec, b_frames=b_frames)[:45]
+    reader, packetiser = make_depacketizer(codec, 96), Packetiser(codec, sequence=1000)
+    for number, unit in enumerate(units):
+        packetiser.sequence -= back if number == at else 0
+        for packet in packetiser.packets(unit):
+            reader.push(packet, 0, len(packet), number * 40_000)
+    items = reader.take() + finish(reader)
+    assert [type(item).__name__ for item in items].count("Discontinuity") == 1
+    following = next(n for n in range(at, 45) if n % 15 == 0)
+    expected = [
+        unit.data for number, unit in enumerate(units) if number < at or number >= following
+    ]
+    assert [data for _, data in samples(items)] == expected
 
 
 def test_another_source_or_numbering_breaks_the_stream() -> None:

@@ -250,6 +250,21 @@ def test_a_slow_camera_sends_pieces_in_order(bench: Bench) -> None:
     assert frame_numbers(bench.wire.media()) == list(range(40))
 
 
+def test_an_answer_never_goes_into_the_middle_of_a_packet(bench: Bench) -> None:
+    """It would be taken for a part of the picture."""
+    bench.lasting(Fault.SLOW_CAMERA, milliseconds=300)
+    answer = b"RTSP/1.0 200 OK\r\nCSeq: 7\r\n\r\n"
+    bench.play(5)
+    sent = len(b"".join(bench.wire.writes))
+    bench.stream.respond(answer)
+    bench.play(5)
+    bench.stream.stop()
+    stream = b"".join(bench.wire.writes)
+    assert stream.find(answer) > sent
+    bench.wire.writes[:] = [stream.replace(answer, b"")]
+    assert frame_numbers(bench.wire.media()) == list(range(10))
+
+
 def test_garbage_is_no_frame_and_no_response(bench: Bench) -> None:
     bench.play(1)
     bench.once(Fault.GARBAGE_BYTES, count=100)

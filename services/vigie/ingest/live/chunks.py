@@ -1,15 +1,19 @@
 """Frames of one tick as a CMAF chunk; made once, however many watch."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 from vigie.ingest.engine import TIMESCALE, CodecParameters, LiveFrames
 from vigie.ingest.recorder.media import parameter_sets
+from vigie.ingest.v1.live_pb2 import LiveChunk, WatchLiveResponse
 from vigie.media.bmff.fragment import build_fragment
 from vigie.media.bmff.header import build_header, content_type
 from vigie.media.timing import SampleTable
 
+PART_BYTES: Final = 1_000_000
+"""A message stays below 1 MiB."""
 _DEFAULT_DURATION: Final = TIMESCALE // 25
 _MAX_DURATION: Final = 10 * TIMESCALE
 
@@ -29,7 +33,7 @@ class LiveInit:
     parameters: CodecParameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chunk:
     """One CMAF chunk: ``moof`` and ``mdat``.
 
@@ -50,6 +54,26 @@ class Chunk:
     decode_time_ticks: int
     duration_ticks: int
     arrival_us: int
+
+    @cached_property
+    def messages(self) -> tuple[WatchLiveResponse, ...]:
+        """As viewers are sent it, made once for all of them; must not be changed.
+
+        One message, or several for a chunk of 1 MiB and more.
+        """
+        return tuple(
+            WatchLiveResponse(
+                chunk=LiveChunk(
+                    data=self.data[start : start + PART_BYTES],
+                    key_frame=self.key_frame,
+                    more=start + PART_BYTES < len(self.data),
+                    sample_count=self.sample_count,
+                    decode_time_ticks=self.decode_time_ticks,
+                    arrival_us=self.arrival_us,
+                )
+            )
+            for start in range(0, len(self.data), PART_BYTES)
+        )
 
 
 class Chunker:

@@ -6,13 +6,20 @@ from typing import Any, Final
 from vigie.ingest.engine import TIMESCALE
 from vigie.ingest.live.channel import Item, LiveHub, Skipped, StateChange
 from vigie.ingest.live.chunks import Chunk, LiveInit
-from vigie.ingest.services.names import CameraStates, admit_cameras, camera_of, checked_purpose
+from vigie.ingest.services.names import (
+    CameraStates,
+    admit_cameras,
+    camera_of,
+    checked_purpose,
+    is_retired,
+)
 from vigie.ingest.upload.events import gap_cause
 from vigie.ingest.v1 import live_pb2, live_pb2_grpc
+from vigie.ingest.v1.events_pb2 import STREAM_STATE_STOPPED
 from vigie.platform.grpc.call import current_call
 
-PART_BYTES: Final = 1_000_000
-"""A message stays below 1 MiB."""
+_RETIRED: Final = StateChange(STREAM_STATE_STOPPED, "NOT_IN_SERVICE", "retired", 0)
+"""Of a retired camera nobody keeps a state; since when it is so, its history says."""
 
 
 class LiveServicer(live_pb2_grpc.LiveServiceServicer):
@@ -38,6 +45,8 @@ class LiveServicer(live_pb2_grpc.LiveServiceServicer):
         await admit_cameras(call, [camera], self._cameras, purpose)
         viewer = self._hub.channel(camera).watch()
         init: LiveInit | None = None
+        if is_retired(self._cameras, camera):
+            viewer.tell(_RETIRED)
         try:
             while True:
                 item = await viewer.next()
@@ -50,6 +59,8 @@ class LiveServicer(live_pb2_grpc.LiveServiceServicer):
                     yield message
         finally:
             viewer.close()
+            if is_retired(self._cameras, camera):
+                self._hub.forget(camera)
 
 
 def _header(init: LiveInit) -> live_pb2.WatchLiveResponse:
@@ -70,7 +81,7 @@ def _header(init: LiveInit) -> live_pb2.WatchLiveResponse:
 def _messages(item: Item) -> Iterator[live_pb2.WatchLiveResponse]:
     match item:
         case Chunk():
-            yield from _parts(item)
+            yield from item.messages
         case Skipped():
             yield live_pb2.WatchLiveResponse(
                 skipped=live_pb2.LiveSkipped(
@@ -82,19 +93,3 @@ def _messages(item: Item) -> Iterator[live_pb2.WatchLiveResponse]:
             if item.cause:
                 state.cause = gap_cause(item.cause)
             yield live_pb2.WatchLiveResponse(state=state)
-
-
-def _parts(chunk: Chunk) -> Iterator[live_pb2.WatchLiveResponse]:
-    """One message, or several for a chunk of 1 MiB and more."""
-    for start in range(0, len(chunk.data), PART_BYTES):
-        end = start + PART_BYTES
-        yield live_pb2.WatchLiveResponse(
-            chunk=live_pb2.LiveChunk(
-                data=chunk.data[start:end],
-                key_frame=chunk.key_frame,
-                more=end < len(chunk.data),
-                sample_count=chunk.sample_count,
-                decode_time_ticks=chunk.decode_time_ticks,
-                arrival_us=chunk.arrival_us,
-            )
-        )

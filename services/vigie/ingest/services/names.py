@@ -9,7 +9,7 @@ from vigie.ingest import reasons
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
 from vigie.platform.reasons import PURPOSE_REQUIRED
-from vigie.registry.v1.events_pb2 import CameraState
+from vigie.registry.v1.events_pb2 import CAMERA_LIFECYCLE_RETIRED, CameraState
 
 MIN_PURPOSE_CHARACTERS: Final = 3
 _CAMERA: Final = re.compile(r"cameras/([a-z][a-z0-9-]{2,62})")
@@ -40,6 +40,12 @@ def stream_of(name: str, field: str) -> str:
         VigieError: STREAM_NAME_INVALID.
     """
     return _match(_STREAM, name, "cameras/{camera}/stream", field)
+
+
+def is_retired(states: CameraStates, camera: str) -> bool:
+    """Whether a camera has been taken out of service for good, or is not known any more."""
+    state = states.get(camera)
+    return state is None or state.lifecycle == CAMERA_LIFECYCLE_RETIRED
 
 
 def zones_of(names: Sequence[str], states: CameraStates) -> list[str] | None:

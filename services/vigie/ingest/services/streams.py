@@ -7,7 +7,13 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vigie.ingest import reasons
-from vigie.ingest.services.names import CameraStates, admit_cameras, camera_of, stream_of
+from vigie.ingest.services.names import (
+    CameraStates,
+    admit_cameras,
+    camera_of,
+    is_retired,
+    stream_of,
+)
 from vigie.ingest.upload.events import STATUS_TOPIC
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
 from vigie.ingest.v1.events_pb2 import StreamStatusEvent
@@ -202,7 +208,9 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
             camera_clock_offset_us=status.camera_clock_offset_us,
             has_camera_clock=status.has_camera_clock,
             failed_attempts=status.failed_attempts,
-            stale=self._wall_clock.now_us() - updated_us > self._stale_us,
+            # Of a retired camera the last word was said.
+            stale=self._wall_clock.now_us() - updated_us > self._stale_us
+            and not is_retired(self._cameras, status.camera),
         )
         if status.run_start_us:
             stream.run_start_time.CopyFrom(_timestamp(status.run_start_us))

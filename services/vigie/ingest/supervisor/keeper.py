@@ -4,7 +4,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -23,17 +23,20 @@ from vigie.ingest.v1 import events_pb2
 from vigie.ingest.v1.events_pb2 import StreamState
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
+from vigie.registry.v1 import events_pb2 as registry
 from vigie.registry.v1.events_pb2 import CameraState
 
 _log = structlog.get_logger(__name__)
 
-REFUSED_WAIT_SECONDS: Final = 30.0
-"""After refused credentials: cameras lock accounts that knock too often."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeeperTools:
-    """What every keeper shares."""
+    """What every keeper shares.
+
+    Attributes:
+        refused_wait_seconds: shortest wait after refused credentials: cameras lock accounts that
+            knock too often.
+    """
 
     engines: Engines
     logins: LoginOpener
@@ -46,6 +49,7 @@ class KeeperTools:
     gaps: Counter
     verify_tls: bool
     segment_seconds: int
+    refused_wait_seconds: float
 
 
 class CameraKeeper:
@@ -120,8 +124,14 @@ class CameraKeeper:
             self.status.silence()
         self._changed.set()
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether the camera was taken out of service for good: nothing is left to keep."""
+        state = self._state
+        return state is not None and state.lifecycle == registry.CAMERA_LIFECYCLE_RETIRED
+
     async def run(self) -> None:
-        """Keep the camera until `leave`."""
+        """Keep the camera until `leave`, or until it is retired: that is told, once."""
         while not self._leaving:
             self._changed.clear()
             now_us = self._now_us()
@@ -129,6 +139,8 @@ class CameraKeeper:
                 await self._serve(now_us)
             else:
                 self._rest(now_us)
+                if self.is_retired:
+                    return
                 await self._changed.wait()
         now_us = self._now_us()
         self.outages.refresh(now_us)
@@ -220,7 +232,7 @@ class CameraKeeper:
         self.status.failed_attempts = self._failures
         seconds = self._tools.backoff.wait_seconds(self._failures, self._tools.random)
         if cause == EndCause.CREDENTIALS_REFUSED:
-            seconds = max(seconds, REFUSED_WAIT_SECONDS)
+            seconds = max(seconds, self._tools.refused_wait_seconds)
         self._change(events_pb2.STREAM_STATE_WAITING, cause, detail, self._now_us())
         await self._wait(seconds)
 

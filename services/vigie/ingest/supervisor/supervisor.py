@@ -135,22 +135,32 @@ class ReceptionSupervisor:
         # Released and taken again: one connection to a camera, so the old one ends first.
         before = self._tasks.get(camera)
         task = self._tools.tasks.spawn(f"camera-{camera}", _after(before, keeper))
-        task.add_done_callback(lambda done: self._forget(camera, done))
+        task.add_done_callback(lambda done: self._ended(camera, done))
         self._tasks[camera] = task
 
-    def _forget(self, camera: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(camera) is task:
-            del self._tasks[camera]
+    def _ended(self, camera: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(camera) is not task:
+            return
+        del self._tasks[camera]
+        keeper = self._keepers.get(camera)
+        if keeper is not None and keeper.is_retired:
+            del self._keepers[camera]
+            self._forget(camera)
 
     def _let_go(self, camera: str) -> None:
         keeper = self._keepers.pop(camera, None)
-        if keeper is None:
-            return
-        keeper.leave(tell=False)
+        if keeper is not None:
+            keeper.leave(tell=False)
+            self._forget(camera)
+
+    def _forget(self, camera: str) -> None:
+        """Cameras come and go for years: nothing of one that is gone is kept or counted."""
         self._tools.hub.forget(camera)
-        for metric in (self._frames, self._bytes, self._age, self._offset):
-            if (camera,) in metric._metrics:  # noqa: SLF001 - the library has no other way to ask
-                metric.remove(camera)
+        by_camera = (self._frames, self._bytes, self._age, self._offset, self._tools.keepers.gaps)
+        for metric in by_camera:
+            # The library has no other way to ask.
+            for labels in [known for known in metric._metrics if known[0] == camera]:  # noqa: SLF001
+                metric.remove(*labels)
 
     def _keeper(self, camera: str) -> CameraKeeper:
         tools = self._tools

@@ -74,7 +74,9 @@ class Stream(_message.Message):
     failed_attempts: _builtins.int
     """Connection attempts since the last success."""
     stale: _builtins.bool
-    """Whether the state is older than three heartbeats: the instance that owned the camera is gone."""
+    """Whether the state is older than three heartbeats: the instance that owned the camera is gone.
+    Never so of a retired camera: its last state stands.
+    """
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this was so."""

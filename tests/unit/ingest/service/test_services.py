@@ -9,6 +9,7 @@ import pytest
 
 from ingest_module_support import CAMERA, Ingest, camera_state, opened
 from ingest_support import eventually, footage, frames_of
+from vigie.common.v1 import types_pb2
 from vigie.common.v1.types_pb2 import Purpose
 from vigie.ingest.engine import EndCause
 from vigie.ingest.v1 import events_pb2, live_pb2, probe_pb2, streams_pb2
@@ -16,6 +17,7 @@ from vigie.ingest.v1.live_pb2_grpc import LiveServiceStub
 from vigie.ingest.v1.probe_pb2_grpc import ProbeServiceStub
 from vigie.ingest.v1.streams_pb2_grpc import StreamServiceStub
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
+from vigie.registry.v1 import events_pb2 as registry
 
 FILM = footage()
 WHY = Purpose(text="fight at the east gate", case_reference="2026-117")
@@ -73,6 +75,34 @@ async def test_a_stream_is_shown_to_who_may_see_its_zone(ingest: Ingest, host: R
     assert stream.frame_rate_millihertz == 25_000
     assert not stream.stale
     assert stream.run_start_time.ToMicroseconds() > 0
+
+
+async def test_a_retired_camera_is_told_to_viewers_and_is_not_stale(
+    ingest: Ingest, host: RunningHost
+) -> None:
+    await recording(ingest)
+    await ingest.publish(camera_state(lifecycle=registry.CAMERA_LIFECYCLE_RETIRED, revision=2))
+    await eventually(lambda: ingest.module.reception.keeper(CAMERA) is None)
+    await ingest.module._status_outbox.flush(10)
+    await eventually(
+        lambda: (
+            (status := ingest.module._statuses.get(CAMERA)) is not None
+            and status.state == events_pb2.STREAM_STATE_STOPPED
+        )
+    )
+    await ingest.pass_time(60)
+    stub = StreamServiceStub(host.channel("operator"))
+    stream = await stub.GetStream(streams_pb2.GetStreamRequest(name=f"cameras/{CAMERA}/stream"))
+    assert stream.state == events_pb2.STREAM_STATE_STOPPED
+    assert not stream.stale
+
+    live = LiveServiceStub(host.channel("operator"))
+    call = live.WatchLive(live_pb2.WatchLiveRequest(camera=f"cameras/{CAMERA}", purpose=WHY))
+    message = await call.read()
+    assert message.state.state == events_pb2.STREAM_STATE_STOPPED
+    assert message.state.cause == types_pb2.GAP_CAUSE_NOT_IN_SERVICE
+    call.cancel()
+    await eventually(lambda: ingest.module.hub._channels == {})
 
 
 async def test_a_stream_is_not_shown_to_others(ingest: Ingest, host: RunningHost) -> None:

@@ -57,7 +57,6 @@ async def test_a_camera_in_service_is_recorded(ingest: Ingest) -> None:
     ("lifecycle", "cause"),
     [
         (registry.CAMERA_LIFECYCLE_PLANNED, types_pb2.GAP_CAUSE_NOT_IN_SERVICE),
-        (registry.CAMERA_LIFECYCLE_RETIRED, types_pb2.GAP_CAUSE_NOT_IN_SERVICE),
         (registry.CAMERA_LIFECYCLE_SUSPENDED, types_pb2.GAP_CAUSE_SUSPENDED),
     ],
 )
@@ -74,6 +73,61 @@ async def test_a_camera_out_of_service_is_not_even_connected_to(
     status = await ingest.status()
     assert status.state == events_pb2.STREAM_STATE_STOPPED
     assert status.cause == cause
+
+
+async def last_told(ingest: Ingest, camera: str = CAMERA) -> events_pb2.StreamStatusEvent:
+    """The newest status of a camera in the log."""
+    assert await ingest.module._status_outbox.flush(10)
+    events = [stored.event async for stored in ingest.log.read("stream-status")]
+    value = [event.value for event in events if event.key == camera][-1]
+    return events_pb2.StreamStatusEvent.FromString(value or b"")
+
+
+def series_of(ingest: Ingest, camera: str) -> set[str]:
+    """Names of the metrics that tell of a camera."""
+    return {
+        metric.name
+        for metric in ingest.metrics.registry.collect()
+        for sample in metric.samples
+        if sample.labels.get("camera") == camera
+    }
+
+
+async def test_of_a_retired_camera_nothing_is_kept_but_its_footage(ingest: Ingest) -> None:
+    await ingest.publish(camera_state())
+    await recording(ingest)
+    ingest.engine.current[0].end(EndCause.CLOSED_BY_CAMERA, "went away")
+    await eventually(lambda: not ingest.engine.current)
+    await ingest.pass_time(6)
+    await recording(ingest)
+    await ingest.pass_time(6)
+    assert {"vigie_ingest_gaps", "vigie_ingest_last_frame_age_seconds"} <= series_of(ingest, CAMERA)
+
+    await ingest.publish(camera_state(lifecycle=registry.CAMERA_LIFECYCLE_RETIRED, revision=2))
+    await eventually(lambda: ingest.module.reception.keeper(CAMERA) is None)
+    await settled(ingest)
+
+    assert not ingest.engine.current
+    assert series_of(ingest, CAMERA) == set()
+    assert ingest.module.hub._channels == {}
+    status = await last_told(ingest)
+    assert status.state == events_pb2.STREAM_STATE_STOPPED
+    assert status.cause == types_pb2.GAP_CAUSE_NOT_IN_SERVICE
+    told = len([s async for s in ingest.log.read("stream-status")])
+    await ingest.pass_time(12)
+    assert len([s async for s in ingest.log.read("stream-status")]) == told
+    assert all(outage.end_us for outage in await ingest.outages())
+
+
+async def test_a_camera_retired_while_ingest_was_down_is_told_once(ingest: Ingest) -> None:
+    await ingest.publish(camera_state(lifecycle=registry.CAMERA_LIFECYCLE_RETIRED))
+    await ingest.told()
+    await eventually(lambda: ingest.module.reception.keeper(CAMERA) is None)
+    await settled(ingest)
+    await ingest.pass_time(10)
+    assert ingest.engine.sessions == []
+    assert len([s async for s in ingest.log.read("stream-status")]) == 1
+    assert (await last_told(ingest)).cause == types_pb2.GAP_CAUSE_NOT_IN_SERVICE
 
 
 async def test_authorisations_begin_and_end_by_the_clock(ingest: Ingest) -> None:
@@ -161,6 +215,17 @@ async def test_refused_credentials_are_not_tried_again_soon(ingest: Ingest) -> N
     # The half minute begins when the refusal is noticed, which may be some steps of the clock on.
     await ingest.pass_time(15)
     await eventually(lambda: len(ingest.engine.sessions) == 2)
+
+
+async def test_how_soon_they_are_is_configured(tmp_path: Path) -> None:
+    async with opened(tmp_path, refused_wait_seconds=3.0) as ingest:
+        ingest.engine.refuse = EndCause.CREDENTIALS_REFUSED
+        await ingest.publish(camera_state())
+        await eventually(lambda: len(ingest.engine.sessions) == 1)
+        await ingest.pass_time(2)
+        assert len(ingest.engine.sessions) == 1
+        await ingest.pass_time(3)
+        await eventually(lambda: len(ingest.engine.sessions) == 2)
 
 
 async def test_every_instant_between_runs_is_explained(ingest: Ingest) -> None:

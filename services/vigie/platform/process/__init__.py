@@ -1,0 +1,1 @@
+"""What this process takes of its machine, as metrics."""

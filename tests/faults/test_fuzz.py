@@ -1,18 +1,16 @@
-"""Hostile bytes, bounded: every fuzz target for about a second. ``make fuzz`` is the long form."""
+"""Hostile bytes, bounded: some for every fuzz target. ``make fuzz`` is the long form."""
 
+import itertools
 import random
-import time
 
 import pytest
 
-from faults.conftest import LONG
+from faults.conftest import LONG, SEED
 from faults.ledger import Entry, Ledger
 from fuzz.catalogue import GROUPS, load
 from fuzz.mutate import inputs
 
-SECONDS = 20.0 if LONG else 0.9
-LEAST = 50
-"""Inputs a target gets however slow the machine is."""
+INPUTS = 20_000 if LONG else 300
 WHO = {
     "rtsp": "RTSP messages, descriptions, challenges and addresses",
     "media": "RTP, RTCP, NAL units, parameter sets and lossy streams",
@@ -23,23 +21,19 @@ WHO = {
 }
 
 
-@pytest.mark.timeout(3600)  # seconds of the clock; those of the processor are few
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("group", GROUPS)
-def test_hostile_bytes_break_no_promise(group: str, chance: random.Random, ledger: Ledger) -> None:
+def test_hostile_bytes_break_no_promise(group: str, ledger: Ledger) -> None:
     count = 0
     for name in GROUPS[group]:
-        target = load(name)
-        end = time.process_time() + SECONDS
-        for number, data in enumerate(inputs(target, chance)):
-            if number >= LEAST and time.process_time() >= end:
-                break
+        target, chance = load(name), random.Random(f"{SEED} {name}")
+        for number, data in enumerate(itertools.islice(inputs(target, chance), INPUTS)):
             try:
                 target(data)
             except Exception as error:
                 error.add_note(f"{name}, input {number}: {data!r}")
                 raise
             count += 1
-    assert count >= LEAST * len(GROUPS[group])
     ledger.note(
         Entry(
             section="fuzzing",

@@ -48,7 +48,7 @@ _DOLLAR: Final = 0x24
 _PLAIN_HEADER: Final = 0x8000  # version 2, no padding, extension, CSRC
 _MARKER: Final = 0x80
 _HEADER_SIZE: Final = 12
-_SOURCE: Final = 0xFFFFFFFF
+_MASK_32: Final = 0xFFFFFFFF
 _SHORTEST_FAST: Final = 16
 MAX_MISORDER: Final = 100  # RFC 3550 appendix A.1
 
@@ -98,7 +98,7 @@ class Depacketizer:
     @property
     def ssrc(self) -> int | None:
         """The source of the last packet, for receiver reports."""
-        return None if self._stamp < 0 else self._stamp & 0xFFFFFFFF
+        return None if self._stamp < 0 else self._stamp & _MASK_32
 
     def take(self) -> list[Gop | Discontinuity]:
         """What was finished since the last call, in order; usually the empty list."""
@@ -147,7 +147,7 @@ class Depacketizer:
                     if (
                         sequence == expected
                         and head | _MARKER == marked
-                        and (current ^ stamp) & _SOURCE == 0
+                        and (current ^ stamp) & _MASK_32 == 0
                         and length >= _SHORTEST_FAST
                     ):
                         self._expected = (sequence + 1) & 0xFFFF
@@ -250,7 +250,7 @@ class Depacketizer:
         sequence = header.sequence
         if self._expected < 0:
             statistics.highest_sequence = sequence
-        elif header.ssrc != self._stamp & 0xFFFFFFFF:
+        elif header.ssrc != self._stamp & _MASK_32:
             self._doubt(header)
             self._break(DiscontinuityReason.SOURCE_CHANGED, 0, f"SSRC {header.ssrc:08x}")
             statistics.highest_sequence = sequence
@@ -296,13 +296,15 @@ class Depacketizer:
 
         To drop it would leave its frame without it, and nobody would know.
         """
-        if timestamp == self._stamp >> 32:
+        newest = self._stamp >> 32
+        if timestamp == newest:
             return True
         gop = self._builder.gop
-        if gop is None or not len(gop):
-            return False
-        known = {ticks & 0xFFFFFFFF for ticks in gop.timestamps}
-        is_older = (timestamp - gop.timestamps[0]) & 0xFFFFFFFF >= 1 << 31
+        if gop is None or not gop.timestamps:
+            # While a key frame is awaited: only one that is later than all before can be new.
+            return (newest - timestamp) & _MASK_32 < 1 << 31
+        known = {ticks & _MASK_32 for ticks in gop.timestamps}
+        is_older = (timestamp - gop.timestamps[0]) & _MASK_32 >= 1 << 31
         return is_older or timestamp in known
 
     def _enter(self, stamp: int, view: memoryview, start: int, end: int, arrival_us: int) -> bool:

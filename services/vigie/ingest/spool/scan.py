@@ -109,9 +109,10 @@ def _scan(
                 # Where sums are not forced behind their data, the power cut alone explains it.
                 altered = unforced is not Unforced.ANY
                 break
-        elif fragment.end < last_known:
-            # Digests are written in order: what has none before the last of them is not where it
-            # was written; or, where sums are not forced, that one did not reach the disk.
+        elif position < last_known:
+            # Digests are written in order: what has none, though one lies behind its beginning, is
+            # not where it was written; or, where sums are not forced, its own never reached the
+            # disk.
             altered = unforced is not Unforced.ANY
             break
         elif _is_doubtful(unforced, last=index + 1 == len(fragments)) or not _is_whole(

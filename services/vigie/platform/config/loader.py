@@ -207,8 +207,9 @@ def _prepare(
 def _resolve(raw: RawConfig, path: tuple[str, ...], value: str) -> Path:
     try:
         given = Path(value).expanduser()
-    except RuntimeError:
-        given = Path(value)  # "~somebody" whom this machine does not know: an ordinary name
+    except (RuntimeError, ValueError):
+        # "~somebody" whom this machine does not know, or cannot: an ordinary name.
+        given = Path(value)
     if raw.file is None or ".".join(path) in raw.variables:
         return given
     return raw.file.parent / given

@@ -1,5 +1,6 @@
 """Every instant of a window is in exactly one entry, with the cause the rules give it (I6)."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from vigie.recording.timeline.completeness import complete
 from vigie.recording.timeline.intervals import Interval
 from vigie.recording.timeline.resolution import coarsen
 
-RULE = TailRule(stale_after_us=5, settle_us=12)
+RULE = TailRule(stale_after_us=5, settle_us=12, let_go_us=0)
 ALWAYS = AuthorisationTerm("authorisations/a", 0, 1000, 0)
 
 
@@ -211,6 +212,15 @@ def test_footage_recorded_a_moment_after_a_suspension_is_shown() -> None:
         (0, 22, "a"),
         (22, 30, Cause.SUSPENDED),
     ]
+
+
+@pytest.mark.parametrize(("end", "cause"), [(17, Cause.SUSPENDED), (16, Cause.INGEST_DOWN)])
+def test_the_moment_before_a_decision_has_its_cause(end: int, cause: Cause) -> None:
+    """The last whole frame ends a little before the camera is let go; longer, nobody knows why."""
+    facts = Facts([Span("a", 0, end)], (), [state(1, 0), state(2, 20, Lifecycle.SUSPENDED)])
+    rule = replace(RULE, let_go_us=3)
+    first, gap, *_ = says(compose(Interval(0, 30), 60, facts, rule))
+    assert (first, gap[0], gap[2]) == ((0, end, "a"), end, cause)
 
 
 def test_destruction_outweighs_every_other_cause() -> None:

@@ -8,12 +8,15 @@ Layers are painted from the strongest to the weakest; each covers only what is s
 4. what the registry says: not in service, suspended, not authorised;
 5. outages reported by ingest, open ones as far as ingest has vouched for them;
 6. the tail that is being recorded and not stored yet (PENDING);
-7. nothing reported: INGEST_DOWN.
+7. nothing reported: INGEST_DOWN; but a moment that leads up to a decision of the registry has its
+   cause, for the last frame before a camera is let go ends before that.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import zip_longest
+from typing import Final
 
 from vigie.recording.model import (
     CameraState,
@@ -24,6 +27,8 @@ from vigie.recording.model import (
     Span,
 )
 from vigie.recording.timeline.intervals import Interval, Piece, flatten, paint
+
+_DECISIONS: Final = frozenset({Cause.NOT_IN_SERVICE, Cause.SUSPENDED, Cause.NOT_AUTHORISED})
 
 
 class Kind(IntEnum):
@@ -92,10 +97,13 @@ class TailRule:
         stale_after_us: a heartbeat older than this says nothing any more.
         settle_us: how long footage of a camera that has stopped recording may take to be stored,
             before its absence counts as a gap.
+        let_go_us: how long may lie between the last whole frame of a camera and the decision that
+            ended its recording: the period of a frame, a tick of reception, the way from it.
     """
 
     stale_after_us: int = 30_000_000
     settle_us: int = 900_000_000
+    let_go_us: int = 500_000
 
 
 def compose(
@@ -116,7 +124,18 @@ def compose(
         painted, free = paint(free, flatten(layer, _rank))
         entries.extend(_cut(piece) for piece in painted)
     entries.sort(key=lambda entry: entry.start_us)
-    return join(entries)
+    return join(_let_go(entries, rule.let_go_us))
+
+
+def _let_go(entries: Sequence[Entry], most_us: int) -> Iterable[Entry]:
+    """The same, the moment before a decision explained by it."""
+    for entry, after in zip_longest(entries, entries[1:]):
+        unexplained = entry.cause is Cause.INGEST_DOWN and not entry.detail
+        short = unexplained and entry.duration_us <= most_us
+        if short and after is not None and after.cause in _DECISIONS:
+            yield replace(entry, cause=after.cause, detail=after.detail)
+        else:
+            yield entry
 
 
 def join(entries: Iterable[Entry]) -> list[Entry]:

@@ -199,6 +199,9 @@ class EvidenceWorker:
         state = FileState.of(await asyncio.to_thread(built.path.stat))
         sha256 = await asyncio.to_thread(package_sha256, built.path)
         key = f"{PACKAGE_PREFIX}/{request.request}.zip"
+        # What an attempt left that died before the release: nobody was given it, and no two builds
+        # are the same to the byte.
+        await self._on.store.delete(key)
         self._on.faults.reach("evidence.storing")
         stored = await self._on.store.put_file(
             key,

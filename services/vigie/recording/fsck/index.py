@@ -208,13 +208,17 @@ def _told_as_lost(run: _Run, number: int, end: Any, outages: Sequence[tuple[int,
 
 
 def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
+    """I2 and I7: a run has every segment, and is what its end says."""
+    if not run.all:
+        return []
+    return [*_vanished(view, run, end, outages), *_against_its_end(run, end)]
+
+
+def _vanished(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
     """I2: no segment of a run has vanished between reception and event."""
     segments = run.all
-    if not segments:
-        return []
     numbers = {segment.number for segment in segments}
-    last = max(numbers)
-    expected = set(range(last + 1))
+    expected = set(range(max(numbers) + 1))
     if end is not None and end.end_us <= view.bound_us:
         expected = set(range(end.segment_count))
     findings: list[Finding] = []
@@ -240,7 +244,17 @@ def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]
                 number=number,
             )
         )
-    if end is not None and end.segment_count <= last:
+    return findings
+
+
+def _against_its_end(run: _Run, end: Any) -> list[Finding]:
+    """I7: a run has as many segments, and ends when, its end says."""
+    if end is None:
+        return []
+    segments = run.all
+    camera, last = segments[0].camera, max(segment.number for segment in segments)
+    findings: list[Finding] = []
+    if end.segment_count <= last:
         findings.append(
             error(
                 "I7",
@@ -252,7 +266,7 @@ def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]
                 number=last,
             )
         )
-    if end is not None and end.segment_count == last + 1 and segments[-1].end_us != end.end_us:
+    if end.segment_count == last + 1 and segments[-1].end_us != end.end_us:
         findings.append(
             error(
                 "I7",

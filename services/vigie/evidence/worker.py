@@ -16,14 +16,14 @@ import grpc.aio
 import structlog
 
 from vigie.evidence import metrics, reasons
-from vigie.evidence.builder import Built, PackageBuilder, package_sha256
+from vigie.evidence.builder import Built, PackageBuilder
 from vigie.evidence.model import IN_PROGRESS, EvidenceRequest, PackageInfo, State
 from vigie.evidence.ports import Recordings
 from vigie.evidence.rejection import RejectedError
+from vigie.evidence.release import compare_stored, verify_built
 from vigie.evidence.repository import PRODUCT, EvidenceRepository, Step
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.signer import Signer
-from vigie.evidence.verify import verify_package
 from vigie.evidence.watch import RequestWatch
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
@@ -41,7 +41,8 @@ FAULT_POINTS: Final = (
     "evidence.verified",
     "evidence.ready",
 )
-"""Steps of a package: the hold is there, it is written, stored, read back, released."""
+"""Steps of a package: the hold is there, it is written, verified and about to be stored, stored,
+compared with what was verified, released."""
 PACKAGE_PREFIX: Final = "evidence"
 CONTENT_TYPE: Final = "application/zip"
 _PASS_SECONDS: Final = 5.0
@@ -125,7 +126,7 @@ class EvidenceWorker:
             self._on.faults.reach("evidence.held")
             built = await self._build(request, folder / "package.zip")
             self._on.faults.reach("evidence.built")
-            await self._finish(request, built, folder)
+            await self._finish(request, built)
             self._on.faults.reach("evidence.ready")
             self._seconds.observe((self._on.monotonic_clock.now_us() - begun_us) / 1e6)
             self._finished.labels(str(State.READY)).inc()
@@ -191,13 +192,13 @@ class EvidenceWorker:
         await self._on.repository.set_progress(request.request, permille)
         self._on.watch.changed(request.request)
 
-    async def _finish(self, request: EvidenceRequest, built: Built, folder: Path) -> None:
-        """Store, read back, verify, and only then release (product.md: READY is verified)."""
+    async def _finish(self, request: EvidenceRequest, built: Built) -> None:
+        """Verify, store, compare what is stored, and only then release: READY is verified."""
         changes = {"missing": built.missing}
         await self._step(request, "BUILT", f"{len(built.manifest.files)} files", State.VERIFYING,
                          changes)  # fmt: skip
         state = FileState.of(await asyncio.to_thread(built.path.stat))
-        sha256 = await asyncio.to_thread(package_sha256, built.path)
+        sha256 = await verify_built(built.path, self._on.signer.certificate)
         key = f"{PACKAGE_PREFIX}/{request.request}.zip"
         # What an attempt left that died before the release: nobody was given it, and no two builds
         # are the same to the byte.
@@ -213,16 +214,7 @@ class EvidenceWorker:
         )
         self._on.faults.reach("evidence.stored")
         size_bytes = stored.info.size_bytes
-        copy = await self._read_back(key, folder / "read-back.zip")
-        # Both read all of it: the digest of the whole, and what a third party will check.
-        digesting = asyncio.create_task(asyncio.to_thread(package_sha256, copy))
-        try:
-            certificate = self._on.signer.certificate
-            await asyncio.to_thread(verify_package, copy, trusted=[certificate])
-        finally:
-            found = await digesting
-        if found != sha256:
-            raise RejectedError("FILE_ALTERED", f"{key} came back as another file")
+        await compare_stored(self._on.store, key, sha256, state)
         self._on.faults.reach("evidence.verified")
         now_us = self._on.wall_clock.now_us()
         package = PackageInfo(
@@ -236,16 +228,6 @@ class EvidenceWorker:
         )
         changes_ready = {"package": package, "progress_permille": 1000}
         await self._step(request, "VERIFIED", f"SHA-256 {sha256}", State.READY, changes_ready)
-
-    async def _read_back(self, key: str, path: Path) -> Path:
-        """The stored package as a file: the object itself where it is one, else a copy of it."""
-        local = await self._on.store.local_path(key)
-        if local is not None:
-            return local
-        with path.open("wb") as stream:
-            async for chunk in self._on.store.read(key, chunk_size=1 << 20):
-                await asyncio.to_thread(stream.write, chunk)
-        return path
 
     async def _expire(self, request: EvidenceRequest, package: PackageInfo) -> None:
         await self._on.store.delete(package.object_key)

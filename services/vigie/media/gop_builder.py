@@ -48,6 +48,7 @@ class GopBuilder:
         "_mask",
         "_nal_count",
         "_nal_start",
+        "_nals_before",
         "_open_start",
         "_parameters",
         "_recovery",
@@ -87,6 +88,7 @@ class GopBuilder:
         self.gop: Gop | None = None
         self._mask = 0  # types of its NAL units
         self._nal_count = 0
+        self._nals_before = 0  # NAL units of the access unit before: it may be opened again
         self._nal_start = 0
         self._recovery = -1  # recovery_frame_cnt of its recovery point; negative without one
         self._whole = False  # its first slice is the first of the picture
@@ -179,6 +181,7 @@ class GopBuilder:
         if self._timestamp > self._highest:  # noqa: PLR1730 - a call for each frame would cost
             self._highest = self._timestamp
         self._statistics.frames += 1
+        self._nals_before = self._nal_count
         if self._held is not None and self._timestamp > self._key_timestamp:
             self._release_held(min(gop.timestamps))
         self._clear_access_unit()
@@ -197,6 +200,7 @@ class GopBuilder:
         gop.size_bytes -= len(self.data)
         self._mask = self._rules.sync_mask if gop.sync.pop() else 0
         self._mask |= self._rules.picture_mask & -self._rules.picture_mask
+        self._nal_count = self._nals_before
         self._whole = True
         self._reopens = True
         self._statistics.frames -= 1

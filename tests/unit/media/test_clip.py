@@ -142,6 +142,20 @@ def test_a_gap_keeps_true_times_and_is_listed(tmp_path: Path) -> None:
     assert max(durations) == pytest.approx((10_000_000 - 1_160_000) * 0.09, abs=2)
 
 
+def test_a_gap_longer_than_a_sample_can_last_parts_the_files(tmp_path: Path) -> None:
+    units = encode(H264, frames=30)
+    later = START_US + 14 * 3_600_000_000
+    segments = record(H264, units) + record(H264, units, start_us=later)
+    planned = [segment.planned() for segment in segments]
+    plans = plan_clips(planned, START_US + 400_000, later + 400_000)
+    assert [(plan.start_us, plan.end_us) for plan in plans] == [
+        (START_US + 400_000, START_US + 1_200_000),
+        (later, later + 400_000),
+    ]
+    for plan in plans:
+        assert complaints(plan_bytes(plan), tmp_path) == ""
+
+
 def test_a_window_that_begins_or_ends_in_a_gap_is_cut_to_the_footage() -> None:
     segments = record(H264, encode(H264))
     plan = one_clip(segments, START_US - 5_000_000, START_US + 9_000_000)

@@ -11,7 +11,7 @@ from vigie.ingest.live.chunks import Chunker
 from vigie.media.bmff.reader import read_fragments, read_header
 from vigie.media.codec import VideoCodec
 from vigie.media.depacketize import Depacketizer, make_depacketizer
-from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop
+from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
 from vigie.media.timing import RunTimeline
 
 SPS = bytes.fromhex("6742c01eda0280bfe584000003000400000300c83c58ba80")
@@ -140,3 +140,16 @@ def test_live_frames_after_a_jump_of_the_camera_s_clock_begin_a_new_timeline(jum
     data = third.init.data + third.data
     (fragment,) = read_fragments(data, read_header(data))
     assert fragment.table.composition_offsets == [0]
+
+
+def test_units_of_a_frame_that_goes_on_behind_its_marker_are_counted_on() -> None:
+    to = make_depacketizer(VideoCodec.H264, 96, None, Limits(nal_units_per_access_unit=8))
+    packets = [packet(0, 0, SPS), packet(1, 0, PPS)]
+    packets += [
+        packet(2 + at, 0, slice_of(0, key=True, first=at == 0), marker=True) for at in range(9)
+    ]
+    items = push(to, packets)
+    assert [item.reason for item in items if isinstance(item, Discontinuity)] == [
+        DiscontinuityReason.ACCESS_UNIT_TOO_LARGE
+    ]
+    assert not [item for item in items if isinstance(item, Gop)]

@@ -15,12 +15,13 @@
 5. Runs with other parameter sets get a sample entry of their own when codec and picture size
    are the same, and their key frames the sets in front: libav knows one entry in fragmented
    files. Where codec or size differ a new file begins: the result is one plan for each stretch.
+6. So it does behind a gap of more than six hours: what a sample lasts has 32 bits, 13 hours.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from vigie.media.annexb import length_prefixed
@@ -48,6 +49,7 @@ _GAP_TOLERANCE_US: Final = 1_000
 # Open GOPs: the interval before the one that holds `from` may be needed, in another segment.
 _LOOK_BACK_US: Final = 60_000_000
 _MAX_HIDDEN_TICKS: Final = 40
+_LONGEST_GAP_US: Final = 6 * 3_600_000_000
 
 
 @dataclass(slots=True)
@@ -87,14 +89,26 @@ def plan_clips(
         to_us: the instant at which the presentation ends.
 
     Raises:
-        MediaError: EMPTY_WINDOW when there is no footage in the window.
+        MediaError: EMPTY_WINDOW when there is no footage in the window, MALFORMED when the times of
+            its frames cannot be told in a file.
     """
     ordered = sorted(segments, key=lambda segment: segment.start_us)
     pieces = _select(list(_pieces(ordered, from_us, to_us)), from_us, to_us)
     if not pieces:
         raise MediaError(MediaReason.EMPTY_WINDOW, "no footage in the window")
-    stretches = [list(group) for _, group in groupby(pieces, key=lambda piece: piece.format)]
-    return [_plan(stretch, from_us, to_us) for stretch in stretches]
+    return [_plan(stretch, from_us, to_us) for stretch in _stretches(pieces)]
+
+
+def _stretches(pieces: Sequence[_Piece[S]]) -> Iterator[list[_Piece[S]]]:
+    """What goes into a file each."""
+    stretch = [pieces[0]]
+    for before, piece in pairwise(pieces):
+        is_far = piece.begin_us - before.end_us > _LONGEST_GAP_US
+        if is_far or piece.format != before.format:
+            yield stretch
+            stretch = []
+        stretch.append(piece)
+    yield stretch
 
 
 def _pieces(segments: Sequence[PlannedSegment[S]], from_us: int, to_us: int) -> Iterator[_Piece[S]]:

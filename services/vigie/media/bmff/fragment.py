@@ -30,6 +30,8 @@ _TRUN_FLAGS: Final = 0x400
 _TRUN_OFFSETS: Final = 0x800
 MDAT_HEADER_SIZE: Final = 8
 _MAX_MDAT: Final = 0xFFFFFFFF - MDAT_HEADER_SIZE
+_MAX_DURATION: Final = 0xFFFFFFFF
+_MAX_OFFSET: Final = 1 << 31
 
 
 def build_fragment(
@@ -52,11 +54,17 @@ def build_fragment(
         protection: contributes the boxes of Common Encryption.
 
     Raises:
-        MediaError: no samples, or more than 4 GiB of them.
+        MediaError: no samples, or more than 4 GiB of them; one that lasts or is moved by more
+            than the format can tell.
     """
     size = table.size_bytes
     if not table.sizes or size > _MAX_MDAT:
         raise MediaError(MediaReason.MALFORMED, f"fragment of {len(table.sizes)} samples")
+    longest = max(table.durations)
+    earliest, latest = min(table.composition_offsets), max(table.composition_offsets)
+    if longest > _MAX_DURATION or not -_MAX_OFFSET <= earliest <= latest < _MAX_OFFSET:
+        what = f"samples of up to {longest} ticks, moved by {earliest} to {latest}"
+        raise MediaError(MediaReason.MALFORMED, what)
     header = _track_fragment_header(table, description_index)
     time = full_box(b"tfdt", 1, 0, struct.pack("!Q", base_decode_time))
     sequence = full_box(b"mfhd", 0, 0, struct.pack("!I", sequence_number & 0xFFFFFFFF))

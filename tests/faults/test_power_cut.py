@@ -176,11 +176,9 @@ PLACES: Final = {
     ),
     "run-folder": Place(("sync_folder < sync_new_run",), "the folder of a run"),
     "run-record": Place(("write_record < sync_new_run",), "the content of run.json"),
-    "run-record-name": Place(
-        _RUN_NAME,
-        "the name run.json",
-        covered="the first fragment syncs the same folder before anything is promised",
-    ),
+    # Footage is promised only after the first fragment has synced the same folder; without this
+    # sync, media that was begun could lie there without a record of its run.
+    "run-record-name": Place(_RUN_NAME, "the name run.json", rare=True),
     "fragment": Place(("SegmentFile.append < RunRecorder.append < CameraRecorder._record (m4v)",),
                       "a fragment"),
     "sum": Place(("SegmentFile.append < RunRecorder.append < CameraRecorder._record (sums)",),
@@ -215,7 +213,9 @@ PLACES: Final = {
     "repaired-record": Place(("write_record < RunRepair._close_segment",),
                              "its record", RETURN),
     "repaired-record-name": Place(("sync_folder < write_record < RunRepair._close_segment",),
-                                  "the name of its record", RETURN, rare=True),
+                                  "the name of its record", RETURN,
+                                  covered="recovery closes the segment again, with the same"
+                                  " record; its media goes in a folder that is synced"),
     "repaired-end": Place(("write_record < RunRepair._end",), "the end record by recovery",
                           RETURN),
     "repaired-end-name": Place(("sync_folder < write_record < RunRepair._end",),

@@ -231,6 +231,9 @@ class EndUpload:
         self._clear(directory)
         for number in directory.numbers("json"):
             directory.segment_record(number).unlink(missing_ok=True)
+        # If some came back with the power and the end record did not, the run would be ended
+        # again, where the last of them ends: another span end object, in the middle of the span.
+        sync_folder(directory.path)
         self._tools.faults.reach(points.END_FORGET)
         directory.end_record.unlink(missing_ok=True)
         directory.run_record.unlink(missing_ok=True)

@@ -323,6 +323,34 @@ CONFIG_INVALID: Final = ReasonSpec(
     "La configuration n'est pas valide.",
     "Correct what the message names; `vigie config reference` describes every key.",
 )
+SERVICE_NOT_PERMITTED: Final = ReasonSpec(
+    "SERVICE_NOT_PERMITTED",
+    StatusCode.PERMISSION_DENIED,
+    "The contract does not name this service of the product among the callers of the method.",
+    "Le contrat ne nomme pas ce service du produit parmi les appelants de la méthode.",
+    "Look at the certificate or credential of the calling service: it is not what it should be.",
+)
+SERVICE_UNREACHABLE: Final = ReasonSpec(
+    "SERVICE_UNREACHABLE",
+    StatusCode.UNAVAILABLE,
+    "Another service of the product that is needed for this does not answer.",
+    "Un autre service du produit, nécessaire ici, ne répond pas.",
+    "Look whether that service runs and whether `[services]` names its addresses; try again.",
+)
+SERVICE_STARTING: Final = ReasonSpec(
+    "SERVICE_STARTING",
+    StatusCode.UNAVAILABLE,
+    "The service has started and waits for what it needs.",
+    "Le service a démarré et attend ce dont il a besoin.",
+    "Read `/readyz` of the process: it says what it waits for, and since when.",
+)
+CAMERA_ELSEWHERE: Final = ReasonSpec(
+    "CAMERA_ELSEWHERE",
+    StatusCode.UNAVAILABLE,
+    "The camera is being handed from one ingest process to another.",
+    "La caméra passe d'un processus d'acquisition à un autre.",
+    "Try again in a few seconds.",
+)
 
 HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     REQUEST_INVALID,
@@ -348,6 +376,10 @@ HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     FIELD_MASK_INVALID,
     LISTEN_FAILED,
     CONFIG_INVALID,
+    SERVICE_NOT_PERMITTED,
+    SERVICE_UNREACHABLE,
+    SERVICE_STARTING,
+    CAMERA_ELSEWHERE,
 )
 
 REASONS: Final[tuple[ReasonSpec, ...]] = STORAGE_REASONS + HOST_REASONS

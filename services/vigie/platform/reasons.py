@@ -32,6 +32,13 @@ DATA_DIRECTORY_IN_USE: Final = ReasonSpec(
     "Un autre processus travaille sur ce répertoire de données.",
     "Stop the other process, or give this one a data directory of its own.",
 )
+SCHEMA_OUTDATED: Final = ReasonSpec(
+    "SCHEMA_OUTDATED",
+    StatusCode.FAILED_PRECONDITION,
+    "The tables are of an older version than the program.",
+    "Les tables sont d'une version plus ancienne que le programme.",
+    "Run `vigie migrate` with the rights of the database's administrator.",
+)
 
 # --- Event log --------------------------------------------------------------------------------
 
@@ -144,6 +151,7 @@ STORAGE_REASONS: Final[tuple[ReasonSpec, ...]] = (
     DATABASE_UNAVAILABLE,
     DATA_NEWER_THAN_PROGRAM,
     DATA_DIRECTORY_IN_USE,
+    SCHEMA_OUTDATED,
     EVENT_LOG_UNAVAILABLE,
     TOPIC_UNKNOWN,
     TOPIC_MISMATCH,

@@ -8,6 +8,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,14 @@ class TestDatabase:
         return await self.server.execute(statement, self.name)
 
 
+def docker_runs() -> bool:
+    """Whether a Docker engine answers."""
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)
+    return asked.returncode == 0
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The server of the environment, or one in Docker; skips where there is neither."""
@@ -85,15 +94,19 @@ def postgres_server() -> Iterator[PostgresServer]:
             unquote(parts.password or ""),
         )  # fmt: skip
         return
-    if shutil.which("docker") is None:
+    if not docker_runs():
         pytest.skip(f"no server: wants the server {VARIABLE} (or Docker)")
     from testcontainers.postgres import PostgresContainer
 
-    with PostgresContainer(_IMAGE, driver=None) as container:
+    container = PostgresContainer(_IMAGE, driver=None)
+    container.start()
+    try:
         yield PostgresServer(
             container.get_container_host_ip(), int(container.get_exposed_port(5432)),
             container.username, container.password,
         )  # fmt: skip
+    finally:
+        container.stop()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection as Inner
 from sqlalchemy.sql import Executable
 
 from vigie.platform.database.connection import Parameters
+from vigie.platform.database.visits import refuse_to_wait
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -119,8 +120,7 @@ class only_its_connection(Awaitable[T]):  # noqa: N801 - awaited like a function
                 result: T = done.value
                 return result
             if waits_for is not None and not self._connection.waiting:
-                steps.close()
-                raise RuntimeError("the work of one visit may await nothing but its connection")
+                raise refuse_to_wait(steps, waits_for)
             answer, failure = None, None
             try:
                 answer = yield waits_for

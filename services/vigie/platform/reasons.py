@@ -32,6 +32,13 @@ DATA_DIRECTORY_IN_USE: Final = ReasonSpec(
     "Un autre processus travaille sur ce répertoire de données.",
     "Stop the other process, or give this one a data directory of its own.",
 )
+SCHEMA_OUTDATED: Final = ReasonSpec(
+    "SCHEMA_OUTDATED",
+    StatusCode.FAILED_PRECONDITION,
+    "The tables are of an older version than the program.",
+    "Les tables sont d'une version plus ancienne que le programme.",
+    "Run `vigie migrate` with the rights of the database's administrator.",
+)
 
 # --- Event log --------------------------------------------------------------------------------
 
@@ -62,6 +69,27 @@ QUARANTINED_EVENT_NOT_FOUND: Final = ReasonSpec(
     "No event stands in quarantine under this number.",
     "Aucun événement en quarantaine ne porte ce numéro.",
     "List the quarantine; the event may have been replayed or discarded already.",
+)
+POSITION_REFUSED: Final = ReasonSpec(
+    "POSITION_REFUSED",
+    StatusCode.ABORTED,
+    "Another member of the consumer group has taken over what this one was processing.",
+    "Un autre membre du groupe de lecteurs a repris ce que celui-ci traitait.",
+    "Nothing: this member's work is undone and goes on from where the other one stands.",
+)
+POSITION_BEYOND_END: Final = ReasonSpec(
+    "POSITION_BEYOND_END",
+    StatusCode.FAILED_PRECONDITION,
+    "The consumer has read further than the topic reaches: the topic was made anew or lost events.",
+    "Le lecteur est plus loin que la fin du sujet : le sujet a été recréé ou a perdu des événements.",
+    "Find out what happened to the brokers; see the guide to operations before anything is reset.",
+)
+EVENT_TOO_LARGE: Final = ReasonSpec(
+    "EVENT_TOO_LARGE",
+    StatusCode.INVALID_ARGUMENT,
+    "The event is larger than the log takes.",
+    "L'événement dépasse la taille admise par le journal.",
+    "Say it in several events, or raise the size that the log and its topics take.",
 )
 
 # --- Object store -----------------------------------------------------------------------------
@@ -144,10 +172,14 @@ STORAGE_REASONS: Final[tuple[ReasonSpec, ...]] = (
     DATABASE_UNAVAILABLE,
     DATA_NEWER_THAN_PROGRAM,
     DATA_DIRECTORY_IN_USE,
+    SCHEMA_OUTDATED,
     EVENT_LOG_UNAVAILABLE,
     TOPIC_UNKNOWN,
     TOPIC_MISMATCH,
     QUARANTINED_EVENT_NOT_FOUND,
+    POSITION_REFUSED,
+    POSITION_BEYOND_END,
+    EVENT_TOO_LARGE,
     STORE_UNAVAILABLE,
     STORE_CHECKSUM_MISMATCH,
     OBJECT_EXISTS,

@@ -6,12 +6,15 @@ from vigie.platform.database.migrations import (
     MigrationSet,
     migrate,
     schema_differences,
+    schema_state,
 )
 from vigie.platform.database.port import Database
+from vigie.platform.database.settings import DatabaseConfig
 from vigie.platform.database.statements import in_chunks, insert_if_absent, upsert
 
 __all__ = [
     "Database",
+    "DatabaseConfig",
     "EmbeddedDatabase",
     "MigrationOutcome",
     "MigrationSet",
@@ -20,5 +23,6 @@ __all__ = [
     "migrate",
     "open_database",
     "schema_differences",
+    "schema_state",
     "upsert",
 ]

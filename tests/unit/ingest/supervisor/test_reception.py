@@ -294,10 +294,10 @@ async def test_status_is_repeated_as_a_heartbeat(ingest: Ingest) -> None:
     await ingest.publish(camera_state())
     await recording(ingest)
     await settled(ingest)
-    before = await ingest.log.end("stream-status")
+    before = await ingest.log.ends("stream-status")
     await ingest.pass_time(5.1)
     await settled(ingest)
-    assert await ingest.log.end("stream-status") != before
+    assert await ingest.log.ends("stream-status") != before
 
 
 async def test_an_orderly_stop_loses_nothing(tmp_path: Path) -> None:

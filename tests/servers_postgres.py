@@ -1,0 +1,136 @@
+"""A real PostgreSQL for tests: from the environment, else from Docker, else the test is skipped.
+
+Each session of tests makes a database of its own, and drops it (and the roles it made) at the end.
+Import the fixtures where they are needed: ``from servers_postgres import *``.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import pytest
+
+from vigie.platform.database.postgresql.connect import Login
+from vigie.platform.database.settings import DatabaseConfig
+
+__all__ = ["PostgresServer", "TestDatabase", "empty_schema", "postgres_database", "postgres_server"]
+
+VARIABLE: Final = "VIGIE_TEST_POSTGRES"
+_IMAGE: Final = "postgres:17"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """Where the server is, and its superuser."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+    async def connect(self, database: str = "postgres") -> asyncpg.Connection:
+        return await asyncpg.connect(
+            host=self.host, port=self.port, user=self.user, password=self.password,
+            database=database,
+        )  # fmt: skip
+
+    async def execute(self, statement: str, database: str = "postgres") -> list[Any]:
+        connection = await self.connect(database)
+        try:
+            return list(await connection.fetch(statement))
+        finally:
+            await connection.close()
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """A database of this session of tests."""
+
+    __test__ = False
+
+    server: PostgresServer
+    name: str
+    password_file: Path
+
+    def config(self, **changes: Any) -> DatabaseConfig:
+        """Section ``[database]`` with the superuser for every context."""
+        server = self.server
+        url = f"postgresql://{server.user}@{server.host}:{server.port}/{self.name}"
+        return DatabaseConfig(**{"url": url, "password_file": self.password_file} | changes)
+
+    def login(self, schema: str, **changes: Any) -> Login:
+        config = self.config(**changes)
+        return Login(config, self.server.user, self.password_file, schema, f"test {schema}")
+
+    async def execute(self, statement: str) -> list[Any]:
+        return await self.server.execute(statement, self.name)
+
+
+def docker_runs() -> bool:
+    """Whether a Docker engine answers."""
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)
+    return asked.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The server of the environment, or one in Docker; skips where there is neither."""
+    url = os.environ.get(VARIABLE)
+    if url:
+        parts = urlsplit(url)
+        assert parts.hostname
+        yield PostgresServer(
+            parts.hostname, parts.port or 5432, unquote(parts.username or ""),
+            unquote(parts.password or ""),
+        )  # fmt: skip
+        return
+    if not docker_runs():
+        pytest.skip(f"no server: wants the server {VARIABLE} (or Docker)")
+    from testcontainers.postgres import PostgresContainer
+
+    container = PostgresContainer(_IMAGE, driver=None)
+    container.start()
+    try:
+        yield PostgresServer(
+            container.get_container_host_ip(), int(container.get_exposed_port(5432)),
+            container.username, container.password,
+        )  # fmt: skip
+    finally:
+        container.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestDatabase]:
+    """An empty database, dropped at the end."""
+    name = f"vigie_test_{secrets.token_hex(6)}"
+    file = tmp_path_factory.mktemp("postgres") / "password"
+    file.write_text(postgres_server.password)
+    create = (
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    asyncio.run(postgres_server.execute(create))
+    try:
+        yield TestDatabase(postgres_server, name, file)
+    finally:
+        asyncio.run(postgres_server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def empty_schema(postgres_database: TestDatabase) -> AsyncIterator[str]:
+    """A schema of this test alone, dropped at its end."""
+    name = f"s{secrets.token_hex(5)}"
+    await postgres_database.execute(f"CREATE SCHEMA {name}")
+    yield name
+    await postgres_database.execute(f"DROP SCHEMA {name} CASCADE")

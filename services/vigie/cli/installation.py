@@ -72,7 +72,7 @@ def data_directory(config: Config) -> Path:
     Raises:
         typer.BadParameter: there is none.
     """
-    from vigie.wiring import DataConfig
+    from vigie.settings import DataConfig
 
     directory = config.section(DataConfig).directory
     if not directory.is_dir():
@@ -115,7 +115,8 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         typer.BadParameter: there is no data directory.
     """
     from vigie.app import TOPICS
-    from vigie.wiring import DataConfig, mark_path
+    from vigie.settings import DataConfig
+    from vigie.storage import mark_path
 
     directory, clock = data_directory(config), SystemWallClock()
     async with AsyncExitStack() as closing:
@@ -144,7 +145,8 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         VigieError: DATABASE_UNAVAILABLE, STORE_UNAVAILABLE.
         typer.BadParameter: there is no data directory with a database.
     """
-    from vigie.wiring import DataConfig, mark_path
+    from vigie.settings import DataConfig
+    from vigie.storage import mark_path
 
     directory, clock = data_directory(config), SystemWallClock()
     file = directory / DATABASE_FILE

@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -82,6 +82,7 @@ class IngestPlatform:
         data_directory: of this installation; the spool lies in it unless configured otherwise.
         faults: fault points of the write path.
         assignment: which cameras are this process's own.
+        address: where other services reach this process; empty where none has to.
         jitter: randomness of waits.
     """
 
@@ -97,6 +98,7 @@ class IngestPlatform:
     data_directory: Path
     faults: FaultPoints = NO_FAULTS
     assignment: CameraAssignment = field(default_factory=AllCameras)
+    address: Callable[[], str] = str
     jitter: random.Random = field(default_factory=random.Random)
 
 
@@ -131,6 +133,7 @@ class IngestModule:
         self.hub = LiveHub(
             viewers=registry.gauge(metrics.VIEWERS), skipped=registry.counter(metrics.SKIPPED)
         )
+        self._statuses.on_change(self._status_changed)
         directory = config.spool_directory or platform.data_directory / "spool"
         self._layout = SpoolLayout(directory)
         self.quota = SpoolQuota(
@@ -181,6 +184,28 @@ class IngestModule:
             ),
         )
 
+    def owner_of(self, request: Any) -> str | None:
+        """Address of the instance that alone can show what is asked for; ``None``: this one.
+
+        Args:
+            request: with a field ``camera``, a resource name.
+        """
+        camera = str(request.camera).removeprefix("cameras/")
+        status = self._statuses.get(camera)
+        if status is None or not status.address or self._platform.assignment.is_mine(camera):
+            return None
+        return None if status.instance == self._config.instance_name else status.address
+
+    def _status_changed(
+        self, camera: str, before: StreamStatusEvent | None, now: StreamStatusEvent | None
+    ) -> None:
+        """Viewers that wait here for a camera that another instance receives are sent there."""
+        del before
+        if now is None or now.instance == self._config.instance_name or not now.address:
+            return
+        if not self._platform.assignment.is_mine(camera):
+            self.hub.dismiss(camera, now.instance)
+
     async def start(self) -> None:
         """Recover the spool, know the cameras, begin to receive.
 
@@ -202,8 +227,14 @@ class IngestModule:
         self._started = True
 
     async def _start_reception(self) -> None:
-        await self._cameras.start()
-        await self._statuses.start()
+        try:
+            await self._cameras.start()
+            await self._statuses.start()
+        except BaseException:
+            # It may be tried again: what follows a topic must not be there twice.
+            await self._cameras.stop()
+            await self._statuses.stop()
+            raise
         for engine in self._engines.values():
             engine.start()
         spawn = self._platform.tasks.spawn
@@ -357,6 +388,7 @@ class IngestModule:
             registry=registry,
             tasks=platform.tasks,
             heartbeat_seconds=config.heartbeat_seconds,
+            address=platform.address,
         )
 
     async def _measure(self) -> None:

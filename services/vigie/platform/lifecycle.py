@@ -50,6 +50,7 @@ class ExitCode(IntEnum):
     CRASHED = 1
     FORCED = 8
     UNFINISHED = 9
+    MISCONFIGURED = 10
 
 
 class StartError(Exception):
@@ -146,6 +147,11 @@ class Lifecycle:
         self._stop_asked = asyncio.Event()
         self._forced = asyncio.Event()
         self._log = structlog.get_logger("vigie.lifecycle")
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """Every module, in the order of needs."""
+        return tuple(self._modules)
 
     # --- readiness --------------------------------------------------------------------------
 
@@ -302,15 +308,25 @@ class Lifecycle:
             return await self._drain()
 
     async def _unless_stopped(self, starting: "asyncio.Task[None]") -> bool:
+        """Whether it started; false when it was told to stop meanwhile.
+
+        Raises:
+            StartError: a module did not start, or a background task ended the process.
+        """
         asked = asyncio.create_task(self._stop_asked.wait())
-        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        crashed = asyncio.create_task(self._supervisor.crashed())
+        await asyncio.wait({starting, asked, crashed}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asked, crashed):
+            task.cancel()
         if starting.done():
             starting.result()
             return True
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
+        error = self._supervisor.error
+        if error is not None and not self._stop_asked.is_set():
+            raise StartError(error.name, error.__cause__ or error)
         return False
 
     async def _drain(self) -> ExitCode:

@@ -376,13 +376,6 @@ SERVICE_STARTING: Final = ReasonSpec(
     "Le service a démarré et attend ce dont il a besoin.",
     "Read `/readyz` of the process: it says what it waits for, and since when.",
 )
-CAMERA_ELSEWHERE: Final = ReasonSpec(
-    "CAMERA_ELSEWHERE",
-    StatusCode.UNAVAILABLE,
-    "The camera is being handed from one ingest process to another.",
-    "La caméra passe d'un processus d'acquisition à un autre.",
-    "Try again in a few seconds.",
-)
 
 HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     REQUEST_INVALID,
@@ -411,7 +404,6 @@ HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     SERVICE_NOT_PERMITTED,
     SERVICE_UNREACHABLE,
     SERVICE_STARTING,
-    CAMERA_ELSEWHERE,
 )
 
 REASONS: Final[tuple[ReasonSpec, ...]] = STORAGE_REASONS + HOST_REASONS

@@ -11,7 +11,7 @@ import structlog
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EventLog, TopicSpec
+from vigie.platform.eventlog import EventLog
 from vigie.platform.eventlog.consumer import Consumer, Handler
 from vigie.platform.eventlog.observer import ConsumerObserver, SilentObserver
 from vigie.platform.eventlog.quarantine import Quarantine
@@ -33,7 +33,6 @@ from vigie.recording.playback.play import Player
 from vigie.recording.playback.snapshot import SnapshotMaker
 from vigie.recording.retention.planner import RetentionPlanner
 from vigie.recording.retention.sweeper import (
-    DESTRUCTIONS_TOPIC,
     RetentionSweeper,
     SweeperParts,
 )
@@ -43,6 +42,7 @@ from vigie.recording.servicers.recording import RecordingServicer
 from vigie.recording.servicers.retention import RetentionServicer
 from vigie.recording.timeline.algebra import TailRule
 from vigie.recording.timeline.reading import TimelineReader
+from vigie.recording.topics import TOPICS
 from vigie.recording.v1.playback_pb2_grpc import add_PlaybackServiceServicer_to_server
 from vigie.recording.v1.recording_pb2_grpc import add_RecordingServiceServicer_to_server
 from vigie.recording.v1.retention_pb2_grpc import (
@@ -56,16 +56,6 @@ CAMERAS_GROUP: Final = "recording-cameras"
 HOLDS_GROUP: Final = "recording-holds"
 _RETRY_SECONDS: Final = 1.0
 _CATCH_UP_RETRY_SECONDS: Final = 10.0
-
-TOPICS: Final = (
-    TopicSpec(
-        DESTRUCTIONS_TOPIC,
-        compacted=False,
-        partitions=12,
-        retention_days=1200,
-        why="The register of destructions: footage that is gone, told before it goes.",
-    ),
-)
 
 
 class RestoredDatabase(Protocol):

@@ -268,7 +268,7 @@ async def test_services_call_each_other_with_their_own_token(
             asked.append("token")
             return "token"
 
-    clients = ServiceClients(lambda _: host.host.internal_address, Source())
+    clients = ServiceClients(lambda _: [host.host.internal_address], Source())
     stub: Any = clients.stub(ProbeStub, SERVICE)
     assert (await stub.Look(window())).text == "here"
     assert [item.text async for item in stub.Play(window())] == ["0", "1", "2"]

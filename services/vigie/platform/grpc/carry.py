@@ -12,16 +12,17 @@ import grpc
 import grpc.aio
 import structlog
 
-from vigie.platform.errors import VigieError
+from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.grpc.failure import STATUS_DETAILS_KEY, failure_of, status_of
 from vigie.platform.grpc.hops import CARRIED_BY_KEY, HOP_KEY, carried_metadata
 from vigie.platform.identity.port import TokenSource
-from vigie.platform.reasons import CAMERA_ELSEWHERE, SERVICE_UNREACHABLE, STOPPING
+from vigie.platform.reasons import SERVICE_UNREACHABLE, STOPPING
 
 Owners = Callable[[Any], str | None]
 """Request -> address of the one instance that can answer it; ``None``: it is answered here."""
 _REQUEST_ID_KEY: Final = "x-request-id"
 _ABORT_SECONDS: Final = 2.0
+_END: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]  # its stubs do not know it
 
 log = structlog.get_logger("vigie.grpc")
 
@@ -41,6 +42,7 @@ class Carrier:
         instance: name of this process, for the guard against circles.
         hop: token that proves that a service carries; ``None`` where certificates do.
         channels: to single instances; needed for `carry_to_owner` only.
+        elsewhere: of a call that was carried to an instance which is no longer the owner.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Carrier:
         *,
         hop: TokenSource | None = None,
         channels: InstanceChannels | None = None,
+        elsewhere: ReasonSpec = SERVICE_UNREACHABLE,
     ) -> None:
+        self._elsewhere = elsewhere
         self._instance = instance
         self._hop = hop
         self._channels = channels
@@ -69,7 +73,7 @@ class Carrier:
         """Carry a call with one request to the instance that owns what it asks for, once."""
         metadata = dict(context.invocation_metadata() or ())
         if CARRIED_BY_KEY in metadata:
-            error = VigieError(CAMERA_ELSEWHERE, "the owner changed while the call was on its way")
+            error = VigieError(self._elsewhere, "the owner changed while the call was on its way")
             await refuse(context, error)
         assert self._channels is not None
         channel = self._channels.channel_to(address)
@@ -115,7 +119,7 @@ class Carrier:
         metadata = [*carried_metadata(said, peer=context.peer()), *more]
         if self._hop is not None:
             metadata.append((HOP_KEY, await self._hop.token()))
-        call = channel.stream_stream(path)(
+        call = channel.stream_stream(path, None, None)(
             requests, timeout=context.time_remaining(), metadata=grpc.aio.Metadata(*metadata)
         )
         try:
@@ -133,7 +137,7 @@ async def _answers(call: Any, context: Any) -> None:
     begun = False
     while True:
         answer = await call.read()
-        if answer is grpc.aio.EOF:
+        if answer is _END:
             return
         if not begun:
             begun = True

@@ -211,9 +211,7 @@ def open_channel(
     if tls is None:
         return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     credentials = tls.credentials() if isinstance(tls, ClientTls) else tls
-    return grpc.aio.secure_channel(
-        address, credentials, options=options, interceptors=interceptors
-    )
+    return grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
 
 
 @dataclass(frozen=True, slots=True)

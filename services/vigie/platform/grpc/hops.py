@@ -26,8 +26,6 @@ def carried_metadata(metadata: Iterable[tuple[str, Any]], *, peer: str) -> list[
     kept = [
         (key, value)
         for key, value in metadata
-        if key not in OURS
-        and key not in _OF_THE_CONNECTION
-        and not key.startswith((":", "grpc-"))
+        if key not in OURS and key not in _OF_THE_CONNECTION and not key.startswith((":", "grpc-"))
     ]
     return [*kept, (PEER_KEY, peer[:MAX_PEER_CHARACTERS])]

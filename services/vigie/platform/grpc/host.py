@@ -210,11 +210,12 @@ class GrpcHost:
 
     def not_ready(self) -> str | None:
         """See `Module.not_ready`."""
-        if self._watch is None:
-            return "not listening yet"
-        if self._watch.done():
-            return "open streams are no longer watched over"
-        return None
+        return "not listening yet" if self._watch is None else self.broken()
+
+    def broken(self) -> str | None:
+        """See `Breakable.broken`."""
+        gone = self._watch is not None and self._watch.done()
+        return "open streams are no longer watched over" if gone else None
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """End open streams, let single answers finish, close what is on record."""

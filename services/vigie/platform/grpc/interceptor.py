@@ -72,9 +72,7 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 if owner is not None:
                     await carrier.carry_to_owner(owner, spec.path, request, context)
                     return
-            await self._pipeline.serve_many(
-                spec, behaviour, request, context, self._trust_domain
-            )
+            await self._pipeline.serve_many(spec, behaviour, request, context, self._trust_domain)
 
         return make(
             many if handler.response_streaming else one,

@@ -199,9 +199,7 @@ class CallPipeline:
         if spec.internal and not caller.service:
             raise VigieError(METHOD_INTERNAL, "only services of the product may call this method")
         if caller.service and caller.subject.removeprefix(SERVICE_SUBJECT) not in spec.callers:
-            raise VigieError(
-                SERVICE_NOT_PERMITTED, f"{caller.subject} may not call {spec.path}"
-            )
+            raise VigieError(SERVICE_NOT_PERMITTED, f"{caller.subject} may not call {spec.path}")
         if not zones_of(caller, spec.permission):
             raise VigieError(
                 PERMISSION_DENIED,

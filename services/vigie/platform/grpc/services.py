@@ -1,4 +1,4 @@
-"""Sections ``[services]`` and ``[tls]``: where the services of one installation reach each other."""
+"""Sections ``[services]`` and ``[tls]``: where the services of an installation are, and who."""
 
 import ipaddress
 from collections.abc import Sequence

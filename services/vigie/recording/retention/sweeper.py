@@ -46,10 +46,10 @@ from vigie.recording.index.tables import (
 from vigie.recording.metrics import RecordingMetrics
 from vigie.recording.model import Segment
 from vigie.recording.retention.planner import Due, RetentionPlanner
+from vigie.recording.topics import DESTRUCTIONS_TOPIC
 from vigie.recording.v1 import events_pb2
 
 log = structlog.get_logger(__name__)
-DESTRUCTIONS_TOPIC: Final = "destructions"
 FAULT_POINTS: Final = (
     "retention.recording",
     "retention.recorded",

@@ -136,6 +136,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
                   "Montrer et vérifier la configuration."),
             Entry("fsck", "vigie.cli.fsck:app", "Check that no footage is unaccounted for.",
                   "Vérifier qu'aucune image ne manque sans trace.", single=True),
+            Entry("store", "vigie.cli.store:app", "The S3 store: make its bucket, try it.",
+                  "Le stockage S3 : préparer le compartiment, l'essayer."),
             Entry("recording", "vigie.cli.recording:app", "Rebuild the index of the recordings.",
                   "Reconstruire l'index des enregistrements."),
             Entry("quarantine", "vigie.cli.quarantine:app",

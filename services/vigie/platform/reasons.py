@@ -158,6 +158,43 @@ KEY_INVALID: Final = ReasonSpec(
     "Use 1 to 1024 bytes, parts joined by '/', no empty, '.' or '..' part, no control character.",
 )
 
+STORE_REFUSED: Final = ReasonSpec(
+    "STORE_REFUSED",
+    StatusCode.UNAVAILABLE,
+    "The object store does not accept the credentials, or they lack a permission.",
+    "Le magasin d'objets refuse les identifiants, ou il leur manque une permission.",
+    "Compare the key files with the store's; give the role the policy of its service (infra/s3).",
+)
+STORE_CLOCK_SKEWED: Final = ReasonSpec(
+    "STORE_CLOCK_SKEWED",
+    StatusCode.UNAVAILABLE,
+    "The clocks of this machine and of the object store differ too much; it refuses all requests.",
+    "Les horloges de cette machine et du magasin d'objets diffèrent trop ; il refuse tout.",
+    "Set the clock that is wrong (NTP); the program goes on by itself.",
+)
+STORE_BUCKET_MISSING: Final = ReasonSpec(
+    "STORE_BUCKET_MISSING",
+    StatusCode.UNAVAILABLE,
+    "The bucket is not there, or is not the one this installation has used.",
+    "Le compartiment est absent, ou n'est pas celui de cette installation.",
+    "Look for the disk or bucket that is missing; for a new installation: `vigie store init`.",
+)
+STORE_UNSUITABLE: Final = ReasonSpec(
+    "STORE_UNSUITABLE",
+    StatusCode.FAILED_PRECONDITION,
+    "The bucket or the store lacks what footage needs.",
+    "Le compartiment ou le magasin n'offre pas ce que les images exigent.",
+    "`vigie store check` shows what; `vigie store init` makes a bucket that suits. What the store"
+    " cannot do may be accepted on purpose: `s3.accept_without`.",
+)
+STORE_OF_ANOTHER: Final = ReasonSpec(
+    "STORE_OF_ANOTHER",
+    StatusCode.FAILED_PRECONDITION,
+    "Another installation keeps its footage here; retention would destroy it.",
+    "Une autre installation conserve ses images ici ; la rétention les détruirait.",
+    "Give each installation a bucket or a prefix of its own; or correct `s3.installation`.",
+)
+
 # --- Every process ----------------------------------------------------------------------------
 
 STOPPING: Final = ReasonSpec(
@@ -189,6 +226,11 @@ STORAGE_REASONS: Final[tuple[ReasonSpec, ...]] = (
     RETENTION_SHORTENED,
     RANGE_INVALID,
     KEY_INVALID,
+    STORE_REFUSED,
+    STORE_CLOCK_SKEWED,
+    STORE_BUCKET_MISSING,
+    STORE_UNSUITABLE,
+    STORE_OF_ANOTHER,
     STOPPING,
 )
 

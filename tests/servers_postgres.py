@@ -9,10 +9,11 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -23,8 +24,15 @@ from vigie.platform.database.settings import DatabaseConfig
 
 __all__ = ["PostgresServer", "TestDatabase", "empty_schema", "postgres_database", "postgres_server"]
 
+T = TypeVar("T")
 VARIABLE: Final = "VIGIE_TEST_POSTGRES"
 _IMAGE: Final = "postgres:17"
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` from a fixture, whether or not a loop runs in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,15 @@ class PostgresServer:
             return list(await connection.fetch(statement))
         finally:
             await connection.close()
+
+
+async def drop_roles(server: PostgresServer, prefix: str) -> None:
+    """Drop the roles of an installation whose database is gone."""
+    rows = await server.execute(
+        f"SELECT rolname FROM pg_roles WHERE left(rolname, {len(prefix)}) = '{prefix}'"
+    )
+    for row in rows:
+        await server.execute(f'DROP ROLE "{row["rolname"]}"')
 
 
 @dataclass(frozen=True)
@@ -120,11 +137,11 @@ def postgres_database(
     create = (
         f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
     )
-    asyncio.run(postgres_server.execute(create))
+    run(postgres_server.execute(create))
     try:
         yield TestDatabase(postgres_server, name, file)
     finally:
-        asyncio.run(postgres_server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        run(postgres_server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
 @pytest.fixture

@@ -134,6 +134,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
                   "Jetons de l'émetteur de développement."),
             Entry("config", "vigie.cli.config:app", "Show and check the configuration.",
                   "Montrer et vérifier la configuration."),
+            Entry("migrate", "vigie.cli.migrate:app", "Bring the PostgreSQL database up to date.",
+                  "Mettre à jour la base PostgreSQL.", single=True),
             Entry("fsck", "vigie.cli.fsck:app", "Check that no footage is unaccounted for.",
                   "Vérifier qu'aucune image ne manque sans trace.", single=True),
             Entry("store", "vigie.cli.store:app", "The S3 store: make its bucket, try it.",

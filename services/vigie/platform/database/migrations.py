@@ -77,6 +77,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 _REVISION_DIGITS: Final = 4
+ONLY_ON: Final = "only_on"
+"""In the ``info`` of an index: the dialect of the only database that has it."""
 
 SCHEMA_PROGRAMS: Final = Table(
     "schema_programs",
@@ -195,8 +197,16 @@ async def schema_differences(
                 name is not None and name.startswith(prefix) and name != migrations.version_table
             )
 
+        def of_this_database(thing: Any, *_: Any) -> bool:
+            return thing.info.get(ONLY_ON) in {None, connection.dialect.name}
+
         context = MigrationContext.configure(
-            connection, opts={"include_name": ours, "compare_type": True}
+            connection,
+            opts={
+                "include_name": ours,
+                "include_object": of_this_database,
+                "compare_type": True,
+            },
         )
         return [repr(difference) for difference in compare_metadata(context, metadata)]
 

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from vigie.platform.config.section import ConfigSection, Suspicion
 from vigie.platform.grpc.settings import is_loopback
 
-ROLE_PREFIX: Final = "vigie_"
 _DEFAULT_PORT: Final = 5432
 _SCHEMES: Final = ("postgresql", "postgres")
 
@@ -58,6 +57,12 @@ class DatabaseConfig(ConfigSection):
         description="PostgreSQL database, postgresql://host:port/name; unset: the embedded file in"
         " the data directory. Without a user, each context has its own role (`vigie_registry`, …)"
         " and can read nothing of the others; with one, all contexts share that role.",
+    )
+    role_prefix: str = Field(
+        default="vigie_",
+        pattern=r"^[a-z_][a-z0-9_]{0,30}$",
+        description="What the roles of the contexts begin with. Roles belong to the whole server:"
+        " two installations on one server need two prefixes.",
     )
     password_file: Path | None = Field(
         default=None,
@@ -157,7 +162,11 @@ class DatabaseConfig(ConfigSection):
 
     def role_of(self, context: str) -> str:
         """The role by which a context connects."""
-        return self.address.user or f"{ROLE_PREFIX}{context}"
+        return self.address.user or f"{self.role_prefix}{context}"
+
+    def owner_of(self, context: str) -> str:
+        """The role that owns the tables of a context, by which nobody logs in."""
+        return f"{self.role_prefix}{context}_owner"
 
     def password_file_of(self, context: str) -> Path | None:
         """Where the password of that role is, if it has one."""

@@ -12,7 +12,7 @@ from typing import Final
 
 import asyncpg
 
-from vigie.platform.database.postgresql.errors import Failure, failure_of
+from vigie.platform.database.postgresql.errors import Failure, failure_of, other_failure
 from vigie.platform.database.settings import DatabaseConfig
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import CONFIG_INVALID
@@ -82,7 +82,7 @@ async def connect(login: Login) -> asyncpg.Connection:
             server_settings=_settings(login),
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        failure = failure_of(error) or Failure("OTHER", str(error), is_lost=True)
+        failure = failure_of(error) or other_failure(error, is_lost=True)
         raise failure.error(login.where) from error
     version = connection.get_server_version()
     if version.major < OLDEST_VERSION:

@@ -21,6 +21,7 @@ UNREACHABLE: Final = "UNREACHABLE"
 TIMED_OUT: Final = "TIMED_OUT"
 POOL_EXHAUSTED: Final = "POOL_EXHAUSTED"
 CONNECTION_LOST: Final = "CONNECTION_LOST"
+OTHER: Final = "OTHER"
 STATEMENT_STALE: Final = "0A000"
 
 RETRIED: Final = frozenset({"40001", "40P01", STATEMENT_STALE})
@@ -106,6 +107,11 @@ def failure_of(error: BaseException) -> Failure | None:
     if isinstance(driver, asyncpg.InternalClientError):
         return Failure(CONNECTION_LOST, _line(driver), is_lost=True)
     return failure_of(driver) if driver is not error else None
+
+
+def other_failure(error: BaseException, *, is_lost: bool = False) -> Failure:
+    """A failure that is not one of those above, where it can only be the database's."""
+    return Failure(str(getattr(error, "sqlstate", None) or OTHER), _line(error), is_lost=is_lost)
 
 
 def _by_code(code: str, driver: BaseException) -> Failure | None:

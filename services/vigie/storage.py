@@ -129,8 +129,8 @@ class ExternalForms(Protocol):
         """The database of a context."""
         ...
 
-    async def event_log(self, basis: Basis, database: Database | None) -> EventLog:
-        """The log, with its outbox in ``database``."""
+    async def event_log(self, basis: Basis, name: str, database: Database | None) -> EventLog:
+        """The log, with its outbox in ``database``; ``name`` tells its clients apart."""
         ...
 
     async def store(self, basis: Basis) -> ObjectStore:
@@ -150,9 +150,11 @@ class ProductionForms:
             context,
             on_failure=_counting(basis.metrics),
             faults=basis.faults,
+            wall_clock=basis.clocks.wall,
+            monotonic_clock=basis.clocks.monotonic,
         )
 
-    async def event_log(self, basis: Basis, database: Database | None) -> EventLog:
+    async def event_log(self, basis: Basis, name: str, database: Database | None) -> EventLog:
         """See `ExternalForms.event_log`."""
         from vigie.platform.eventlog.kafka import open_kafka_event_log
 
@@ -161,18 +163,22 @@ class ProductionForms:
             database,
             basis.clocks.wall,
             basis.clocks.monotonic,
+            metrics=basis.metrics,
+            client_name=f"vigie-{basis.target.name}-{name}",
             faults=basis.faults,
         )
 
     async def store(self, basis: Basis) -> ObjectStore:
         """See `ExternalForms.store`."""
-        from vigie.platform.objectstore.s3 import open_s3_store
+        from vigie.platform.objectstore.s3.store import open_s3_store
 
         workspace = basis.config.section(DataConfig).directory / "store-work"
         return await open_s3_store(
             basis.config.section(S3Config),
             basis.clocks.wall,
             workspace=workspace,
+            registry=basis.metrics,
+            monotonic_clock=basis.clocks.monotonic,
             faults=basis.faults,
         )
 
@@ -386,7 +392,7 @@ def _remote_log(
     database: Database | None,
 ) -> Remote[EventLog]:
     async def opened() -> EventLog:
-        event_log = await forms.event_log(basis, database)
+        event_log = await forms.event_log(basis, name, database)
         try:
             await event_log.declare(topics_named(topics))
         except BaseException:
@@ -412,7 +418,13 @@ def _remote_log(
 
 def _remote_store(basis: Basis, forms: ExternalForms, where: str) -> Remote[ObjectStore]:
     async def opened() -> ObjectStore:
-        return await forms.store(basis)
+        store = await forms.store(basis)
+        try:
+            await store.check()
+        except BaseException:
+            await _close(store)
+            raise
+        return store
 
     async def answers(store: ObjectStore) -> None:
         await store.check()

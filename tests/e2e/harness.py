@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 import grpc.aio
 
+from e2e.external import SERVED, External, free_ports
 from vigie.access.module import development_issuer
 from vigie.access.settings import AccessConfig
 from vigie.platform.clock import ManualWallClock, SystemWallClock
@@ -55,16 +56,30 @@ class Deployment:
         name: what ``--deployment`` says.
         targets: process -> arguments after ``vigie``.
         serving: context -> process that serves it.
+        store: which S3 store, with Kafka and PostgreSQL; ``None``: everything is embedded.
     """
 
     name: str
     targets: Mapping[str, Sequence[str]]
     serving: Mapping[str, str]
+    store: str | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether services are processes of their own."""
+        return "gateway" in self.targets
 
 
-_CONTEXTS: Final = ("access", "audit", "registry", "ingest", "recording", "evidence")
+_ONE: Final = {"all": ("up",)}
+_SIX: Final = {name: ("serve", name) for name in (*SERVED, "gateway")}
 DEPLOYMENTS: Final = {
-    "one-process": Deployment("one-process", {"all": ("up",)}, dict.fromkeys(_CONTEXTS, "all")),
+    each.name: each
+    for each in (
+        Deployment("one-process", _ONE, dict.fromkeys(SERVED, "all")),
+        Deployment("one-process-external", _ONE, dict.fromkeys(SERVED, "all"), "minio"),
+        Deployment("six-services", _SIX, dict.fromkeys(SERVED, "gateway"), "minio"),
+        Deployment("six-services-seaweedfs", _SIX, dict.fromkeys(SERVED, "gateway"), "seaweedfs"),
+    )
 }
 
 
@@ -142,6 +157,8 @@ class Installation:
         self._running: dict[str, _Running] = {}
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._external = External.given(deployment.store, folder) if deployment.store else None
+        self._prepared = False
         self.write_people(people)
         self._write_config()
 
@@ -166,6 +183,13 @@ class Installation:
                 "heartbeat_seconds": "1",
             },
         }
+        if self._external is not None:
+            sections |= self._external.sections()
+        if self.deployment.apart:
+            ports = free_ports(len(SERVED))
+            sections["services"] = {
+                name: f'["127.0.0.1:{port}"]' for name, port in zip(SERVED, ports, strict=True)
+            }
         for name, values in self._settings.items():
             sections.setdefault(name, {}).update(values)
         text = "".join(
@@ -176,6 +200,9 @@ class Installation:
 
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Stored objects below ``prefix`` (a folder of keys), read around the product."""
+        if self._external is not None:
+            yield from self._external.objects(f"{prefix}/")
+            return
         root = self.store / prefix
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
             yield path.relative_to(self.store).as_posix(), path.read_bytes()
@@ -188,6 +215,9 @@ class Installation:
 
     async def start(self) -> None:
         """Start every process; returns when all are ready."""
+        if self._external is not None and not self._prepared:
+            self._prepared = True
+            await self._external.prepare(self.config_file)
         for name, arguments in self.deployment.targets.items():
             await self._launch(name, arguments)
         for name in self.deployment.targets:
@@ -208,7 +238,8 @@ class Installation:
 
         async def announced() -> str | None:
             if running.process.returncode is not None:
-                raise AssertionError(f"{name} ended: {self.log_text()[-_LOG_TAIL_BYTES:]}")
+                said = self.log_file(name).read_text("utf-8", "replace")
+                raise AssertionError(f"{name} ended: {said[-_LOG_TAIL_BYTES:]}")
             file = self._run_file(name)
             return file.read_text("utf-8") if file.exists() else None
 
@@ -216,7 +247,7 @@ class Installation:
         running.addresses = json.loads(text)
 
     def _run_file(self, name: str) -> Path:
-        return self.data / "run.json"
+        return self.data / ("run.json" if name == "all" else f"run-{name}.json")
 
     def log_file(self, name: str) -> Path:
         """What a process wrote to its standard output and error."""
@@ -260,6 +291,13 @@ class Installation:
                 running.process.kill()
                 codes[name] = await running.process.wait()
         return codes
+
+    async def remove(self) -> None:
+        """Stop, and leave nothing behind outside of the folder."""
+        await self.stop()
+        if self._external is not None and self._prepared:
+            self._prepared = False
+            await self._external.remove()
 
     def process_ids(self) -> list[int]:
         """Of the processes that run."""

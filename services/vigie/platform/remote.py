@@ -113,7 +113,9 @@ class Remote(Generic[T]):
         if self._trouble is None:
             return None if self._opened is not None else f"{self._what} is being opened"
         seconds = (self._clock.now_us() - self._since_us) // MICROSECONDS_PER_SECOND
-        return f"{self._what} unreachable since {seconds} s: {self._trouble.message}"
+        # What is needed to open it may be what is away: an outbox lies in a database.
+        how = "unreachable" if self._trouble.reason is self._away else "waits"
+        return f"{self._what} {how} since {seconds} s: {self._trouble.message}"
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """See `Module.stop`: whoever uses it has stopped before."""

@@ -65,7 +65,9 @@ async def run_target(
         return CONFIG_FAILED
     except ValidationError as error:
         for found in error.errors():
-            console.print(f"{found['loc'][-1]}: {found['msg']}", style="red", markup=False, soft_wrap=True)
+            console.print(
+                f"{found['loc'][-1]}: {found['msg']}", style="red", markup=False, soft_wrap=True
+            )
         return CONFIG_FAILED
     configure_logging(config.section(LoggingConfig))
     for suspicion in config.suspicions:

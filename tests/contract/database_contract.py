@@ -242,7 +242,8 @@ class DatabaseContract:
 
         await put(harness, "a", 0)
         await asyncio.gather(
-            *(harness.database.write(increment) for _ in range(15)), *(in_steps() for _ in range(15))
+            *(harness.database.write(increment) for _ in range(15)),
+            *(in_steps() for _ in range(15)),
         )
         async with harness.database.reading() as connection:
             assert await connection.scalar(sa.select(THING.c.size_bytes)) == 30

@@ -180,9 +180,7 @@ def _tell(session: Session, found: Sequence[Difference], count: int) -> None:
         tr("topic", "sujet"), tr("what", "propriété"), tr("found", "constaté"),
         tr("declared", "déclaré"), tr("`apply`", "`apply`"),
     )  # fmt: skip
-    rows = [
-        (one.topic, one.what, one.found or _OTHER, one.wanted, _remedy(one)) for one in found
-    ]
+    rows = [(one.topic, one.what, one.found or _OTHER, one.wanted, _remedy(one)) for one in found]
     show_table(session.console, columns, rows)
 
 

@@ -19,7 +19,13 @@ from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.eventlog import Event, EventLog, Position, StoredEvent, Subscription, TopicSpec
 from vigie.platform.eventlog.port import Share
 from vigie.platform.module import ServiceBinding
-from vigie.platform.objectstore import FileState, ObjectInfo, ObjectStore, PutResult
+from vigie.platform.objectstore import (
+    FileState,
+    ListedObject,
+    ObjectInfo,
+    ObjectStore,
+    PutResult,
+)
 from vigie.platform.reasons import STOPPING
 from vigie.platform.supervisor import Supervisor
 
@@ -273,6 +279,10 @@ class RemoteStore:
     def list(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """See `ObjectStore.list`."""
         return self._remote.get().list(prefix, start_after=start_after)
+
+    def list_keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ListedObject]:
+        """See `ObjectStore.list_keys`."""
+        return self._remote.get().list_keys(prefix, start_after=start_after)
 
     async def delete(self, key: str) -> bool:
         """See `ObjectStore.delete`."""

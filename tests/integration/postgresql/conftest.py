@@ -46,5 +46,3 @@ async def migrated(bare: Installation) -> Installation:
     """The same, brought up to date."""
     await bare.administration.apply(SCHEMAS)
     return bare
-
-

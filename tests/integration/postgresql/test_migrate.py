@@ -78,9 +78,7 @@ async def test_a_role_reads_and_writes_its_own_rows_and_nothing_else(
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.fetch(f'SELECT * FROM {table["schema"]}."{table["name"]}"')
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await connection.execute(
-                        f'DELETE FROM {table["schema"]}."{table["name"]}"'
-                    )
+                    await connection.execute(f'DELETE FROM {table["schema"]}."{table["name"]}"')
         finally:
             await connection.close()
 
@@ -106,9 +104,7 @@ async def test_a_role_reads_and_writes_its_own_rows_and_nothing_else(
         "SET ROLE {prefix}audit",
     ],
 )
-async def test_a_service_cannot_change_the_schema(
-    migrated: Installation, statement: str
-) -> None:
+async def test_a_service_cannot_change_the_schema(migrated: Installation, statement: str) -> None:
     connection = await as_service(migrated, "recording")
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

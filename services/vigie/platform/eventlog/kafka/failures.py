@@ -125,9 +125,7 @@ async def _why(clients: KafkaClients, error: BaseException) -> BaseException:
         if name.startswith(("ssl_", "sasl_", "security_")) or name in {"client_id"}
     }
     try:
-        connection = await create_conn(
-            host.strip("[]"), int(port), request_timeout_ms=3000, **kept
-        )
+        connection = await create_conn(host.strip("[]"), int(port), request_timeout_ms=3000, **kept)
     except failures() as cause:
         if not isinstance(cause, OSError) or isinstance(cause, ssl.SSLError):
             return cause

@@ -104,9 +104,15 @@ async def _torn_down(client: Any) -> None:
     if task is not None:
         task.cancel()
     if inner is not None:
-        await asyncio.wait([asyncio.ensure_future(inner.close())], timeout=1.0)
+        await _ended(asyncio.ensure_future(inner.close()))
     if task is not None:
-        await asyncio.wait([task], timeout=1.0)
+        await _ended(task)
+
+
+async def _ended(task: "asyncio.Future[Any]") -> None:
+    """Wait a moment for the end of a task; whatever it fails with is of no interest any more."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([task], timeout=1.0)
 
 
 async def _why(clients: KafkaClients, error: BaseException) -> BaseException:

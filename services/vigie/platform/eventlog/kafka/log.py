@@ -117,7 +117,7 @@ class KafkaEventLog:
         if connection is None:
             await self._count(topic)
             if events:
-                await self._publisher.publish(self._broker(topic), events)
+                await self._publisher.publish(topic, events)
             return
         if self._database is None or self._relay is None:
             raise RuntimeError("a log without a database has no outbox")

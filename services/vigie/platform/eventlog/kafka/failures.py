@@ -4,9 +4,13 @@ import asyncio
 import ssl
 from typing import Any, Final
 
+import structlog
+
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.reasons import EVENT_LOG_UNAVAILABLE
+
+log = structlog.get_logger(__name__)
 
 _PLAINLY: Final = {
     "KafkaConnectionError": "no broker answers",
@@ -31,6 +35,17 @@ _PLAINLY: Final = {
     "MessageSizeTooLargeError": "the topic takes only smaller events (max.message.bytes)",
     "UnknownTopicOrPartitionError": "the topic does not exist",
 }
+
+
+_TASKS: Final = (
+    "_sender_task",
+    "_coordination_task",
+    "_heartbeat_task",
+    "_commit_refresh_task",
+    "_reset_committed_task",
+    "_fetch_task",
+)
+"""What aiokafka's clients leave running when they cannot stop: a member that nobody reads for."""
 
 
 def plainly(error: BaseException) -> str:
@@ -86,7 +101,8 @@ async def closed(client: Any, *, seconds: float = 5.0) -> None:
     try:
         async with asyncio.timeout(seconds):
             await stop()
-    except failures():
+    except failures() as error:
+        log.debug("kafka_client_torn_down", client=type(client).__name__, error=plainly(error))
         await _torn_down(client)
     except asyncio.CancelledError:
         await _torn_down(client)
@@ -98,15 +114,26 @@ async def _torn_down(client: Any) -> None:
 
     aiokafka has no public way: its `stop` waits until what it holds is delivered.
     """
-    inner = getattr(client, "client", None) or getattr(client, "_client", None)
-    sender = getattr(client, "_sender", None)
-    task = None if sender is None else sender.sender_task
-    if task is not None:
+    parts = ("_sender", "_coordinator", "_fetcher")
+    tasks = [
+        task
+        for part in parts
+        for name in _TASKS
+        if isinstance(task := getattr(getattr(client, part, None), name, None), asyncio.Task)
+    ]
+    for task in tasks:
         task.cancel()
+    inner = getattr(client, "client", None) or getattr(client, "_client", None)
     if inner is not None:
-        await asyncio.wait([asyncio.ensure_future(inner.close())], timeout=1.0)
-    if task is not None:
-        await asyncio.wait([task], timeout=1.0)
+        await _ended(asyncio.ensure_future(inner.close()))
+    for task in tasks:
+        await _ended(task)
+
+
+async def _ended(task: "asyncio.Future[Any]") -> None:
+    """Wait a moment for the end of a task; whatever it fails with is of no interest any more."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([task], timeout=1.0)
 
 
 async def _why(clients: KafkaClients, error: BaseException) -> BaseException:

@@ -8,9 +8,8 @@
 Nothing is connected before it is needed: a process starts while the brokers are away, and says so.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database.connection import AsyncConnection
@@ -20,8 +19,8 @@ from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.kafka import outbox
 from vigie.platform.eventlog.kafka.assignment import WITHOUT_WORD_SECONDS, KafkaShare
 from vigie.platform.eventlog.kafka.clients import KafkaClients
-from vigie.platform.eventlog.kafka.failures import closed, failures, started, unavailable
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
+from vigie.platform.eventlog.kafka.offsets import Offsets
 from vigie.platform.eventlog.kafka.publisher import Publisher
 from vigie.platform.eventlog.kafka.reading import Reading, offsets_of, to_the_end
 from vigie.platform.eventlog.kafka.records import checked_size, headers_of
@@ -66,6 +65,7 @@ class KafkaEventLog:
         self._metrics = metrics
         self._without_word_seconds = without_word_seconds
         self._admin = TopicAdmin(clients)
+        self._offsets = Offsets(clients)
         self._publisher = Publisher(clients, monotonic_clock, metrics)
         self._relay = (
             None
@@ -75,8 +75,6 @@ class KafkaEventLog:
         self._partitions: dict[str, int] = {}
         self._members: set[KafkaSubscription | KafkaShare] = set()
         self._readings: set[Reading] = set()
-        self._asking: Any = None
-        self._asking_turn = asyncio.Lock()
         self._closed = False
 
     def start(self) -> None:
@@ -117,7 +115,7 @@ class KafkaEventLog:
         if connection is None:
             await self._count(topic)
             if events:
-                await self._publisher.publish(self._broker(topic), events)
+                await self._publisher.publish(topic, events)
             return
         if self._database is None or self._relay is None:
             raise RuntimeError("a log without a database has no outbox")
@@ -139,6 +137,7 @@ class KafkaEventLog:
         made = KafkaSubscription(
             self._clients,
             self._database,
+            self._offsets,
             self._metrics,
             topic=topic,
             group=group,
@@ -199,20 +198,12 @@ class KafkaEventLog:
 
     async def ends(self, topic: str) -> Sequence[Position]:
         """See `EventLog.ends`."""
-        from aiokafka import TopicPartition
-
         self._raise_if_closed()
-        count = await self._count(topic)
-        names = [TopicPartition(self._broker(topic), number) for number in range(count)]
-        try:
-            consumer = await self._asked()
-            begins, ends = await asyncio.gather(
-                consumer.beginning_offsets(names), consumer.end_offsets(names)
-            )
-        except failures() as error:
-            raise unavailable(self._clients, f"cannot look at {topic}", error) from error
+        found = await self._offsets.limits(topic, range(await self._count(topic)))
         return [
-            Position(name.partition, ends[name] - 1) for name in names if ends[name] > begins[name]
+            Position(number, limits.end - 1)
+            for number, limits in sorted(found.items())
+            if limits.end > limits.begin
         ]
 
     async def drain(self, *, timeout_seconds: float) -> bool:
@@ -234,7 +225,7 @@ class KafkaEventLog:
         if self._relay is not None:
             await self._relay.stop()
         await self._publisher.close()
-        await self._close_asking()
+        await self._offsets.close()
 
     async def kill(self) -> None:
         """End as a killed process does, as far as the database can tell; for tests.
@@ -247,21 +238,6 @@ class KafkaEventLog:
             await self._relay.kill()
         for member in tuple(self._members):
             await member.close()
-
-    async def _close_asking(self) -> None:
-        async with self._asking_turn:
-            consumer, self._asking = self._asking, None
-        if consumer is not None:
-            await closed(consumer)
-
-    async def _asked(self) -> Any:
-        """A consumer that only asks how far topics reach."""
-        async with self._asking_turn:
-            if self._asking is None:
-                self._asking = await started(
-                    self._clients, self._clients.consumer(), "cannot look at topics"
-                )
-            return self._asking
 
     def _broker(self, topic: str) -> str:
         return self._clients.config.topic_prefix + topic

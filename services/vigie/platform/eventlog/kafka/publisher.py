@@ -25,6 +25,7 @@ from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.failures import closed, failures, started, unavailable
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.kafka.records import checked_size, headers_of
+from vigie.platform.eventlog.kafka.topics import TopicAdmin
 from vigie.platform.eventlog.port import Event
 from vigie.platform.eventlog.wake import WakeUp
 from vigie.platform.reasons import EVENT_LOG_UNAVAILABLE
@@ -56,6 +57,7 @@ class Publisher:
         self._waiting_bytes = 0
         self._room = WakeUp()
         self._closed = False
+        self._diagnosing: asyncio.Task[str | None] | None = None
         self.trouble: str | None = None
         """Why the last append failed; ``None`` when it did not."""
 
@@ -63,7 +65,7 @@ class Publisher:
         """Return when the brokers have acknowledged every event.
 
         Args:
-            topic: name at the brokers.
+            topic: its own name, without prefix.
             events: in the order in which they are to be stored.
 
         Raises:
@@ -82,6 +84,8 @@ class Publisher:
                         for (event, headers), size in zip(prepared, sizes, strict=True)
                     ]
                 await asyncio.wait(set(sent))
+        except TimeoutError as error:
+            raise self._failed(topic, await self._diagnosis(topic) or error) from error
         except failures() as error:
             raise self._failed(topic, error) from error
         except VigieError as error:
@@ -116,7 +120,7 @@ class Publisher:
             await asyncio.wait([room])
         producer = await self._ready()
         future: asyncio.Future[Any] = await producer.send(
-            topic, event.value, key=event.key.encode(), headers=list(headers)
+            self._broker(topic), event.value, key=event.key.encode(), headers=list(headers)
         )
         self._waiting_bytes += size
         self._metrics.waiting_bytes.set(self._waiting_bytes)
@@ -125,6 +129,9 @@ class Publisher:
             self._known.popitem(last=False)
         future.add_done_callback(lambda done: self._settled(name, size, done))
         return future
+
+    def _broker(self, topic: str) -> str:
+        return self._clients.config.topic_prefix + topic
 
     @property
     def _most_bytes(self) -> int:
@@ -155,7 +162,15 @@ class Publisher:
                 self._spoilt = False
             return self._producer
 
-    def _failed(self, topic: str, error: BaseException) -> VigieError:
+    async def _diagnosis(self, topic: str) -> str | None:
+        """Why nothing was acknowledged; those who fail together ask once."""
+        if self._diagnosing is None or self._diagnosing.done():
+            self._diagnosing = asyncio.create_task(
+                TopicAdmin(self._clients).diagnose(self._broker(topic))
+            )
+        return await asyncio.shield(self._diagnosing)
+
+    def _failed(self, topic: str, error: BaseException | str) -> VigieError:
         self._metrics.append_failures.labels(topic).inc()
         told = (
             error

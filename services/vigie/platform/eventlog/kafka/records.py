@@ -80,6 +80,8 @@ def stored_event(topic: str, record: Any) -> StoredEvent:
 
 
 def _event(record: Any, headers: dict[str, bytes]) -> Event:
+    if record.key is None:
+        raise ValueError("a record without key has no order")
     texts = {name: value.decode() for name, value in headers.items()}
     event = Event(
         key=bytes(record.key).decode(),

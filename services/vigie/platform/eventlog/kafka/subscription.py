@@ -19,6 +19,7 @@ from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.failures import failures, unavailable
 from vigie.platform.eventlog.kafka.membership import Membership
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
+from vigie.platform.eventlog.kafka.offsets import Limits, Offsets
 from vigie.platform.eventlog.kafka.records import stored_event
 from vigie.platform.eventlog.port import StoredEvent
 from vigie.platform.eventlog.positions import Held, HeldPositions
@@ -35,6 +36,7 @@ class KafkaSubscription:
     Args:
         clients: makes the consumer.
         database: of the context that consumes: positions stand there.
+        offsets: tells how far the topic reaches.
         metrics: what is counted.
         topic: own name of the topic.
         group: own name of the group.
@@ -45,6 +47,7 @@ class KafkaSubscription:
         self,
         clients: KafkaClients,
         database: Database,
+        offsets: Offsets,
         metrics: KafkaMetrics,
         *,
         topic: str,
@@ -52,6 +55,7 @@ class KafkaSubscription:
         on_close: Callable[["KafkaSubscription"], None],
     ) -> None:
         self._clients = clients
+        self._offsets = offsets
         self._metrics = metrics
         self._topic = topic
         self._group = group
@@ -113,16 +117,15 @@ class KafkaSubscription:
         consumer, held = self._member.consumer, dict(self._positions.held)
         if consumer is None or not held or self._applied != self._member.version:
             return 0
-        names = {number: self._member.partition(number) for number in held}
+        limits = await self._offsets.limits(self._topic, held)
+        behind = 0
         try:
-            ends = await consumer.end_offsets(list(names.values()))
-            behind = 0
             for number, own in held.items():
-                following = own.base + 1
-                if own.base == own.delivered and names[number] in consumer.assignment():
+                following, name = own.base + 1, self._member.partition(number)
+                if own.base == own.delivered and name in consumer.assignment():
                     # Past marks of transactions, which are no events.
-                    following = max(following, await consumer.position(names[number]))
-                behind += max(0, ends[names[number]] - following)
+                    following = max(following, await consumer.position(name))
+                behind += max(0, limits[number].end - following)
         except failures() as error:
             raise unavailable(self._clients, f"cannot read {self._topic}", error) from error
         return behind
@@ -160,7 +163,7 @@ class KafkaSubscription:
             stored = await self._positions.stored()
             if version != member.version:
                 continue
-            limits = await self._limits(assigned)
+            limits = await self._offsets.limits(self._topic, assigned)
             if version != member.version:
                 continue
             before, now = self._positions.held, dict[int, Held]()
@@ -168,7 +171,7 @@ class KafkaSubscription:
                 row = stored.get(number)
                 known = before.get(number)
                 if known is None or known.row != row:
-                    known = Held.at(row, limits[number][0] - 1)
+                    known = Held.at(row, limits[number].begin - 1)
                     self._check(number, row, limits[number])
                 now[number] = known
                 member.consumer.seek(member.partition(number), known.delivered + 1)
@@ -177,21 +180,10 @@ class KafkaSubscription:
             self._applied = version
         return True
 
-    async def _limits(self, assigned: frozenset[int]) -> dict[int, tuple[int, int]]:
-        """Partition -> offset of the first event and the offset behind the last."""
-        consumer = self._member.consumer
-        names = [self._member.partition(number) for number in assigned]
-        if not names:
-            return {}
-        begins, ends = await asyncio.gather(
-            consumer.beginning_offsets(names), consumer.end_offsets(names)
-        )
-        return {name.partition: (begins[name], ends[name]) for name in names}
-
-    def _check(self, number: int, row: int | None, limits: tuple[int, int]) -> None:
+    def _check(self, number: int, row: int | None, limits: Limits) -> None:
         if row is None:
             return
-        begin, end = limits
+        begin, end = limits.begin, limits.end
         if row >= end:
             raise VigieError(
                 POSITION_BEYOND_END,

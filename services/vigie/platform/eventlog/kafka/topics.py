@@ -23,6 +23,7 @@ _ROOM_BYTES: Final = 48_576
 COMPACT: Final = "compact"
 DELETE: Final = "delete"
 _UNKNOWN_TOPIC: Final = 3
+_DIAGNOSIS_SECONDS: Final = 3.0
 _TOPIC_EXISTS: Final = 36
 _SET_AT_TOPIC: Final = 1
 
@@ -143,6 +144,20 @@ class TopicAdmin:
             differences += _compare(name, found.get(name), spec, config)
         return differences
 
+    async def diagnose(self, topic: str) -> str | None:
+        """What keeps a topic (name at the brokers) from taking events, in one line, if that shows.
+
+        Bounded to a few seconds; never raises.
+        """
+        try:
+            async with asyncio.timeout(_DIAGNOSIS_SECONDS):
+                return await self._with_admin(
+                    lambda admin: _standing(admin, topic, self._clients.config.min_in_sync),
+                    "cannot look at topics",
+                )
+        except (VigieError, TimeoutError) as error:
+            return "no broker answers" if isinstance(error, TimeoutError) else None
+
     async def apply(self, specs: Sequence[TopicSpec], differences: Sequence[Difference]) -> None:
         """Make what is missing and change what can be changed of ``differences``.
 
@@ -255,6 +270,21 @@ async def _described(admin: Any, topics: Sequence[str]) -> dict[str, tuple[int, 
         copies = min(len(partition["replicas"]) for partition in partitions)
         found[topic["topic"]] = (len(partitions), copies)
     return found
+
+
+async def _standing(admin: Any, topic: str, wanted: int) -> str | None:
+    for found in await admin.describe_topics([topic]):
+        if found["error_code"] == _UNKNOWN_TOPIC:
+            return "the topic does not exist"
+        for partition in found["partitions"]:
+            number, in_sync = partition["partition"], len(partition["isr"])
+            if partition["leader"] < 0:
+                return f"partition {number} has no leader"
+            if in_sync < wanted:
+                return (
+                    f"partition {number} has {in_sync} of the {wanted} copies that must be in sync"
+                )
+    return None
 
 
 async def _look(admin: Any, topics: Sequence[str]) -> dict[str, BrokerTopic]:

@@ -1,6 +1,6 @@
 """A certificate authority for one test."""
 
-import datetime
+import datetime as dt
 import ipaddress
 from pathlib import Path
 
@@ -43,15 +43,15 @@ class Authority:
     def _certificate(
         self, name: x509.Name, key: ec.EllipticCurvePrivateKey, address: str | None
     ) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
             .add_extension(x509.BasicConstraints(ca=address is None, path_length=None), True)
         )
         if address is not None:

@@ -84,17 +84,18 @@ class Between:
                 for name, value in answer.headers:
                     if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
                         self.send_header(name, value)
-                told = dict((name.lower(), value) for name, value in answer.headers)
+                told = {name.lower(): value for name, value in answer.headers}
                 size = told.get("content-length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", size or str(len(answer.body)))
                 self.end_headers()
                 self.wfile.write(answer.body[: len(answer.body) // 2 if answer.cut else None])
                 self.close_connection = self.close_connection or answer.cut
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any
-
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
                 pass
+
+        for method in ("GET", "PUT", "POST", "HEAD", "DELETE"):
+            setattr(Handler, f"do_{method}", Handler._any)
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, request: Any, client_address: Any) -> None:

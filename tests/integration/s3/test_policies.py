@@ -1,71 +1,49 @@
 """The policies of `infra/s3`: each service can do its work with its own, and nothing else."""
 
 import io
-import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from minio import Minio, MinioAdmin
-from minio.credentials import StaticProvider
+from minio import Minio
 from minio.error import S3Error
 
+from integration.s3.people import (
+    PREFIX,
+    SERVICES,
+    MinioPeople,
+    People,
+    SeaweedPeople,
+    own_seaweedfs,
+)
 from integration.s3.rig import KEY, content_of, digest, put, reason_of
 from servers_s3 import S3Server, new_bucket, remove_bucket, s3_server
 from vigie.platform.clock import SystemWallClock
 from vigie.platform.objectstore.s3.store import S3ObjectStore, open_s3_store
 
-_POLICIES = Path(__file__).resolve().parents[3] / "infra" / "s3"
 _PACKAGE = "evidence/01a2149e.zip"
-_PREFIX = "north/"
-
-
-class People:
-    """Users of a server with one policy each; removed at the end."""
-
-    def __init__(self, server: S3Server, bucket: str) -> None:
-        parts = urlsplit(server.endpoint)
-        self._server = server
-        self._bucket = bucket
-        self._admin = MinioAdmin(
-            endpoint=parts.netloc,
-            credentials=StaticProvider(server.access_key, server.secret_key),
-            secure=parts.scheme == "https",
-        )
-        self._made: list[str] = []
-
-    def add(self, service: str) -> S3Server:
-        """The server with the credentials of a new user that has the policy of ``service``."""
-        name, secret = f"{service}-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
-        text = (_POLICIES / f"{service}.json").read_text()
-        text = text.replace("BUCKET", self._bucket).replace("PREFIX", _PREFIX)
-        self._admin.policy_add(name, policy=json.loads(text))
-        self._admin.user_add(name, secret)
-        self._admin.policy_set(name, user=name)
-        self._made.append(name)
-        return S3Server(self._server.kind, self._server.endpoint, name, secret)
-
-    def close(self) -> None:
-        for name in self._made:
-            self._admin.user_remove(name)
-            self._admin.policy_remove(name)
 
 
 @pytest.fixture(scope="module")
-def minio() -> Iterator[S3Server]:
-    with s3_server("minio") as found:
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedPeople]:
+    with own_seaweedfs(tmp_path_factory.mktemp("weed"), "policies") as found:
         yield found
 
 
-@pytest.fixture
-def people(minio: S3Server) -> Iterator[People]:
-    bucket = new_bucket(minio)
-    made = People(minio, bucket)
-    yield made
-    made.close()
-    remove_bucket(minio, bucket)
+@pytest.fixture(params=["minio", "seaweedfs"])
+def people(request: pytest.FixtureRequest) -> Iterator[People]:
+    if request.param == "seaweedfs":
+        own: SeaweedPeople = request.getfixturevalue("own_server")
+        own.server.client().make_bucket(own.bucket, object_lock=True)
+        yield own
+        remove_bucket(own.server, own.bucket)
+        return
+    with s3_server("minio") as server:
+        bucket = new_bucket(server)
+        made = MinioPeople(server, bucket)
+        yield made
+        made.close()
+        remove_bucket(server, bucket)
 
 
 class Service:
@@ -78,28 +56,25 @@ class Service:
 
     def refused(self, operation: str, key: str, **given: object) -> bool:
         """Whether the server itself refuses an operation on a key."""
-        try:
-            getattr(self.plain, operation)(self._bucket, _PREFIX + key, **given)
-        except S3Error as error:
-            assert error.code == "AccessDenied", error.code
-            return True
-        return False
+        with pytest.raises(S3Error) as raised:
+            getattr(self.plain, operation)(self._bucket, PREFIX + key, **given)
+        return raised.value.code == "AccessDenied"
 
 
 async def service(people: People, name: str, folder: Path) -> Service:
     server = people.add(name)
     keys = folder / name
     keys.mkdir()
-    config = server.config(keys, people._bucket, prefix=_PREFIX, write_only=name == "ingest")
+    config = server.config(keys, people.bucket, prefix=PREFIX, write_only=name == "ingest")
     store = await open_s3_store(config, SystemWallClock(), workspace=None)
-    return Service(server, store, people._bucket)
+    return Service(server, store, people.bucket)
 
 
 async def prepared(people: People, folder: Path) -> S3ObjectStore:
     """The bucket as an administrator leaves it."""
     admin = folder / "admin"
     admin.mkdir()
-    config = people._server.config(admin, people._bucket, prefix=_PREFIX)
+    config = people.server.config(admin, people.bucket, prefix=PREFIX)
     return await open_s3_store(config, SystemWallClock(), workspace=None)
 
 
@@ -128,8 +103,8 @@ async def test_ingest_writes_and_cannot_read(people: People, tmp_path: Path) -> 
         assert await reason_of(content_of(ingest.store)) == "STORE_REFUSED"
         [version] = [
             one.version_id
-            for one in people._server.client().list_objects(
-                people._bucket, _PREFIX + KEY, include_version=True, recursive=True
+            for one in people.server.client().list_objects(
+                people.bucket, PREFIX + KEY, include_version=True, recursive=True
             )
         ]
         assert ingest.refused("get_object", KEY)
@@ -200,7 +175,7 @@ async def test_evidence_reads_footage_and_keeps_packages(people: People, tmp_pat
         await admin.close()
 
 
-@pytest.mark.parametrize("name", ["ingest", "recording", "evidence"])
+@pytest.mark.parametrize("name", SERVICES)
 async def test_no_service_may_bypass_or_change_the_bucket(
     people: People, tmp_path: Path, name: str
 ) -> None:
@@ -215,21 +190,21 @@ async def test_no_service_may_bypass_or_change_the_bucket(
         await admin.set_retention(key, until_us)
     one = await service(people, name, tmp_path)
     try:
-        versions = people._server.client().list_objects(
-            people._bucket, _PREFIX, include_version=True, recursive=True
+        versions = people.server.client().list_objects(
+            people.bucket, PREFIX, include_version=True, recursive=True
         )
         gone = [
             DeleteObject(v.object_name or "", v.version_id)
             for v in versions
-            if (v.object_name or "").removeprefix(_PREFIX) in {KEY, _PACKAGE}
+            if (v.object_name or "").removeprefix(PREFIX) in {KEY, _PACKAGE}
         ]
         assert len(gone) == 2
-        errors = list(one.plain.remove_objects(people._bucket, gone, bypass_governance_mode=True))
+        errors = list(one.plain.remove_objects(people.bucket, gone, bypass_governance_mode=True))
         assert len(errors) == 2
         with pytest.raises(S3Error):
-            one.plain.set_bucket_versioning(people._bucket, VersioningConfig(SUSPENDED))
+            one.plain.set_bucket_versioning(people.bucket, VersioningConfig(SUSPENDED))
         with pytest.raises(S3Error):
-            one.plain.delete_bucket_lifecycle(people._bucket)
+            one.plain.delete_bucket_lifecycle(people.bucket)
         assert await content_of(admin) == b"media"
     finally:
         await one.store.close()
@@ -237,18 +212,18 @@ async def test_no_service_may_bypass_or_change_the_bucket(
 
 
 async def test_keys_of_a_rotated_user_are_taken_up(people: People, tmp_path: Path) -> None:
-    """The old credentials are withdrawn while the store is in use; the new ones are in the files."""
+    """The old ones are withdrawn while the store is in use; then the files have the new ones."""
     admin = await prepared(people, tmp_path)
     first, second = people.add("ingest"), people.add("ingest")
     keys = tmp_path / "rotating"
     keys.mkdir()
-    config = first.config(keys, people._bucket, prefix=_PREFIX, write_only=True)
+    config = first.config(keys, people.bucket, prefix=PREFIX, write_only=True)
     store = await open_s3_store(config, SystemWallClock(), workspace=None)
     try:
         await put(store, key="footage/one")
-        people._admin.user_disable(first.access_key)
+        people.withdraw(first)
         assert await reason_of(put(store, key="footage/two")) == "STORE_REFUSED"
-        second.config(keys, people._bucket)
+        second.config(keys, people.bucket)
         assert (await put(store, key="footage/two")).created
     finally:
         await store.close()

@@ -111,7 +111,7 @@ async def test_a_store_that_keeps_half_is_found_out(rig: Rig, between: Between) 
 
 @pytest.mark.parametrize("altered", [False, True])
 async def test_what_the_store_does_not_vouch_for_is_read_back(
-    rig: Rig, between: Between, altered: bool
+    rig: Rig, between: Between, *, altered: bool
 ) -> None:
     store = await rig.open(endpoint=between.endpoint, **QUICK)
 

@@ -225,7 +225,7 @@ async def _shown_end(parts: Parts, stands: RunEnd | None, run: str) -> RunEnd | 
     names = [] if stands is None else [stands.object_key]
     if last is not None:
         folder = last.object_key.rpartition("/")[0].rpartition("/")[0]
-        listed = parts.store.list(f"{folder}/")
+        listed = parts.store.list_keys(f"{folder}/")
         names += [found.key async for found in listed if found.key.endswith("_end")]
     for name in names:
         info = await parts.store.stat(name)

@@ -18,6 +18,7 @@ from vigie.platform.objectstore.port import ObjectInfo
 
 _META: Final = "x-amz-meta-"
 DIGEST: Final = "vigie-sha256"
+_TYPE: Final = "vigie-content-type"
 CHECKSUM: Final = "x-amz-checksum-sha256"
 LEGAL_HOLD: Final = "x-amz-object-lock-legal-hold"
 RETAIN_UNTIL: Final = "x-amz-object-lock-retain-until-date"
@@ -31,6 +32,16 @@ def to_headers(sha256: str, content_type: str, metadata: Mapping[str, str]) -> d
     """What a put says of its object."""
     headers = {_META + name: _encoded(value) for name, value in metadata.items()}
     return {**headers, _META + DIGEST: sha256, "Content-Type": content_type}
+
+
+def to_headers_of_copy(
+    sha256: str, content_type: str, metadata: Mapping[str, str]
+) -> dict[str, str]:
+    """What a copy inside the store says of its object.
+
+    A store may give the copy the content type of the original whatever it is told (SeaweedFS).
+    """
+    return {**to_headers(sha256, content_type, metadata), _META + _TYPE: content_type}
 
 
 def info_of(key: str, headers: Mapping[str, str], holds: frozenset[str]) -> ObjectInfo:
@@ -95,11 +106,12 @@ def _info(
         if name.startswith(_META)
     }
     sha256 = metadata.pop(DIGEST, "")
+    content_type = metadata.pop(_TYPE, told.get("content-type", UNKNOWN_TYPE))
     return ObjectInfo(
         key=key,
         size_bytes=size_bytes,
         sha256=sha256,
-        content_type=told.get("content-type", UNKNOWN_TYPE),
+        content_type=content_type,
         metadata=metadata if sha256 else {},
         stored_at_us=stored_at_us,
         holds=holds,

@@ -165,12 +165,12 @@ class S3Client(Minio):
         """Give up a multipart upload and what was stored of it."""
         self._abort_multipart_upload(bucket, name, upload)
 
-    def unfinished_uploads(self, bucket: str, prefix: str) -> Iterator[Any]:
+    def unfinished_uploads(self, bucket: str) -> Iterator[Any]:
         """Uploads in parts that were begun and neither finished nor given up."""
         key_marker = upload_marker = None
         while True:
             page = self._list_multipart_uploads(
-                bucket, prefix=prefix, key_marker=key_marker, upload_id_marker=upload_marker
+                bucket, key_marker=key_marker, upload_id_marker=upload_marker
             )
             yield from page.uploads
             if not page.is_truncated:

@@ -15,7 +15,7 @@ the legal hold on again.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -218,13 +218,20 @@ async def put_small(requests: Requests, key: str, content: bytes) -> bool:
     bucket, name = requests.bucket.name, requests.bucket.object_name(key)
     sha256 = hashlib.sha256(content).hexdigest()
     headers = attributes.to_headers(sha256, "application/json", {})
-    headers |= {attributes.CHECKSUM: base64_of(sha256), "If-None-Match": "*"}
+    headers[attributes.CHECKSUM] = base64_of(sha256)
+
+    async def put(condition: Mapping[str, str]) -> None:
+        told = {**headers, **condition}
+        await requests.run("put", lambda _: requests.client.put(bucket, name, content, told))
+
     try:
-        await requests.run("put", lambda _: requests.client.put(bucket, name, content, headers))
+        await put({"If-None-Match": "*"})
     except StoreFailure as failure:
         if failure.exists:
             return False
-        raise
+        if failure.code != "NotImplemented":
+            raise
+        await put({})
     return True
 
 

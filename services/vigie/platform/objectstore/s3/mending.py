@@ -67,7 +67,7 @@ class Mender:
                 key=key,
             )
         before = await versions_of(self._requests, key)
-        told = attributes.to_headers(sha256, content_type, metadata)
+        told = attributes.to_headers_of_copy(sha256, content_type, metadata)
         version = await self._copy(key, key, told, seen.size_bytes)
         holds = await self._holds.on(key)
         for hold in holds:
@@ -115,7 +115,9 @@ class Mender:
         bucket, client = self._requests.bucket, self._requests.client
 
         def listed() -> list[Any]:
-            return list(client.unfinished_uploads(bucket.name, bucket.prefix))
+            # MinIO finds them by an exact name or without any prefix, and by nothing in between.
+            found = client.unfinished_uploads(bucket.name)
+            return [one for one in found if one.object_name.startswith(bucket.prefix)]
 
         aborted = 0
         for one in await self._requests.run("list uploads", lambda _: listed()):

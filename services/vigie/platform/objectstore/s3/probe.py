@@ -135,10 +135,10 @@ class Prober:
 
     def _skewed(self, failure: StoreFailure) -> StoreFailure:
         skew_us = self._skew_us(failure.response_date)
-        by = f" by {abs(skew_us) / 1e6:.0f} s" if skew_us is not None else ""
+        way = "" if skew_us is None else f" ({skew_us / 1e6:+.0f} s)"
         return StoreFailure(
             STORE_CLOCK_SKEWED,
-            f"the clocks of this machine and of {self._requests.place} differ{by}",
+            f"this machine's clock differs too much from that of {self._requests.place}{way}",
             code=failure.code,
             status=failure.status,
             passing=False,
@@ -208,9 +208,7 @@ class Prober:
             if failure.code in REFUSED:
                 self._note("conditional-writes", State.UNKNOWN, "may not be tried; taken as there")
                 return True
-            if failure.code != "NotImplemented":
-                raise
-            refused = False
+            raise
         if refused:
             self._note("conditional-writes", State.OK, "of two writers of one key one wins")
         else:

@@ -20,7 +20,7 @@ class Remover:
         requests: to the store.
         looker: looks at what is there.
         holds: markers are asked for first: they count even where the store has no lock.
-        wall_clock: tells whether a retention date that the store shows is past; the store decides.
+        wall_clock: tells whether a retention date is past, before the store is asked.
         reach: says that a step is about to begin, for tests.
     """
 
@@ -58,7 +58,7 @@ class Remover:
         except StoreFailure as failure:
             if failure.code in LOCKED:
                 for version in content:
-                    await self._refuse_kept(key, version)
+                    await self._refuse_kept(key, version, refused=True)
             raise
         self._reach("s3.delete.removed")
         return removed
@@ -76,8 +76,8 @@ class Remover:
             if not version.is_marker:
                 await self._refuse_kept(key, version)
 
-    async def _refuse_kept(self, key: str, version: Version) -> None:
-        """Say why a version may not go, if it may not.
+    async def _refuse_kept(self, key: str, version: Version, *, refused: bool = False) -> None:
+        """Say why a version may not go, if it may not; ``refused``: the store has said no.
 
         Raises:
             VigieError: OBJECT_HELD, OBJECT_RETAINED.
@@ -90,5 +90,6 @@ class Remover:
             names = ", ".join(sorted(holds))
             raise VigieError(OBJECT_HELD, f"{key} is held by {names}", key=key)
         until_us = seen.info.retain_until_us
-        if until_us is not None and self._wall_clock.now_us() < until_us:
+        # Once the store has refused, it is its clock that counts.
+        if until_us is not None and (refused or self._wall_clock.now_us() < until_us):
             raise VigieError(OBJECT_RETAINED, f"{key} is retained until {until_us}", key=key)

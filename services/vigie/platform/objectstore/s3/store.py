@@ -32,7 +32,6 @@ from vigie.platform.objectstore.workspace import SweepReport
 from vigie.platform.reasons import (
     CONFIG_INVALID,
     OBJECT_NOT_FOUND,
-    STORE_UNAVAILABLE,
 )
 
 log = structlog.get_logger(__name__)
@@ -385,7 +384,7 @@ async def open_s3_store(
     try:
         await store.open()
     except VigieError as error:
-        if error.reason is not STORE_UNAVAILABLE:
+        if not (isinstance(error, StoreFailure) and error.passing):
             await store.close()
             raise
         log.warning("s3_store_not_there_yet", error=error.message)

@@ -360,9 +360,15 @@ class Wiring:
 
     def _ingest(self) -> Module:
         from vigie.ingest.module import IngestModule, IngestPlatform
+        from vigie.ingest.supervisor.cameras import AllCameras, CameraAssignment
+        from vigie.ingest.supervisor.shared import SharedCameras
 
         config = self._config.section(IngestConfig)
         one_of_many = self._around.target.one_of_many
+        assignment: CameraAssignment = AllCameras()
+        if one_of_many:
+            log, tasks = self._storage.event_logs["ingest"], self._around.supervisor
+            assignment = SharedCameras(log, tasks)
         module = IngestModule(
             config,
             IngestPlatform(
@@ -378,6 +384,7 @@ class Wiring:
                 data_directory=self._around.data,
                 faults=self._around.faults,
                 address=self._advertised if one_of_many else _no_address,
+                assignment=assignment,
             ),
         )
         if one_of_many:
@@ -389,7 +396,7 @@ class Wiring:
         from vigie.ingest.reasons import LIVE_ELSEWHERE
 
         clients = self.callers.of("ingest")
-        self.owners = {_LIVE: module.owner_of}
+        self.owners = {_LIVE: module.owners.owner_of}
         self.carrier = Carrier(
             instance,
             hop=None if self._around.certified else self.access.token_source("ingest"),

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -14,6 +14,7 @@ from vigie.ingest.backoff import Backoff
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.engines import default_engines
 from vigie.ingest.live.channel import LiveHub
+from vigie.ingest.live.owners import LiveOwners
 from vigie.ingest.overload import LagGauge
 from vigie.ingest.recorder.camera import RecorderSettings, RecorderTools
 from vigie.ingest.recorder.media import ClearMediaWriter
@@ -36,6 +37,7 @@ from vigie.ingest.supervisor.keeper import KeeperTools
 from vigie.ingest.supervisor.outages import lost_segment_event
 from vigie.ingest.supervisor.outbox import Outbox
 from vigie.ingest.supervisor.plan import Engines, LoginOpener
+from vigie.ingest.supervisor.shared import SharedCameras
 from vigie.ingest.supervisor.supervisor import ReceptionSupervisor, ReceptionTools
 from vigie.ingest.supervisor.turns import Turns
 from vigie.ingest.timekeeping import RunClock
@@ -133,7 +135,10 @@ class IngestModule:
         self.hub = LiveHub(
             viewers=registry.gauge(metrics.VIEWERS), skipped=registry.counter(metrics.SKIPPED)
         )
-        self._statuses.on_change(self._status_changed)
+        self.owners = LiveOwners(
+            config.instance_name, self._statuses, platform.assignment, self.hub
+        )
+        self._statuses.on_change(self.owners.status_changed)
         directory = config.spool_directory or platform.data_directory / "spool"
         self._layout = SpoolLayout(directory)
         self.quota = SpoolQuota(
@@ -184,28 +189,6 @@ class IngestModule:
             ),
         )
 
-    def owner_of(self, request: Any) -> str | None:
-        """Address of the instance that alone can show what is asked for; ``None``: this one.
-
-        Args:
-            request: with a field ``camera``, a resource name.
-        """
-        camera = str(request.camera).removeprefix("cameras/")
-        status = self._statuses.get(camera)
-        if status is None or not status.address or self._platform.assignment.is_mine(camera):
-            return None
-        return None if status.instance == self._config.instance_name else status.address
-
-    def _status_changed(
-        self, camera: str, before: StreamStatusEvent | None, now: StreamStatusEvent | None
-    ) -> None:
-        """Viewers that wait here for a camera that another instance receives are sent there."""
-        del before
-        if now is None or now.instance == self._config.instance_name or not now.address:
-            return
-        if not self._platform.assignment.is_mine(camera):
-            self.hub.dismiss(camera, now.instance)
-
     async def start(self) -> None:
         """Recover the spool, know the cameras, begin to receive.
 
@@ -213,28 +196,38 @@ class IngestModule:
             VigieError: SPOOL_UNUSABLE; TOPIC_UNKNOWN, EVENT_LOG_UNAVAILABLE.
         """
         await self._platform.event_log.declare(TOPICS)
+        # What may be away comes first: it may be tried again, and nothing must be there twice.
         try:
+            await self._know_cameras()
             await self.path.start()
-        except OSError as error:
-            raise VigieError(
-                reasons.SPOOL_UNUSABLE, f"{self._layout.root}: {error.strerror or error}"
-            ) from error
+        except BaseException as error:
+            await self._forget_cameras()
+            if isinstance(error, OSError):
+                raise VigieError(
+                    reasons.SPOOL_UNUSABLE, f"{self._layout.root}: {error.strerror or error}"
+                ) from error
+            raise
         try:
             await self._start_reception()
         except BaseException:
             await self.path.stop(timeout_seconds=1.0)
+            await self._forget_cameras()
             raise
         self._started = True
 
+    async def _know_cameras(self) -> None:
+        await self._cameras.start()
+        await self._statuses.start()
+        if isinstance(self._platform.assignment, SharedCameras):
+            await self._platform.assignment.start()
+
+    async def _forget_cameras(self) -> None:
+        if isinstance(self._platform.assignment, SharedCameras):
+            await self._platform.assignment.stop()
+        await self._statuses.stop()
+        await self._cameras.stop()
+
     async def _start_reception(self) -> None:
-        try:
-            await self._cameras.start()
-            await self._statuses.start()
-        except BaseException:
-            # It may be tried again: what follows a topic must not be there twice.
-            await self._cameras.stop()
-            await self._statuses.stop()
-            raise
         for engine in self._engines.values():
             engine.start()
         spawn = self._platform.tasks.spawn
@@ -253,7 +246,9 @@ class IngestModule:
             return "the spool is full: new footage is refused"
         if waiting := len(self.path.uploader.backlog.damaged()):
             return f"the disk of the spool refuses: {waiting} runs wait for their repair"
-        return self._cameras.not_ready()
+        assignment = self._platform.assignment
+        shared = assignment.not_ready() if isinstance(assignment, SharedCameras) else None
+        return shared or self._cameras.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Close open segments, upload, flush, within the time; what is left is replayed.
@@ -273,6 +268,9 @@ class IngestModule:
             left = (deadline_us - clock.now_us()) / MICROSECONDS_PER_SECOND
             return max(0.1, left * part)
 
+        if isinstance(self._platform.assignment, SharedCameras):
+            # First of all: the others need a moment to take over.
+            await self._platform.assignment.stop()
         if not await self.reception.stop(timeout_seconds=remaining(0.4)):
             _log.warning("sessions_did_not_end")
         for engine in self._engines.values():
@@ -284,8 +282,7 @@ class IngestModule:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._statuses.stop()
-        await self._cameras.stop()
+        await self._forget_cameras()
 
     async def footage_lost(self, record: SegmentRecord, detail: str) -> None:
         """See `LossListener.footage_lost`."""

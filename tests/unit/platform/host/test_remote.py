@@ -133,7 +133,7 @@ def _said(rig: Rig) -> str:
 
 
 async def test_stand_ins_cover_their_ports() -> None:
-    """Every method of a port says UNAVAILABLE before the real thing is open, and none is missing."""
+    """Every method of a port is there, and says UNAVAILABLE before the real thing is open."""
     rig = Rig()
     for port, stand_in in (
         (EventLog, RemoteEventLog(rig.remote)),

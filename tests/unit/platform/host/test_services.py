@@ -260,4 +260,3 @@ async def test_files_that_do_not_belong_together_keep_the_good_ones(tmp_path: An
 class _Fixed:
     async def token(self) -> str:
         return "token"
-

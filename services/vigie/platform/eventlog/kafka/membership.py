@@ -70,9 +70,7 @@ class Membership:
         self._word(None)
         self._metrics.partitions.labels(*self._labels).set(0)
         if consumer is not None:
-            await closed(
-                consumer, seconds=self._clients.config.session_timeout_seconds + 2.0
-            )
+            await closed(consumer, seconds=self._clients.config.session_timeout_seconds + 2.0)
 
     async def records(self, seconds: float, most: int | None = None) -> list[Any]:
         """What the brokers have for this member, after at most ``seconds``.

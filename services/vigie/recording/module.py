@@ -23,6 +23,7 @@ from vigie.platform.objectstore import ObjectStore
 from vigie.recording.catchup import catch_up
 from vigie.recording.config import RecordingConfig
 from vigie.recording.holdkeeper import HoldKeeper, holds_not_indexed
+from vigie.recording.index.days import make_days_ahead
 from vigie.recording.index.handlers import IndexHandlers, parse_status
 from vigie.recording.index.tables import MIGRATIONS
 from vigie.recording.metrics import RecordingMetrics
@@ -226,6 +227,7 @@ class RecordingModule:
     async def start(self) -> None:
         """Make or migrate the tables, declare the topic, begin to consume and to keep holds."""
         await migrate(self._needs.database, MIGRATIONS)
+        await self._make_days()
         await self._needs.event_log.declare(TOPICS)
         for consumer in self._consumers.values():
             consumer.start()
@@ -263,6 +265,12 @@ class RecordingModule:
         )
         await self.keeper.stop()
         await self._live.stop()
+
+    async def _make_days(self) -> None:
+        """Make the coming days of the index; retention does it again in each of its rounds."""
+        now_us = self._needs.wall_clock.now_us()
+        async with self._needs.database.transaction() as connection:
+            await make_days_ahead(connection, now_us)
 
     async def _follow_status(self) -> None:
         """Read the stream status; it waits where ingest has not yet declared the topic."""

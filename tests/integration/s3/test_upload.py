@@ -61,6 +61,18 @@ async def test_a_source_that_cannot_be_read_is_its_owners_trouble(rig: Rig, tmp_
     assert rig.versions() == []
 
 
+async def test_a_large_file_that_is_there_already(rig: Rig, tmp_path: Path) -> None:
+    """The store may answer, and hang up, long before all of it was sent."""
+    store = await rig.open()
+    path, sha256 = file_of(tmp_path, 40 << 20)
+    assert await store_file(store, path, sha256)
+    assert not await store_file(store, path, sha256)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    other = digest(path.read_bytes())
+    assert await reason_of(store_file(store, path, other)) == "OBJECT_EXISTS"
+    assert len(rig.versions()) == 1
+
+
 async def test_memory_does_not_grow_with_the_file(rig: Rig, tmp_path: Path) -> None:
     store = await rig.open()
     path, sha256 = file_of(tmp_path, 40 << 20)

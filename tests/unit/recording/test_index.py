@@ -23,6 +23,8 @@ from vigie.recording.index.convert import EventInvalidError
 from vigie.recording.model import PIECE_LIMIT_US, Cause, Segment
 from vigie.recording.timeline.intervals import Interval
 
+pytestmark = pytest.mark.usefixtures("database_kind")
+
 
 async def rows(database: EmbeddedDatabase, table: object) -> list[tuple[object, ...]]:
     async with database.reading() as connection:
@@ -108,7 +110,7 @@ def outage(
 async def apply_outage(database: EmbeddedDatabase, value: ingest_pb2.Outage) -> None:
     event = ingest_pb2.SegmentEvent(camera="cam-a", outage=value)
     async with database.transaction() as connection:
-        await writer.apply_segment_event(connection, event)
+        await writer.apply_segment_events(connection, [event])
 
 
 async def read_outages(

@@ -10,7 +10,7 @@ from vigie.platform.database.migrations import (
 )
 from vigie.platform.database.port import Database
 from vigie.platform.database.settings import DatabaseConfig
-from vigie.platform.database.statements import in_chunks, insert_if_absent, upsert
+from vigie.platform.database.statements import in_chunks, insert_if_absent, one_of, upsert
 
 __all__ = [
     "Database",
@@ -21,6 +21,7 @@ __all__ = [
     "in_chunks",
     "insert_if_absent",
     "migrate",
+    "one_of",
     "open_database",
     "schema_differences",
     "schema_state",

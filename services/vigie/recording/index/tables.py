@@ -134,6 +134,7 @@ DESTRUCTIONS: Final = Table(
     Column("destroyed_us", BigInteger, nullable=True),
     Index("recording_destructions_camera_start", "camera", "start_us"),
     Index("recording_destructions_start", "start_us", "object_key"),
+    Index("recording_destructions_run", "run", "number"),
     Index("recording_destructions_unfinished", "destroyed_us", "object_key"),
 )
 

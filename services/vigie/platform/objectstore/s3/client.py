@@ -3,7 +3,7 @@
 The library signs, parses and connects. It hashes every body itself and keeps it in memory whole,
 and its public `put_object` knows neither conditional writes nor checksums; so uploads go through
 its `_execute`, and `_build_headers` takes length and digest of a `Body` as given. Both are private
-to the library: its version is pinned, and `tests/unit/platform/storage/test_s3_client.py` fails
+to the library: its version is pinned, and `tests/unit/platform/storage/test_s3_parts.py` fails
 when they change.
 """
 

@@ -132,19 +132,20 @@ class Requests:
                 self._seconds.labels(operation=operation).observe(time.monotonic() - started)
 
         loop = asyncio.get_running_loop()
-        pending = loop.run_in_executor(threads, attempt)
+        try:
+            pending = loop.run_in_executor(threads, attempt)
+        except RuntimeError as error:  # the threads have ended
+            raise self._gave_up(operation, "the store is being closed") from error
         try:
             # Sockets have time-outs and transfers deadlines; this is for a store that trickles.
             async with asyncio.timeout(2 * seconds + _GRACE_SECONDS):
                 return await pending
         except TimeoutError as error:
-            raise StoreFailure(
-                STORE_UNAVAILABLE,
-                f"cannot {operation} at {self.place}: no end in {2 * seconds:.0f} s",
-                code=NO_ANSWER,
-                status=None,
-                passing=False,
-            ) from error
+            raise self._gave_up(operation, f"no end in {2 * seconds:.0f} s") from error
+
+    def _gave_up(self, operation: str, why: str) -> StoreFailure:
+        what = f"cannot {operation} at {self.place}: {why}"
+        return StoreFailure(STORE_UNAVAILABLE, what, code=NO_ANSWER, status=None, passing=False)
 
     async def work(self, work: Callable[[], T], *, uploading: bool = False) -> T:
         """Run something blocking that is no request (reading and hashing files)."""
@@ -154,7 +155,7 @@ class Requests:
     async def close(self) -> None:
         """Let what is under way end, then close the connections (idempotent)."""
         for threads in (self._uploads, self._threads):
-            await asyncio.to_thread(threads.shutdown, wait=True, cancel_futures=True)
+            await asyncio.to_thread(threads.shutdown, wait=True)
         self.client.close()
 
 

@@ -85,20 +85,22 @@ class S3ObjectStore:
         self._holds = Holds(requests, self._looker, self._reach)
         self._remover = Remover(requests, self._looker, self._holds, wall_clock, self._reach)
         self._mender = Mender(requests, self._looker, self._holds, self._remover)
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[probe.Abilities] | None = None
         self._abilities: probe.Abilities | None = None
 
     async def open(self) -> probe.Abilities:
-        """Find out what the store can do and whose the bucket is; once.
+        """Find out what the store can do and whose the bucket is; once, for all who ask meanwhile.
 
         Raises:
             VigieError: STORE_UNAVAILABLE, STORE_REFUSED, STORE_CLOCK_SKEWED, STORE_BUCKET_MISSING,
                 STORE_UNSUITABLE, STORE_OF_ANOTHER.
         """
-        async with self._opening:
-            if self._abilities is None:
-                self._abilities = await self._find_out()
-            return self._abilities
+        if self._abilities is None:
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.create_task(self._find_out(), name="s3-open")
+                self._opening.add_done_callback(_retrieved)
+            self._abilities = await asyncio.shield(self._opening)
+        return self._abilities
 
     async def _find_out(self) -> probe.Abilities:
         config = self._requests.config
@@ -329,6 +331,8 @@ class S3ObjectStore:
 
     async def close(self) -> None:
         """Finish what is under way (idempotent)."""
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
         await self._requests.close()
 
     # --- private -------------------------------------------------------------------------------
@@ -441,6 +445,12 @@ def unopened(
     return S3ObjectStore(
         requests, wall_clock, workspace=workspace, registry=registry, faults=faults
     )
+
+
+def _retrieved(task: "asyncio.Task[probe.Abilities]") -> None:
+    """Whoever asked may have gone: then nobody hears of the failure, and that is all right."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _not_found(key: str) -> VigieError:

@@ -54,7 +54,7 @@ class Deployment:
 
     Attributes:
         name: what ``--deployment`` says.
-        targets: process -> arguments after ``vigie``.
+        targets: process -> arguments after ``vigie``; ``ingest-2`` is a second ingest process.
         serving: context -> process that serves it.
         store: which S3 store, with Kafka and PostgreSQL; ``None``: everything is embedded.
     """
@@ -159,6 +159,7 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         self._external = External.given(deployment.store, folder) if deployment.store else None
         self._prepared = False
+        self._places: dict[str, str] = {}
         self.write_people(people)
         self._write_config()
 
@@ -186,10 +187,10 @@ class Installation:
         if self._external is not None:
             sections |= self._external.sections()
         if self.deployment.apart:
-            ports = free_ports(len(SERVED))
-            sections["services"] = {
-                name: f'["127.0.0.1:{port}"]' for name, port in zip(SERVED, ports, strict=True)
-            }
+            sections["services"] = self._find_places()
+            # Processes that have data directories of their own share these.
+            sections["data"] |= {"sealing_key_file": '"data/sealing.key"'}
+            sections["access"] |= {"issuer_key_file": '"data/access/issuer-key.json"'}
         for name, values in self._settings.items():
             sections.setdefault(name, {}).update(values)
         text = "".join(
@@ -197,6 +198,20 @@ class Installation:
             for name, values in sections.items()
         )
         self.config_file.write_text(text, "utf-8")
+
+    def _find_places(self) -> dict[str, str]:
+        """An address for every service; where there are two of one, it has two."""
+        names = [name for name in self.deployment.targets if name != "gateway"]
+        ports = free_ports(len(names))
+        self._places = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
+        lists: dict[str, list[str]] = {}
+        for name, place in self._places.items():
+            lists.setdefault(_context(name), []).append(f'"{place}"')
+        return {context: f"[{', '.join(places)}]" for context, places in lists.items()}
+
+    def data_of(self, name: str) -> Path:
+        """The data directory of a process."""
+        return self.folder / "data-2" if name.endswith("-2") else self.data
 
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Stored objects below ``prefix`` (a folder of keys), read around the product."""
@@ -229,9 +244,19 @@ class Installation:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "vigie", *arguments, "--config", str(self.config_file),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                env=self._environment,
+                env=self._environment | self._own_environment(name),
             )  # fmt: skip
         self._running[name] = _Running(process)
+
+    def _own_environment(self, name: str) -> dict[str, str]:
+        own = {}
+        if name in self._places:
+            own["VIGIE_SERVICES__LISTEN"] = self._places[name]
+        if name.endswith("-2"):
+            own["VIGIE_DATA__DIRECTORY"] = str(self.data_of(name))
+        if _context(name) == "ingest" and self.deployment.apart:
+            own["VIGIE_INGEST__INSTANCE"] = name
+        return own
 
     async def _ready(self, name: str) -> None:
         running = self._running[name]
@@ -247,7 +272,8 @@ class Installation:
         running.addresses = json.loads(text)
 
     def _run_file(self, name: str) -> Path:
-        return self.data / ("run.json" if name == "all" else f"run-{name}.json")
+        file = "run.json" if name == "all" else f"run-{_context(name)}.json"
+        return self.data_of(name) / file
 
     def log_file(self, name: str) -> Path:
         """What a process wrote to its standard output and error."""
@@ -276,6 +302,21 @@ class Installation:
                 running.process.send_signal(signal.SIGKILL)
             await running.process.wait()
         await self.close_channels()
+
+    async def kill_one(self, name: str) -> None:
+        """SIGKILL to one process."""
+        process = self._running[name].process
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+    async def start_one(self, name: str) -> None:
+        """Start one process again; returns when it is ready."""
+        await self._launch(name, self.deployment.targets[name])
+        await self._ready(name)
+
+    def place_of(self, name: str) -> str:
+        """Where one process serves, past the gateway."""
+        return self._running[name].addresses["services"]
 
     async def stop(self, *, seconds: float = STOP_SECONDS) -> dict[str, int]:
         """SIGTERM; process -> exit code (negative: it had to be killed)."""
@@ -361,6 +402,11 @@ class Installation:
     async def reindex(self) -> Outcome:
         """``vigie recording reindex``: the product must be stopped."""
         return await run_vigie("recording", "reindex", "--config", str(self.config_file))
+
+
+def _context(name: str) -> str:
+    """What a process serves."""
+    return name.removesuffix("-2")
 
 
 @asynccontextmanager

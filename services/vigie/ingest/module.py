@@ -213,6 +213,7 @@ class IngestModule:
             spawn("ingest-spool-gauges", self._measure()),
         ]
         await self.reception.start()
+        await self._platform.assignment.join()
 
     def not_ready(self) -> str | None:
         """See `Module.not_ready`."""
@@ -222,12 +223,12 @@ class IngestModule:
             return "the spool is full: new footage is refused"
         if waiting := len(self.path.uploader.backlog.damaged()):
             return f"the disk of the spool refuses: {waiting} runs wait for their repair"
-        return self._cameras.not_ready()
+        return self._cameras.not_ready() or self._platform.assignment.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Close open segments, upload, flush, within the time; what is left is replayed.
 
-        1. End the sessions: each delivers its last group.
+        1. End the sessions: each delivers its last group. Leave the cameras to others.
         2. Stop the engines.
         3. Write, upload and tell what is left.
         4. Publish the last statuses.
@@ -244,6 +245,7 @@ class IngestModule:
 
         if not await self.reception.stop(timeout_seconds=remaining(0.4)):
             _log.warning("sessions_did_not_end")
+        await self._leave_cameras(remaining(0.2))
         for engine in self._engines.values():
             # A third each at most: what hangs must not cost the footage that is here already.
             await asyncio.to_thread(engine.stop, timeout_seconds=remaining(0.3))
@@ -255,6 +257,14 @@ class IngestModule:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._statuses.stop()
         await self._cameras.stop()
+
+    async def _leave_cameras(self, seconds: float) -> None:
+        """Others need not wait until what is here has been written and stored."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._platform.assignment.leave()
+        except TimeoutError:
+            _log.warning("cameras_left_without_goodbye")
 
     async def footage_lost(self, record: SegmentRecord, detail: str) -> None:
         """See `LossListener.footage_lost`."""

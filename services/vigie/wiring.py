@@ -360,15 +360,14 @@ class Wiring:
 
     def _ingest(self) -> Module:
         from vigie.ingest.module import IngestModule, IngestPlatform
-        from vigie.ingest.supervisor.cameras import AllCameras, CameraAssignment
+        from vigie.ingest.supervisor.cameras import CAMERAS_TOPIC, AllCameras, CameraAssignment
         from vigie.ingest.supervisor.shared import SharedCameras
 
         config = self._config.section(IngestConfig)
         one_of_many = self._around.target.one_of_many
         assignment: CameraAssignment = AllCameras()
         if one_of_many:
-            log, tasks = self._storage.event_logs["ingest"], self._around.supervisor
-            assignment = SharedCameras(log, tasks)
+            assignment = SharedCameras(self._storage.event_logs["ingest"], CAMERAS_TOPIC)
         module = IngestModule(
             config,
             IngestPlatform(

@@ -37,7 +37,6 @@ from vigie.ingest.supervisor.keeper import KeeperTools
 from vigie.ingest.supervisor.outages import lost_segment_event
 from vigie.ingest.supervisor.outbox import Outbox
 from vigie.ingest.supervisor.plan import Engines, LoginOpener
-from vigie.ingest.supervisor.shared import SharedCameras
 from vigie.ingest.supervisor.supervisor import ReceptionSupervisor, ReceptionTools
 from vigie.ingest.supervisor.turns import Turns
 from vigie.ingest.timekeeping import RunClock
@@ -218,12 +217,10 @@ class IngestModule:
     async def _know_cameras(self) -> None:
         await self._cameras.start()
         await self._statuses.start()
-        if isinstance(self._platform.assignment, SharedCameras):
-            await self._platform.assignment.start()
+        await self._platform.assignment.join()
 
     async def _forget_cameras(self) -> None:
-        if isinstance(self._platform.assignment, SharedCameras):
-            await self._platform.assignment.stop()
+        await self._platform.assignment.leave()
         await self._statuses.stop()
         await self._cameras.stop()
 
@@ -246,14 +243,12 @@ class IngestModule:
             return "the spool is full: new footage is refused"
         if waiting := len(self.path.uploader.backlog.damaged()):
             return f"the disk of the spool refuses: {waiting} runs wait for their repair"
-        assignment = self._platform.assignment
-        shared = assignment.not_ready() if isinstance(assignment, SharedCameras) else None
-        return shared or self._cameras.not_ready()
+        return self._cameras.not_ready() or self._platform.assignment.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Close open segments, upload, flush, within the time; what is left is replayed.
 
-        1. End the sessions: each delivers its last group.
+        1. End the sessions: each delivers its last group. Leave the cameras to others.
         2. Stop the engines.
         3. Write, upload and tell what is left.
         4. Publish the last statuses.
@@ -268,11 +263,9 @@ class IngestModule:
             left = (deadline_us - clock.now_us()) / MICROSECONDS_PER_SECOND
             return max(0.1, left * part)
 
-        if isinstance(self._platform.assignment, SharedCameras):
-            # First of all: the others need a moment to take over.
-            await self._platform.assignment.stop()
         if not await self.reception.stop(timeout_seconds=remaining(0.4)):
             _log.warning("sessions_did_not_end")
+        await self._leave_cameras(remaining(0.2))
         for engine in self._engines.values():
             # A third each at most: what hangs must not cost the footage that is here already.
             await asyncio.to_thread(engine.stop, timeout_seconds=remaining(0.3))
@@ -283,6 +276,14 @@ class IngestModule:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._forget_cameras()
+
+    async def _leave_cameras(self, seconds: float) -> None:
+        """Others need not wait until what is here has been written and stored."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._platform.assignment.leave()
+        except TimeoutError:
+            _log.warning("cameras_left_without_goodbye")
 
     async def footage_lost(self, record: SegmentRecord, detail: str) -> None:
         """See `LossListener.footage_lost`."""

@@ -7,20 +7,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from vigie.ingest.live.channel import LiveHub
 from vigie.ingest.live.owners import LiveOwners
+from vigie.ingest.supervisor.cameras import AllCameras
 from vigie.ingest.v1.events_pb2 import StreamStatusEvent
 from vigie.ingest.v1.live_pb2 import WatchLiveRequest
 from vigie.platform.errors import VigieError
 
 
-class Mine:
+class Mine(AllCameras):
+    """The assignment of a process that has some cameras."""
+
     def __init__(self, *cameras: str) -> None:
         self.cameras = set(cameras)
 
     def is_mine(self, camera: str) -> bool:
         return camera in self.cameras
-
-    def on_change(self, listener: object) -> None:
-        del listener
 
 
 class Table:

@@ -422,6 +422,15 @@ class Assignment:
         self.others: set[str] = set()
         self.listeners: list[Callable[[], None]] = []
 
+    async def join(self) -> None:
+        pass
+
+    async def leave(self) -> None:
+        pass
+
+    def not_ready(self) -> str | None:
+        return None
+
     def is_mine(self, camera: str) -> bool:
         return camera not in self.others
 

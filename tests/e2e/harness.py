@@ -18,11 +18,13 @@ from typing import Final, TypeVar
 
 import grpc.aio
 
+from certificates import TRUST_DOMAIN, Authority
 from e2e.external import SERVED, External, free_ports
 from vigie.access.module import development_issuer
 from vigie.access.settings import AccessConfig
 from vigie.platform.clock import ManualWallClock, SystemWallClock
-from vigie.platform.grpc.client import StubType, open_channel
+from vigie.platform.grpc.client import ClientTls, StubType, open_channel
+from vigie.platform.grpc.peers import service_host
 from vigie.simcam import ServerConfig
 from vigie.simcam.client import ControlClient, SimCamProcess
 
@@ -57,12 +59,14 @@ class Deployment:
         targets: process -> arguments after ``vigie``; ``ingest-2`` is a second ingest process.
         serving: context -> process that serves it.
         store: which S3 store, with Kafka and PostgreSQL; ``None``: everything is embedded.
+        certified: services know each other by certificates, and not by tokens.
     """
 
     name: str
     targets: Mapping[str, Sequence[str]]
     serving: Mapping[str, str]
     store: str | None = None
+    certified: bool = False
 
     @property
     def apart(self) -> bool:
@@ -77,7 +81,7 @@ DEPLOYMENTS: Final = {
     for each in (
         Deployment("one-process", _ONE, dict.fromkeys(SERVED, "all")),
         Deployment("one-process-external", _ONE, dict.fromkeys(SERVED, "all"), "minio"),
-        Deployment("six-services", _SIX, dict.fromkeys(SERVED, "gateway"), "minio"),
+        Deployment("six-services", _SIX, dict.fromkeys(SERVED, "gateway"), "minio", certified=True),
         Deployment("six-services-seaweedfs", _SIX, dict.fromkeys(SERVED, "gateway"), "seaweedfs"),
     )
 }
@@ -191,6 +195,15 @@ class Installation:
             # Processes that have data directories of their own share these.
             sections["data"] |= {"sealing_key_file": '"data/sealing.key"'}
             sections["access"] |= {"issuer_key_file": '"data/access/issuer-key.json"'}
+        if self.deployment.certified:
+            self._authority = Authority(self.folder / "tls")
+            for name in (*SERVED, "gateway"):
+                self._authority.service(name)
+            sections["tls"] = {
+                "certificate_file": '"tls/{service}.pem"',
+                "key_file": '"tls/{service}.key"',
+                "ca_file": '"tls/ca.pem"',
+            }
         for name, values in self._settings.items():
             sections.setdefault(name, {}).update(values)
         text = "".join(
@@ -314,23 +327,30 @@ class Installation:
         await self._launch(name, self.deployment.targets[name])
         await self._ready(name)
 
-    def place_of(self, name: str) -> str:
-        """Where one process serves, past the gateway."""
-        return self._running[name].addresses["services"]
-
     async def stop(self, *, seconds: float = STOP_SECONDS) -> dict[str, int]:
         """SIGTERM; process -> exit code (negative: it had to be killed)."""
         await self.close_channels()
-        for running in self._running.values():
-            if running.process.returncode is None:
-                running.process.send_signal(signal.SIGTERM)
+        codes: dict[str, int] = {}
+        # What tells comes before what listens, as within one process: then nothing is left.
+        for turn in (("gateway", "evidence", "ingest", "ingest-2"), ("recording",), ()):
+            names = [name for name in self._running if name not in codes]
+            chosen = [name for name in names if name in turn] if turn else names
+            codes |= await self._stop_some(chosen, seconds)
+        return codes
+
+    async def _stop_some(self, names: Sequence[str], seconds: float) -> dict[str, int]:
         codes = {}
-        for name, running in self._running.items():
+        for name in names:
+            process = self._running[name].process
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+        for name in names:
+            process = self._running[name].process
             try:
-                codes[name] = await asyncio.wait_for(running.process.wait(), seconds)
+                codes[name] = await asyncio.wait_for(process.wait(), seconds)
             except TimeoutError:
-                running.process.kill()
-                codes[name] = await running.process.wait()
+                process.kill()
+                codes[name] = await process.wait()
         return codes
 
     async def remove(self) -> None:
@@ -378,6 +398,18 @@ class Installation:
             channel = open_channel(who[0], source=source, default_timeout_seconds=90)
             self._channels[who] = channel
         return make(channel)
+
+    def channel_inside(self, name: str, person: str) -> grpc.aio.Channel:
+        """A channel to one process, past the gateway and in its stead."""
+        source = _FixedToken(self.token(person))
+        place = self._running[name].addresses["services"]
+        if not self.deployment.certified:
+            return open_channel(place, source=source)
+        folder = self.folder / "tls"
+        files = ClientTls(folder / "ca.pem", folder / "gateway.pem", folder / "gateway.key")
+        named = service_host(_context(name), TRUST_DOMAIN)
+        override = (("grpc.ssl_target_name_override", named),)
+        return open_channel(place, source=source, tls=files, more_options=override)
 
     async def close_channels(self) -> None:
         """End every connection of this side."""

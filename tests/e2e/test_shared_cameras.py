@@ -14,8 +14,6 @@ from e2e.harness import WALL, Cameras, Deployment, Installation, until
 from vigie.audit.v1 import events_pb2
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.ingest.v1 import live_pb2, live_pb2_grpc, streams_pb2, streams_pb2_grpc
-from vigie.platform.grpc.bearer import FixedToken
-from vigie.platform.grpc.client import open_channel
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 INSTANCES = ("ingest", "ingest-2")
@@ -87,9 +85,8 @@ async def test_a_camera_is_seen_live_from_any_process(
 ) -> None:
     """And each look is on record once: whoever only carries it records nothing."""
     assert set(divided.values()) <= set(INSTANCES)
-    token = FixedToken(shared.token("operateur"))
     for instance in INSTANCES:
-        channel = open_channel(shared.place_of(instance), source=token)
+        channel = shared.channel_inside(instance, "operateur")
         stub = live_pb2_grpc.LiveServiceStub(channel)
         for camera in estate.EVERY_HEALTHY:
             request_id = f"live-{instance}-{camera}"

@@ -141,8 +141,21 @@ async def test_it_has_no_authority_of_its_own(host: RunningHost) -> None:
     ):
         assert (await failing(nobody.Look(window()))).reason == "UNAUTHENTICATED"
         assert (await nobody.Open(window())).text == "anonymous"
-        error = await failing(nobody.Inner(window()))
+        assert (await failing(nobody.Inner(window()))).reason == "UNAUTHENTICATED"
+    async with gateway_to([host.host.internal_address]) as gateway, through(gateway) as stub:
+        assert (await failing(stub.Inner(window()))).reason == "METHOD_INTERNAL"
+    assert [entry.reason for entry in host.recorder.entries] == [
+        "UNAUTHENTICATED", "UNAUTHENTICATED", "METHOD_INTERNAL",
+    ]  # fmt: skip
+
+
+async def test_what_no_contract_knows_is_not_carried(host: RunningHost) -> None:
+    async with gateway_to([host.host.internal_address]) as gateway:
+        channel = open_channel(gateway.addresses[0], source=FixedToken("person"))
+        call = channel.unary_unary(f"/{SERVICE}/Unknown", None, None)
+        error = await failing(call(b""))
         assert error.code is grpc.StatusCode.UNIMPLEMENTED
+        await channel.close(grace=None)
 
 
 async def test_errors_come_with_their_details(stub: Any) -> None:

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from unit.platform.host.certificates import TRUST_DOMAIN, Authority
+from certificates import TRUST_DOMAIN, Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, binding, window
 from vigie.platform.clock import ManualMonotonicClock
 from vigie.platform.grpc.bearer import FixedToken

@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from unit.platform.host.certificates import Authority
+from certificates import Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, answer, binding, window
 from vigie.platform.clock import ManualMonotonicClock, SystemWallClock
 from vigie.platform.errors import VigieError

@@ -57,6 +57,7 @@ class SharedCameras:
         Raises:
             VigieError: TOPIC_UNKNOWN, EVENT_LOG_UNAVAILABLE.
         """
+        self._mine.clear()  # of a membership before
         self._share = share = await self._log.share(self._topic, INGEST_GROUP)
         self._task = asyncio.create_task(self._follow(share), name="cameras-shared")
         self._task.add_done_callback(self._ended)

@@ -32,11 +32,12 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class Gateway:
-    """Serves every public method of the product; a `vigie.platform.module.Module`.
+    """Serves every method of the product; a `vigie.platform.module.Module`.
 
     Args:
         config: where it listens, and how.
-        methods: path -> what the contract declares; internal ones are not carried.
+        methods: path -> what the contract declares. Internal ones are carried too: the service
+            refuses them to whoever is none of ours, on record.
         clients: channels to the services.
         carrier: carries the calls.
         monotonic_clock: paces the looks at the services' health.
@@ -57,11 +58,10 @@ class Gateway:
         self._clients = clients
         self._carrier = carrier
         self._clock = monotonic_clock
-        public = [spec for spec in methods.values() if not spec.internal]
-        self._services = sorted({spec.service for spec in public})
+        self._services = sorted({spec.service for spec in methods.values()})
         self._handlers: dict[str, Any] = {
-            spec.path: grpc.stream_stream_rpc_method_handler(partial(self._carry, spec.path))
-            for spec in public
+            path: grpc.stream_stream_rpc_method_handler(partial(self._carry, path))
+            for path in methods
         }
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # untyped library
         self._server: grpc.aio.Server | None = None

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from pydantic import ValidationError
 
-from unit.platform.host.certificates import Authority
+from certificates import Authority
 from unit.platform.host.probe import SERVICE, Probe, ProbeStub, answer, binding, window
 from vigie.contracts import methods_of, service_names
 from vigie.platform.clock import ManualMonotonicClock

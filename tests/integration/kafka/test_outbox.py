@@ -154,9 +154,7 @@ async def test_transactions_go_on_while_the_brokers_are_away(house: House, cable
 
 async def test_cuts_at_any_moment_leave_each_event_in_order(house: House, cable: Cable) -> None:
     database = await house.database()
-    log = await house.log(
-        database, spec("cameras"), name=CABLED, request_timeout_seconds=1.0
-    )
+    log = await house.log(database, spec("cameras"), name=CABLED, request_timeout_seconds=1.0)
     source = random.Random(11)
     for n in range(0, 160, 4):
         await put(log, database, *range(n, n + 4))

@@ -35,9 +35,7 @@ async def test_a_broker_that_is_not_there_is_named_at_once(house: House) -> None
         await log.append("segments", [event(1)])
     assert time.monotonic() - begun < 5
     assert told.value.reason.name == "EVENT_LOG_UNAVAILABLE"
-    assert told.value.message == (
-        "cannot append: no broker answers (Kafka at 127.0.0.1:1)"
-    )
+    assert told.value.message == ("cannot append: no broker answers (Kafka at 127.0.0.1:1)")
     assert log.not_ready() == told.value.message
 
 
@@ -147,8 +145,6 @@ async def test_too_few_copies_in_sync_are_named(house: House) -> None:
     strict = house.config.model_copy(update={"replication": 2, "min_in_sync": 2})
     admin = TopicAdmin(KafkaClients(strict))
     name = house.config.topic_prefix + "segments"
-    assert await admin.diagnose(name) == (
-        "partition 0 has 1 of the 2 copies that must be in sync"
-    )
+    assert await admin.diagnose(name) == ("partition 0 has 1 of the 2 copies that must be in sync")
     assert await TopicAdmin(KafkaClients(house.config)).diagnose(name) is None
     assert await admin.diagnose(name + "-nowhere") == "the topic does not exist"

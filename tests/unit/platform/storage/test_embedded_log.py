@@ -60,9 +60,7 @@ async def test_many_appends_share_few_transactions(
         return real(work)
 
     monkeypatch.setattr(log_database, "transact", counting)
-    positions = await asyncio.gather(
-        *(event_log.place("segments", [event(n)]) for n in range(500))
-    )
+    positions = await asyncio.gather(*(event_log.place("segments", [event(n)]) for n in range(500)))
     assert transactions <= 3
     assert [position.offset for [position] in positions] == list(range(500))
     assert await ids(event_log, "segments") == [f"id-{n:05}" for n in range(500)]

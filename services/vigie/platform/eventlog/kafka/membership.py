@@ -6,18 +6,16 @@ what it has in between.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from vigie.platform.eventlog.kafka.clients import KafkaClients
-from vigie.platform.eventlog.kafka.failures import closed, failures, started
+from vigie.platform.eventlog.kafka.failures import closed, started
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.wake import WakeUp
 
 log = structlog.get_logger(__name__)
-
-_POLL_MS: Final = 60_000
 
 
 class Membership:
@@ -70,9 +68,7 @@ class Membership:
         self._word(None)
         self._metrics.partitions.labels(*self._labels).set(0)
         if consumer is not None:
-            await closed(
-                consumer, seconds=self._clients.config.session_timeout_seconds + 2.0
-            )
+            await closed(consumer, seconds=self._clients.config.session_timeout_seconds + 2.0)
 
     async def records(self, seconds: float, most: int | None = None) -> list[Any]:
         """What the brokers have for this member, after at most ``seconds``.
@@ -153,8 +149,3 @@ def _listener(membership: Membership, assignor: Any) -> Any:
             membership.given(frozenset(one.partition for one in assigned), generation)
 
     return Listener()
-
-
-def broken(error: BaseException) -> bool:
-    """Whether a membership must be made anew after ``error``."""
-    return isinstance(error, failures())

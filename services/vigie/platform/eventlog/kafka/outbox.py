@@ -114,9 +114,7 @@ async def standing(connection: AsyncConnection) -> tuple[int, int | None]:
 
 _TURN: Final = sa.select(RELAY.c.outbox, RELAY.c.owner, RELAY.c.beat)
 _BEAT: Final = (
-    sa.update(RELAY)
-    .where(RELAY.c.owner == sa.bindparam("me"))
-    .values(beat=RELAY.c.beat + 1)
+    sa.update(RELAY).where(RELAY.c.owner == sa.bindparam("me")).values(beat=RELAY.c.beat + 1)
 )
 _TAKE: Final = (
     sa.update(RELAY)

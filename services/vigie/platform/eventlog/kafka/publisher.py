@@ -45,9 +45,7 @@ class Publisher:
         metrics: what is counted.
     """
 
-    def __init__(
-        self, clients: KafkaClients, clock: MonotonicClock, metrics: KafkaMetrics
-    ) -> None:
+    def __init__(self, clients: KafkaClients, clock: MonotonicClock, metrics: KafkaMetrics) -> None:
         self._clients = clients
         self._clock = clock
         self._metrics = metrics

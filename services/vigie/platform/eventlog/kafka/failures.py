@@ -98,15 +98,18 @@ async def started(clients: KafkaClients, client: Any, doing: str) -> Any:
 async def closed(client: Any, *, seconds: float = 5.0) -> None:
     """Close a client, whatever its state; bounded."""
     stop = client.close if hasattr(client, "close") else client.stop
+    # In a task of its own: aiokafka awaits tasks that it has cancelled, and so raises
+    # CancelledError where nobody has cancelled the caller.
+    stopping: asyncio.Future[None] = asyncio.ensure_future(stop())
     try:
-        async with asyncio.timeout(seconds):
-            await stop()
-    except failures() as error:
-        log.debug("kafka_client_torn_down", client=type(client).__name__, error=plainly(error))
-        await _torn_down(client)
-    except asyncio.CancelledError:
-        await _torn_down(client)
-        raise
+        await asyncio.wait([stopping], timeout=seconds)
+    finally:
+        whole = stopping.done() and not stopping.cancelled() and stopping.exception() is None
+        if not whole:
+            stopping.cancel()
+            log.debug("kafka_client_torn_down", client=type(client).__name__)
+            await _torn_down(client)
+            await _ended(stopping)
 
 
 async def _torn_down(client: Any) -> None:

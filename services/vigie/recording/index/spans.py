@@ -48,7 +48,7 @@ class _Statements:
             bindparam("runs", type_=ARRAY(String)),
             bindparam("aboves", type_=ARRAY(Integer)),
             bindparam("belows", type_=ARRAY(Integer)),
-        ).table_valued("run", "above", "below")
+        ).table_valued("run", "above", "below").render_derived()
         self.near_many: Final[Select[Any]] = (
             select(table)
             .join(

@@ -5,10 +5,12 @@ Import the fixtures where they are needed: ``from servers_postgres import *``.
 """
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,10 +24,19 @@ import pytest
 from vigie.platform.database.postgresql.connect import Login
 from vigie.platform.database.settings import DatabaseConfig
 
-__all__ = ["PostgresServer", "TestDatabase", "empty_schema", "postgres_database", "postgres_server"]
+__all__ = [
+    "PostgresServer",
+    "Proxy",
+    "TestDatabase",
+    "empty_schema",
+    "postgres_database",
+    "postgres_proxy",
+    "postgres_server",
+]
 
 T = TypeVar("T")
 VARIABLE: Final = "VIGIE_TEST_POSTGRES"
+TOXIPROXY: Final = "VIGIE_TEST_TOXIPROXY"
 _IMAGE: Final = "postgres:17"
 
 
@@ -77,10 +88,10 @@ class TestDatabase:
     name: str
     password_file: Path
 
-    def config(self, **changes: Any) -> DatabaseConfig:
+    def config(self, *, port: int | None = None, **changes: Any) -> DatabaseConfig:
         """Section ``[database]`` with the superuser for every context."""
         server = self.server
-        url = f"postgresql://{server.user}@{server.host}:{server.port}/{self.name}"
+        url = f"postgresql://{server.user}@{server.host}:{port or server.port}/{self.name}"
         return DatabaseConfig(**{"url": url, "password_file": self.password_file} | changes)
 
     def login(self, schema: str, **changes: Any) -> Login:
@@ -151,3 +162,54 @@ async def empty_schema(postgres_database: TestDatabase) -> AsyncIterator[str]:
     await postgres_database.execute(f"CREATE SCHEMA {name}")
     yield name
     await postgres_database.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+class Proxy:
+    """A way to the server that can be disturbed (toxiproxy)."""
+
+    def __init__(self, api: str, name: str, server: PostgresServer) -> None:
+        self._api = api
+        self._name = name
+        made = self._ask(
+            "POST", "/proxies",
+            {"name": name, "listen": "127.0.0.1:0", "upstream": f"{server.host}:{server.port}"},
+        )  # fmt: skip
+        self.port = int(made["listen"].rpartition(":")[2])
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._api + path, data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def cut(self) -> None:
+        """Close every connection and take no new one."""
+        self._ask("POST", f"/proxies/{self._name}", {"enabled": False})
+
+    def mend(self) -> None:
+        """Take connections again, undisturbed."""
+        self._ask("POST", f"/proxies/{self._name}", {"enabled": True})
+        for toxic in self._ask("GET", f"/proxies/{self._name}/toxics"):
+            self._ask("DELETE", f"/proxies/{self._name}/toxics/{toxic['name']}")
+
+    def lose_answers(self, *, close_after_ms: int) -> None:
+        """What is sent arrives; nothing comes back, then the connection is closed (0: never)."""
+        self._ask(
+            "POST", f"/proxies/{self._name}/toxics",
+            {"type": "timeout", "stream": "downstream", "attributes": {"timeout": close_after_ms}},
+        )  # fmt: skip
+
+    def remove(self) -> None:
+        self._ask("DELETE", f"/proxies/{self._name}")
+
+
+@pytest.fixture
+def postgres_proxy(postgres_server: PostgresServer) -> Iterator[Proxy]:
+    """A way to the server that can be disturbed; skips where there is no toxiproxy."""
+    api = os.environ.get(TOXIPROXY)
+    if not api:
+        pytest.skip(f"no server: wants the server {TOXIPROXY}")
+    proxy = Proxy(api, f"postgres-{secrets.token_hex(6)}", postgres_server)
+    yield proxy
+    proxy.remove()

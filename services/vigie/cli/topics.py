@@ -15,7 +15,7 @@ from vigie.cli.installation import telling
 from vigie.cli.language import tr
 from vigie.cli.output import show_table
 from vigie.cli.session import Session, session_of
-from vigie.platform.config import load_config
+from vigie.platform.config import ConfigSection, load_config
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
@@ -135,7 +135,7 @@ def _read(
 ) -> tuple[KafkaConfig, Sequence[TopicSpec]]:
     from vigie.app import SECTIONS, TOPICS
 
-    sections = {**SECTIONS, "kafka": KafkaConfig}
+    sections: dict[str, type[ConfigSection]] = {**SECTIONS, "kafka": KafkaConfig}
     settings = load_config(config_file, sections, os.environ).section(KafkaConfig)
     if bootstrap:
         settings = settings.model_copy(update={"bootstrap": list(bootstrap)})

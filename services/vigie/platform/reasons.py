@@ -81,7 +81,7 @@ POSITION_BEYOND_END: Final = ReasonSpec(
     "POSITION_BEYOND_END",
     StatusCode.FAILED_PRECONDITION,
     "The consumer has read further than the topic reaches: the topic was made anew or lost events.",
-    "Le lecteur est plus loin que la fin du sujet : le sujet a été recréé ou a perdu des événements.",
+    "Le lecteur est au-delà de la fin du sujet, qui a été recréé ou a perdu des événements.",
     "Find out what happened to the brokers; see the guide to operations before anything is reset.",
 )
 EVENT_TOO_LARGE: Final = ReasonSpec(

@@ -121,7 +121,7 @@ async def _with_pauses(events: AsyncIterator[StoredEvent]) -> AsyncIterator[Stor
     try:
         while True:
             if pending is None:
-                pending = asyncio.ensure_future(anext(events))  # type: ignore[arg-type] # a coroutine
+                pending = asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait({pending}, timeout=None if told else _QUIET_SECONDS)
             if not done:
                 told = True

@@ -1,4 +1,4 @@
-"""What the tests over real brokers share: a cable that can be cut, logs on databases of their own."""
+"""What tests over real brokers share: a cable that can be cut, logs on databases of their own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

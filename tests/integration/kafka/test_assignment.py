@@ -42,11 +42,9 @@ class Member:
         self._task = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        try:
+        with pytest.raises(VigieError, match="STOPPING"):  # noqa: PT012 - ends the loop
             async for change in self.share.changes():
                 self._apply(change)
-        except VigieError as error:
-            assert error.reason.name == "STOPPING"
 
     def _apply(self, change: Gained | Lost | Told) -> None:
         if isinstance(change, Told):

@@ -144,7 +144,7 @@ async def test_a_member_that_slept_through_a_rebalance_is_refused(
     async with database.transaction() as connection:
         await take_effect(connection, again[:4])
         await awake.commit(again[:4], connection=connection)
-    with pytest.raises(VigieError, match="POSITION_REFUSED"):
+    with pytest.raises(VigieError, match="POSITION_REFUSED"):  # noqa: PT012 - within the transaction
         async with database.transaction() as connection:
             await connection.execute(
                 sa.insert(EFFECT), {"partition": 99, "offset": 0, "id": "doubled"}

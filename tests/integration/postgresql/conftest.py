@@ -10,13 +10,14 @@ from servers_postgres import (
     drop_roles,
     empty_schema,
     postgres_database,
+    postgres_proxy,
     postgres_server,
     run,
 )
 from vigie.platform.database.settings import DatabaseConfig
 from vigie.schemas import SCHEMAS
 
-__all__ = ["empty_schema", "postgres_database", "postgres_server"]
+__all__ = ["empty_schema", "postgres_database", "postgres_proxy", "postgres_server"]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.port import Change, EventLog, Gained, Position, StoredEvent, Told
@@ -13,7 +13,7 @@ ALL: Final = frozenset({0})
 
 
 class NewestOfKeys:
-    """Gathers events in the order of the log into the newest of every key, removed keys left out."""
+    """Gathers events, in the order of the log, into the newest of every key."""
 
     def __init__(self) -> None:
         self._events: dict[str, StoredEvent] = {}
@@ -80,9 +80,10 @@ async def _next_unless(
     following: AsyncIterator[StoredEvent], closing: "asyncio.Future[None]"
 ) -> StoredEvent:
     """The next event; STOPPING as soon as ``closing`` is resolved."""
-    reading: asyncio.Future[StoredEvent] = asyncio.ensure_future(anext(following))  # type: ignore[arg-type] # a coroutine
+    reading = asyncio.ensure_future(anext(following))
     try:
-        await asyncio.wait([reading, closing], return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {reading, closing}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done():
             raise VigieError(STOPPING, "the share is closed")
         return reading.result()

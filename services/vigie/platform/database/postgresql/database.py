@@ -68,9 +68,7 @@ _FIRST_PAUSE_SECONDS: Final = 0.01
 _TURN: Final = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("key", type_=sa.BigInteger)))
 # A transaction that is given a number is noted in the server's log: reads alone show neither a
 # standby nor a server that was set read-only.
-_CHECK: Final = sa.text(
-    "SELECT pg_current_xact_id()::text, current_setting('transaction_read_only')"
-)
+_CHECK: Final = sa.text("SELECT pg_current_xact_id()::text, current_setting('transaction_read_only')")
 
 
 def _untold(_code: str) -> None:
@@ -353,9 +351,7 @@ class PostgresqlDatabase:
             "postgresql+asyncpg://",
             async_creator=self._connect,
             isolation_level=isolation,
-            execution_options={"postgresql_readonly": True}
-            if isolation != "READ COMMITTED"
-            else {},
+            execution_options={"postgresql_readonly": True} if isolation != "READ COMMITTED" else {},
             pool_size=size,
             max_overflow=overflow,
             pool_timeout=self._login.config.pool_wait_seconds,

@@ -7,6 +7,9 @@ stays what it is: the caller's.
 """
 
 import asyncio
+import os
+import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -93,7 +96,7 @@ def failure_of(error: BaseException) -> Failure | None:
     if isinstance(error, asyncio.TimeoutError):
         return Failure(TIMED_OUT, "it did not answer in time", is_lost=True)
     if isinstance(error, OSError):
-        return Failure(UNREACHABLE, _line(error.strerror or error), is_lost=True)
+        return Failure(UNREACHABLE, _network_line(error), is_lost=True)
     driver = driver_error(error)
     if driver is None:
         return None
@@ -152,6 +155,16 @@ def as_data_error(error: BaseException) -> DataError | None:
     if refused or str(getattr(driver, "sqlstate", None)).startswith(_DATA_CLASS):
         return DataError(error.statement, None, error.orig, hide_parameters=True)
     return None
+
+
+def _network_line(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or _line(error)}"
+    if isinstance(error, socket.gaierror):
+        return f"its name cannot be resolved: {error.strerror}"
+    return os.strerror(error.errno) if error.errno else _line(error)
 
 
 def _line(error: object) -> str:

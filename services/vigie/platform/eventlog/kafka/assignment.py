@@ -9,7 +9,6 @@
   no broker answers, everything is kept: nobody else can be given it then.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
@@ -94,6 +93,7 @@ class KafkaShare:
     async def changes(self) -> AsyncIterator[Change]:
         """See `Share.changes`."""
         failed = 0
+        expected: tuple[type[BaseException], ...] = (VigieError, *failures())
         while True:
             self._raise_if_closed()
             try:
@@ -102,7 +102,7 @@ class KafkaShare:
                     failed = 0
                     yield change
                 self._trouble = None if self._applied == self._member.version else self._trouble
-            except (VigieError, *failures()) as error:
+            except expected as error:
                 self._raise_if_closed()
                 await self._failed(error, failed)
                 failed += 1
@@ -175,12 +175,12 @@ class KafkaShare:
             self._silent_since_us = now_us
         if now_us - self._silent_since_us < self._without_word_seconds * 1_000_000:
             return None
-        self._silent_since_us = now_us
+        self._silent_since_us, version = now_us, self._member.version
         try:
             await TopicAdmin(self._clients).partitions([self._member.broker_topic])
         except VigieError:
             return None  # nobody can be given what this member has
-        if self._member.assigned is not None:
+        if self._member.version != version:
             return None
         log.error("share_lost_without_word", topic=self._topic, partitions=len(self._next))
         return self._lose(frozenset(self._next), self._member.generation)

@@ -63,7 +63,7 @@ def plainly(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def failures() -> tuple[type[BaseException], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What clients raise when the brokers or the network fail."""
     from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 
@@ -98,15 +98,18 @@ async def started(clients: KafkaClients, client: Any, doing: str) -> Any:
 async def closed(client: Any, *, seconds: float = 5.0) -> None:
     """Close a client, whatever its state; bounded."""
     stop = client.close if hasattr(client, "close") else client.stop
+    # In a task of its own: aiokafka awaits tasks that it has cancelled, and so raises
+    # CancelledError where nobody has cancelled the caller.
+    stopping: asyncio.Future[None] = asyncio.ensure_future(stop())
     try:
-        async with asyncio.timeout(seconds):
-            await stop()
-    except failures() as error:
-        log.debug("kafka_client_torn_down", client=type(client).__name__, error=plainly(error))
-        await _torn_down(client)
-    except asyncio.CancelledError:
-        await _torn_down(client)
-        raise
+        await asyncio.wait([stopping], timeout=seconds)
+    finally:
+        whole = stopping.done() and not stopping.cancelled() and stopping.exception() is None
+        if not whole:
+            stopping.cancel()
+            log.debug("kafka_client_torn_down", client=type(client).__name__)
+            await _torn_down(client)
+            await _ended(stopping)
 
 
 async def _torn_down(client: Any) -> None:
@@ -139,9 +142,8 @@ async def _ended(task: "asyncio.Future[Any]") -> None:
 async def _why(clients: KafkaClients, error: BaseException) -> BaseException:
     """The cause behind "unable to bootstrap": the client only logs it."""
     from aiokafka.conn import create_conn
-    from aiokafka.errors import KafkaConnectionError
 
-    if not isinstance(error, KafkaConnectionError):
+    if type(error).__name__ != "KafkaConnectionError":
         return error
     arguments = clients.arguments()
     address = arguments.pop("bootstrap_servers")[0]
@@ -149,12 +151,13 @@ async def _why(clients: KafkaClients, error: BaseException) -> BaseException:
     kept = {
         name: value
         for name, value in arguments.items()
-        if name.startswith(("ssl_", "sasl_", "security_")) or name in {"client_id"}
+        if name.startswith(("ssl_", "sasl_", "security_")) or name == "client_id"
     }
     try:
         connection = await create_conn(host.strip("[]"), int(port), request_timeout_ms=3000, **kept)
     except failures() as cause:
-        if not isinstance(cause, OSError) or isinstance(cause, ssl.SSLError):
+        # aiokafka's word is better where it has one; a plain OSError is "no broker answers".
+        if isinstance(cause, ssl.SSLError) or not isinstance(cause, OSError):
             return cause
         return error
     connection.close()

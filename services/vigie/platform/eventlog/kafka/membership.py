@@ -6,18 +6,16 @@ what it has in between.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from vigie.platform.eventlog.kafka.clients import KafkaClients
-from vigie.platform.eventlog.kafka.failures import closed, failures, started
+from vigie.platform.eventlog.kafka.failures import closed, started
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.wake import WakeUp
 
 log = structlog.get_logger(__name__)
-
-_POLL_MS: Final = 60_000
 
 
 class Membership:
@@ -151,8 +149,3 @@ def _listener(membership: Membership, assignor: Any) -> Any:
             membership.given(frozenset(one.partition for one in assigned), generation)
 
     return Listener()
-
-
-def broken(error: BaseException) -> bool:
-    """Whether a membership must be made anew after ``error``."""
-    return isinstance(error, failures())

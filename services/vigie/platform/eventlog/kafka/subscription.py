@@ -79,10 +79,9 @@ class KafkaSubscription:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         while True:
-            if self._log_closed:
-                raise VigieError(STOPPING, "the event log is closed")
+            self._raise_if_log_closed()
             remaining = deadline - loop.time()
-            if self._closed:
+            if self._has_left():
                 return []
             try:
                 await self._member.join()
@@ -91,14 +90,15 @@ class KafkaSubscription:
                     records = await self._member.records(max(0.0, remaining), max_events)
                     if events := self._accepted(records):
                         return events
-                elif not self._closed and remaining > 0:
+                elif remaining > 0:
                     await wait_for(changed, remaining)
             except failures() as error:
-                if self._closed or self._log_closed:
+                if self._has_left():
                     continue
                 await self._begin_anew()
                 raise unavailable(self._clients, f"cannot read {self._topic}", error) from error
-            if loop.time() >= deadline and not self._log_closed:
+            if loop.time() >= deadline:
+                self._raise_if_log_closed()
                 return []
 
     async def commit(
@@ -143,6 +143,13 @@ class KafkaSubscription:
         """The log is closed: whoever waits is told STOPPING."""
         self._log_closed = True
         await self.close()
+
+    def _has_left(self) -> bool:
+        return self._closed
+
+    def _raise_if_log_closed(self) -> None:
+        if self._log_closed:
+            raise VigieError(STOPPING, "the event log is closed")
 
     async def _begin_anew(self) -> None:
         self._positions.held.clear()

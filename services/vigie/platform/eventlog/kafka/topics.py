@@ -128,7 +128,10 @@ class TopicAdmin:
         Raises:
             VigieError: EVENT_LOG_UNAVAILABLE.
         """
-        return await self._with_admin(lambda admin: _look(admin, topics), "cannot look at topics")
+        found: dict[str, BrokerTopic] = await self._with_admin(
+            lambda admin: _look(admin, topics), "cannot look at topics"
+        )
+        return found
 
     async def differences(self, specs: Sequence[TopicSpec]) -> list[Difference]:
         """Everything in which topics are not as declared.
@@ -151,10 +154,11 @@ class TopicAdmin:
         """
         try:
             async with asyncio.timeout(_DIAGNOSIS_SECONDS):
-                return await self._with_admin(
+                found: str | None = await self._with_admin(
                     lambda admin: _standing(admin, topic, self._clients.config.min_in_sync),
                     "cannot look at topics",
                 )
+                return found
         except (VigieError, TimeoutError) as error:
             return "no broker answers" if isinstance(error, TimeoutError) else None
 
@@ -209,7 +213,7 @@ class TopicAdmin:
 
     async def _until_known(self, admin: Any, names: Sequence[str]) -> None:
         """Wait until a broker that is asked knows new topics: they learn it one after the other."""
-        while len(await _described(admin, names)) < len(names):
+        while len(await _described(admin, names)) < len(names):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
 
     async def _change(self, admin: Any, specs: Mapping[str, TopicSpec]) -> None:
@@ -233,9 +237,10 @@ class TopicAdmin:
                     raise self._refused(name, code, message)
 
     async def _metadata(self, topics: Sequence[str]) -> dict[str, tuple[int, int]]:
-        return await self._with_admin(
+        found: dict[str, tuple[int, int]] = await self._with_admin(
             lambda admin: _described(admin, topics), "cannot look at topics"
         )
+        return found
 
     async def _with_admin(self, work: Any, doing: str) -> Any:
         admin = await started(self._clients, self._clients.admin(), doing)

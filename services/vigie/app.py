@@ -74,6 +74,8 @@ class Application:
         self._closing = AsyncExitStack()
         self.metrics = MetricsRegistry()
         self.supervisor = Supervisor()
+        self.host: GrpcHost
+        self.wiring: Wiring
         self.http: HttpServer
         self.lifecycle: Lifecycle
 
@@ -114,10 +116,10 @@ class Application:
             supervisor=self.supervisor,
             faults=faults,
         )
-        wiring = Wiring(around)
+        wiring = self.wiring = Wiring(around)
         modules = wiring.contexts()
         self._closing.push_async_callback(wiring.close)
-        host = self._host(around, wiring, modules)
+        host = self.host = self._host(around, wiring, modules)
         wiring.set_address(lambda: host.internal_address)
         patience = IMPATIENT
         if storage.waits:

@@ -118,8 +118,7 @@ class Ingest:
         The log is read in real time, and what follows is paced by the manual clock: a test that
         moves the clock before would ask for something nobody has heard of yet.
         """
-        end = await self.log.end("cameras")
-        assert end is not None
+        [end] = await self.log.ends("cameras")
         cameras = self.module._cameras
         await eventually(lambda: cameras._after.get(end.partition) == end)
 

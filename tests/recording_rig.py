@@ -10,12 +10,13 @@ from pathlib import Path
 import grpc.aio
 from google.protobuf.message import Message
 
+from databases import open_any_database
 from recording_footage import RecordedRun, RecordedSegment
 from vigie.common.v1.types_pb2 import GapCause, Purpose, TimeWindow
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
-from vigie.platform.database import EmbeddedDatabase, open_database
+from vigie.platform.database import EmbeddedDatabase
 from vigie.platform.eventlog import (
     EventLog,
     PrometheusObserver,
@@ -181,7 +182,7 @@ async def recording_rig(
 ) -> AsyncIterator[Rig]:
     """Recording, started, on an empty (or an earlier) installation in ``folder``."""
     wall, monotonic = ManualWallClock(now_us), ManualMonotonicClock()
-    database = await open_database(folder / "data" / "vigie.sqlite")
+    database = await open_any_database(folder / "data" / "vigie.sqlite")
     log = await open_event_log(database, wall)
     store = await open_directory_store(folder / "store", wall)
     metrics = MetricsRegistry()

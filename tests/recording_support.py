@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from vigie.platform.database import EmbeddedDatabase, migrate, open_database
+from databases import open_any_database
+from vigie.platform.database import EmbeddedDatabase, migrate
 from vigie.recording.index.tables import MIGRATIONS
 from vigie.recording.model import Segment
 
@@ -18,7 +19,7 @@ RUN_B = "0195" + "b" * 28
 
 @asynccontextmanager
 async def opened_index(folder: Path) -> AsyncIterator[EmbeddedDatabase]:
-    database = await open_database(folder / "vigie.sqlite")
+    database = await open_any_database(folder / "vigie.sqlite")
     try:
         await migrate(database, MIGRATIONS)
         yield database

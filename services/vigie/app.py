@@ -1,86 +1,33 @@
-"""The wiring: which modules a target is made of, what each stands on, and in what order they live.
+"""One process of the product: what it opens, what it runs, and in what order that lives.
 
-One process with embedded defaults (`vigie up`) is the target ``all``. A reader who wants to know
-who depends on whom reads `NEEDS`; who is given what, `Wiring`.
+`vigie up` is the target ``all`` with embedded defaults. A reader who wants to know what a target
+is made of reads `vigie.targets`; who depends on whom, `NEEDS`; who is given what, `Wiring`; what
+storage a configuration chooses, `vigie.storage`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final, Self
 
-from vigie.access.settings import AccessConfig
-from vigie.audit.recorder import TOPICS as AUDIT_TOPICS
-from vigie.evidence.repository import TOPICS as EVIDENCE_TOPICS
-from vigie.evidence.settings import EvidenceConfig
-from vigie.evidence.worker import FAULT_POINTS as EVIDENCE_FAULTS
-from vigie.ingest.config import IngestConfig
-from vigie.ingest.spool.faults import FAULT_POINTS as SPOOL_FAULTS
-from vigie.ingest.topics import TOPICS as INGEST_TOPICS
-from vigie.platform.config import Config, ConfigSection
-from vigie.platform.database import open_database
-from vigie.platform.database.embedded import FAULT_POINTS as DATABASE_FAULTS
-from vigie.platform.database.metrics import FAILURES as DATABASE_FAILURES
-from vigie.platform.eventlog import NumberingMark, open_event_log
-from vigie.platform.eventlog.consumer import FAULT_POINTS as CONSUMER_FAULTS
-from vigie.platform.eventlog.embedded import FAULT_POINTS as EVENT_LOG_FAULTS
+from vigie.platform.config import Config
 from vigie.platform.faultpoint import FaultPoints, SwitchedFaults, faults_from_environment
 from vigie.platform.grpc.host import GrpcHost
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.http import HttpConfig, HttpServer, operations_routes
-from vigie.platform.lifecycle import Lifecycle, LifecycleConfig
-from vigie.platform.logging import LoggingConfig
+from vigie.platform.lifecycle import IMPATIENT, Lifecycle, LifecycleConfig, Patience
 from vigie.platform.metrics import MetricsRegistry
-from vigie.platform.module import Module, ServiceBinding
-from vigie.platform.objectstore.directory import open_directory_store
-from vigie.platform.objectstore.tree import FAULT_POINTS as STORE_FAULTS
+from vigie.platform.module import Module, ServiceBinding, broken_of
 from vigie.platform.process.watch import watch_process
 from vigie.platform.runfile import RunFile
-from vigie.platform.sealing import load_or_create_sealer
 from vigie.platform.supervisor import Supervisor
-from vigie.recording.config import RecordingConfig
-from vigie.recording.holdkeeper import FAULT_POINTS as HOLD_FAULTS
-from vigie.recording.module import TOPICS as RECORDING_TOPICS
-from vigie.recording.retention.sweeper import FAULT_POINTS as RETENTION_FAULTS
-from vigie.registry.config import RegistryConfig
-from vigie.registry.module import TOPICS as REGISTRY_TOPICS
-from vigie.wiring import SYSTEM_CLOCKS, Clocks, DataConfig, DebugConfig, Storage, Wiring, mark_path
+from vigie.settings import SECTIONS, DataConfig, DebugConfig
+from vigie.storage import PRODUCTION, Basis, ExternalForms, open_storage
+from vigie.targets import ALL, TARGETS, Target
+from vigie.topics import TOPICS
+from vigie.wiring import SYSTEM_CLOCKS, Clocks, Surroundings, Wiring, services_listener
 
-FAULT_POINTS: Final = (
-    *DATABASE_FAULTS,
-    *EVENT_LOG_FAULTS,
-    *CONSUMER_FAULTS,
-    *STORE_FAULTS,
-    *SPOOL_FAULTS,
-    *RETENTION_FAULTS,
-    *HOLD_FAULTS,
-    *EVIDENCE_FAULTS,
-)
-"""Every step at which a test may strike."""
-
-SECTIONS: Final[Mapping[str, type[ConfigSection]]] = {
-    "data": DataConfig,
-    "grpc": GrpcConfig,
-    "http": HttpConfig,
-    "logging": LoggingConfig,
-    "lifecycle": LifecycleConfig,
-    "access": AccessConfig,
-    "registry": RegistryConfig,
-    "ingest": IngestConfig,
-    "recording": RecordingConfig,
-    "evidence": EvidenceConfig,
-    "debug": DebugConfig,
-}
-"""Sections of the configuration, in the order in which people read them."""
-
-TOPICS: Final = (
-    *REGISTRY_TOPICS,
-    *INGEST_TOPICS,
-    *RECORDING_TOPICS,
-    *EVIDENCE_TOPICS,
-    *AUDIT_TOPICS,
-)
-"""Every topic of the product, each declared by the context that writes it."""
+__all__ = ["NEEDS", "SECTIONS", "TOPICS", "Application"]
 
 NEEDS: Final[Mapping[str, Sequence[str]]] = {
     "http": (),
@@ -92,7 +39,8 @@ NEEDS: Final[Mapping[str, Sequence[str]]] = {
     "evidence": ("recording",),
     # The host comes last and goes first: nobody is served by half a product.
     "grpc": ("access", "audit", "registry", "ingest", "recording", "evidence"),
-    "run-file": ("grpc", "http"),
+    "gateway": (),
+    "run-file": ("grpc", "gateway", "http"),
 }
 """Module -> modules that must run before it."""
 
@@ -100,25 +48,43 @@ NEEDS: Final[Mapping[str, Sequence[str]]] = {
 class Application:
     """One process of the product, wired. An async context manager: storage is open inside.
 
+    Args:
+        config: the configuration.
+        clocks: both clocks.
+        target: what it runs; see `vigie.targets`.
+        forms: opens storage that is not embedded.
+
     Raises (on entering):
         VigieError: DATA_DIRECTORY_IN_USE, DATA_NEWER_THAN_PROGRAM, DATABASE_UNAVAILABLE,
             STORE_UNAVAILABLE, TOPIC_MISMATCH, CONFIG_INVALID.
     """
 
-    def __init__(self, config: Config, clocks: Clocks = SYSTEM_CLOCKS) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clocks: Clocks = SYSTEM_CLOCKS,
+        *,
+        target: Target = TARGETS[ALL],
+        forms: ExternalForms = PRODUCTION,
+    ) -> None:
         self._config = config
         self._clocks = clocks
+        self._target = target
+        self._forms = forms
         self._closing = AsyncExitStack()
         self.metrics = MetricsRegistry()
         self.supervisor = Supervisor()
         self.host: GrpcHost
+        self.wiring: Wiring
         self.http: HttpServer
         self.lifecycle: Lifecycle
 
     async def __aenter__(self) -> Self:
         try:
-            storage = await self._open_storage()
-            self._wire(storage)
+            if self._target.contexts:
+                await self._make_services()
+            else:
+                self._make_gateway()
         except BaseException:
             await self._closing.aclose()
             raise
@@ -127,77 +93,122 @@ class Application:
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
 
-    async def _open_storage(self) -> Storage:
-        data = self._config.section(DataConfig)
+    # --- targets ----------------------------------------------------------------------------
+
+    async def _make_services(self) -> None:
         faults = self._faults()
-        failures = self.metrics.counter(DATABASE_FAILURES)
-        database = await open_database(
-            data.directory / "vigie.db",
+        basis = Basis(
+            target=self._target,
+            config=self._config,
+            clocks=self._clocks,
+            metrics=self.metrics,
+            supervisor=self.supervisor,
             faults=faults,
-            on_failure=lambda code: failures.labels(code=code).inc(),
+            closing=self._closing,
         )
-        self._closing.push_async_callback(database.close)
-        event_log = await open_event_log(database, self._clocks.wall, faults=faults)
-        self._closing.push_async_callback(event_log.close)
-        store = await open_directory_store(
-            data.store, self._clocks.wall, link_sources=True, faults=faults
+        storage = await open_storage(basis, self._forms)
+        around = Surroundings(
+            target=self._target,
+            config=self._config,
+            clocks=self._clocks,
+            storage=storage,
+            metrics=self.metrics,
+            supervisor=self.supervisor,
+            faults=faults,
         )
-        self._closing.push_async_callback(store.close)
-        await event_log.declare(TOPICS)
-        mark = NumberingMark(mark_path(data.store), database, self._clocks.wall)
-        # Before anything is appended: no position is given out a second time.
-        await mark.skip_ahead()
-        self._closing.push_async_callback(mark.note)
-        sealer = load_or_create_sealer(data.directory / "sealing.key")
-        return Storage(database, event_log, store, sealer, mark, faults)
-
-    def _faults(self) -> FaultPoints:
-        debug = self._config.section(DebugConfig)
-        if debug.fault_points and debug.fault_file is not None:
-            return SwitchedFaults(debug.fault_file, known=FAULT_POINTS)
-        return faults_from_environment(os.environ, enabled=debug.fault_points, known=FAULT_POINTS)
-
-    def _wire(self, storage: Storage) -> None:
-        wiring = Wiring(self._config, self._clocks, storage, self.metrics, self.supervisor)
+        wiring = self.wiring = Wiring(around)
         modules = wiring.contexts()
         self._closing.push_async_callback(wiring.close)
+        host = self.host = self._host(around, wiring, modules)
+        wiring.set_address(lambda: host.internal_address)
+        patience = IMPATIENT
+        if storage.waits:
+            # It listens at once, and says what it waits for.
+            remote = [module.name for module in storage.remotes]
+            early = ["http", *remote, wiring.access.name, host.name]
+            waiting = [module.name for module in modules if module is not wiring.access]
+            patience = Patience(early=early, waiting=waiting)
+        upkeep = [*storage.upkeep, *wiring.upkeep()]
+        self._live([*storage.remotes, *upkeep, *modules, host], lambda: _places(host), patience)
+
+    def _host(self, around: Surroundings, wiring: Wiring, modules: Sequence[Module]) -> GrpcHost:
+        config = self._config.section(GrpcConfig)
+        if self._target.one_of_many:
+            # People and programs come through the gateway.
+            config = config.model_copy(update={"listen": ()})
         services: list[ServiceBinding] = [each for m in modules for each in m.services()]
-        self.host = GrpcHost(
-            self._config.section(GrpcConfig),
+        return GrpcHost(
+            config,
             services=services,
             authenticator=wiring.access.authenticator,
-            recorder=wiring.audit.recorder,
+            recorder=wiring.recorder,
             wall_clock=self._clocks.wall,
             monotonic_clock=self._clocks.monotonic,
             metrics=self.metrics,
             identifiers=wiring.identifiers,
             readiness=self._service_readiness,
+            gate=self._waits_for,
+            internal=services_listener(around),
+            owners=wiring.owners,
+            carrier=wiring.carrier,
         )
+
+    def _make_gateway(self) -> None:
+        from vigie.gateway import make_gateway
+
+        gateway = make_gateway(self._config, self._clocks)
+        self._closing.push_async_callback(gateway.close)
+        self._live([gateway], lambda: {"grpc": gateway.addresses[0]}, IMPATIENT)
+
+    def _live(
+        self, modules: Sequence[Module], places: Callable[[], Mapping[str, str]], patience: Patience
+    ) -> None:
         watch_process(self.metrics)
-        wiring.set_address(lambda: self.host.internal_address)
         self.http = HttpServer(
             self._config.section(HttpConfig),
-            operations_routes(self.metrics, self._readiness),
+            operations_routes(self.metrics, self._readiness, self._broken),
         )
-        run_file = RunFile(self._config.section(DataConfig).directory / "run.json", self._facts)
-        upkeep = wiring.upkeep()
-        everything: list[Module] = [self.http, *upkeep, *modules, self.host, run_file]
+        name = "run.json" if self._target.name == ALL else f"run-{self._target.name}.json"
+        run_file = RunFile(
+            self._config.section(DataConfig).directory / name,
+            lambda: {**places(), "http": self.http.address},
+        )
         self.lifecycle = Lifecycle(
-            everything,
+            [self.http, *modules, run_file],
             NEEDS,
             config=self._config.section(LifecycleConfig),
             monotonic_clock=self._clocks.monotonic,
             supervisor=self.supervisor,
+            patience=patience,
         )
 
-    def _facts(self) -> dict[str, str]:
-        """What the run file says once everything serves."""
-        return {"grpc": self.host.addresses[0], "http": self.http.address}
+    def _faults(self) -> FaultPoints:
+        debug = self._config.section(DebugConfig)
+        if not debug.fault_points:
+            return faults_from_environment(os.environ, enabled=False, known=())
+        from vigie.faultpoints import FAULT_POINTS
+
+        if debug.fault_file is not None:
+            return SwitchedFaults(debug.fault_file, known=FAULT_POINTS)
+        return faults_from_environment(os.environ, enabled=True, known=FAULT_POINTS)
 
     # The life is made last, of the host and the routes among others: they ask it through these.
 
     def _service_readiness(self, service: str) -> str | None:
         return self.lifecycle.service_readiness(service)
 
+    def _waits_for(self, service: str) -> str | None:
+        return self.lifecycle.waits_for(service)
+
     def _readiness(self) -> Mapping[str, str | None]:
         return self.lifecycle.readiness()
+
+    def _broken(self) -> Mapping[str, str]:
+        return broken_of(self.lifecycle.modules)
+
+
+def _places(host: GrpcHost) -> dict[str, str]:
+    """What the run file says once everything serves."""
+    outside = host.addresses
+    return {"grpc": outside[0] if outside else host.internal_address,
+            "services": host.internal_address}  # fmt: skip

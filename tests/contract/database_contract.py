@@ -4,6 +4,8 @@ The harness has made the table ``contract_thing`` (`THING`), empty.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,7 @@ from vigie.platform.database import (
     schema_differences,
     upsert,
 )
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 
 THING = sa.Table(
@@ -81,6 +84,18 @@ async def put(harness: DatabaseHarness, name: str, size_bytes: int = 1) -> None:
 async def names(harness: DatabaseHarness) -> list[str]:
     async with harness.database.reading() as connection:
         return list((await connection.scalars(sa.select(THING.c.name).order_by("name"))).all())
+
+
+def inserting(name: str) -> Callable[[AsyncConnection], Awaitable[str]]:
+    async def work(connection: AsyncConnection) -> str:
+        await connection.execute(sa.insert(THING), {"name": name, "size_bytes": 1})
+        return name
+
+    return work
+
+
+async def look(connection: AsyncConnection) -> list[str]:
+    return list((await connection.scalars(sa.select(THING.c.name).order_by("name"))).all())
 
 
 class DatabaseContract:
@@ -163,6 +178,164 @@ class DatabaseContract:
             await asyncio.gather(task, return_exceptions=True)
             await put(harness, f"probe-{turns:03}")
             assert (f"row-{turns:03}" in await names(harness)) == bool(called)
+
+    async def test_a_write_is_whole_and_tells_after_its_commit(
+        self, harness: DatabaseHarness
+    ) -> None:
+        called: list[str] = []
+
+        async def tell(connection: AsyncConnection) -> str:
+            harness.database.on_commit(connection, lambda: called.append("a"))
+            await asyncio.sleep(0)  # lets others run, waits for nobody
+            assert called == []
+            return await inserting("a")(connection)
+
+        async def fail(connection: AsyncConnection) -> None:
+            await inserting("b")(connection)
+            harness.database.on_commit(connection, lambda: called.append("b"))
+            raise LookupError
+
+        assert await harness.database.write(tell) == "a"
+        with pytest.raises(LookupError):
+            await harness.database.write(fail)
+        assert (called, await harness.database.read(look)) == (["a"], ["a"])
+
+    async def test_work_that_waits_for_others_is_refused_and_rolled_back(
+        self, harness: DatabaseHarness
+    ) -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def waits(connection: AsyncConnection) -> None:
+            await inserting("a")(connection)
+            await answer
+
+        async def waits_reading(connection: AsyncConnection) -> None:
+            await look(connection)
+            await answer
+
+        with pytest.raises(RuntimeError, match="may await nothing but"):
+            await harness.database.write(waits)
+        with pytest.raises(RuntimeError, match="may await nothing but"):
+            await harness.database.read(waits_reading)
+        await harness.database.write(inserting("b"))
+        assert await names(harness) == ["b"]
+
+    async def test_a_reading_cannot_write(self, harness: DatabaseHarness) -> None:
+        with pytest.raises(VigieError, match="DATABASE_UNAVAILABLE"):
+            async with harness.database.reading() as connection:
+                await inserting("a")(connection)
+        with pytest.raises(VigieError, match="DATABASE_UNAVAILABLE"):
+            await harness.database.read(inserting("a"))
+        assert await names(harness) == []
+
+    async def test_writers_queue_instead_of_failing(self, harness: DatabaseHarness) -> None:
+        """What was read in a transaction still holds when it writes, whoever else writes."""
+
+        async def increment(connection: AsyncConnection) -> None:
+            size = await connection.scalar(sa.select(THING.c.size_bytes))
+            assert size is not None
+            await connection.execute(sa.update(THING).values(size_bytes=size + 1))
+
+        async def in_steps() -> None:
+            async with harness.database.transaction() as connection:
+                await increment(connection)
+
+        await put(harness, "a", 0)
+        await asyncio.gather(
+            *(harness.database.write(increment) for _ in range(15)),
+            *(in_steps() for _ in range(15)),
+        )
+        async with harness.database.reading() as connection:
+            assert await connection.scalar(sa.select(THING.c.size_bytes)) == 30
+
+    async def test_a_transaction_within_itself_is_refused_rather_than_waiting_for_ever(
+        self, harness: DatabaseHarness
+    ) -> None:
+        async with harness.database.transaction():
+            with pytest.raises(RuntimeError, match="its own transaction"):
+                async with harness.database.transaction():
+                    pass
+            with pytest.raises(RuntimeError, match="its own transaction"):
+                await harness.database.write(inserting("a"))
+
+    async def test_more_readings_than_connections_wait_for_their_turn(
+        self, harness: DatabaseHarness
+    ) -> None:
+        await put(harness, "a")
+
+        async def twice() -> list[str]:
+            async with harness.database.reading() as connection:
+                first = await look(connection)
+                await asyncio.sleep(0)
+                return first + await look(connection)
+
+        assert await asyncio.gather(*(twice() for _ in range(60))) == [["a", "a"]] * 60
+
+    async def test_cancelling_a_reading_at_any_await_leaves_every_connection_usable(
+        self, harness: DatabaseHarness
+    ) -> None:
+        await put(harness, "a")
+        for turns in range(30):
+            task = asyncio.create_task(names(harness))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        found = await asyncio.gather(*(names(harness) for _ in range(20)))
+        assert found == [["a"]] * 20
+
+    async def test_cancelling_a_write_at_any_await_tells_what_was_committed(
+        self, harness: DatabaseHarness
+    ) -> None:
+        for turns in range(30):
+            called: list[int] = []
+            name = f"row-{turns:03}"
+
+            async def work(connection: AsyncConnection, name: str, called: list[int]) -> None:
+                await inserting(name)(connection)
+                harness.database.on_commit(connection, lambda: called.append(1))
+
+            one = partial(work, name=name, called=called)
+            task = asyncio.create_task(harness.database.write(one))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await put(harness, f"probe-{turns:03}")
+            assert (name in await names(harness)) == bool(called)
+
+    async def test_an_error_of_the_callers_own_is_not_blamed_on_the_database(
+        self, harness: DatabaseHarness
+    ) -> None:
+        with pytest.raises(FileNotFoundError):
+            async with harness.database.transaction():
+                raise FileNotFoundError
+
+        async def fail(connection: AsyncConnection) -> None:
+            await look(connection)
+            raise ConnectionResetError
+
+        with pytest.raises(ConnectionResetError):
+            await harness.database.write(fail)
+        with pytest.raises(TimeoutError):
+            async with harness.database.reading() as connection:
+                await look(connection)
+                raise TimeoutError
+        await put(harness, "a")
+
+    async def test_a_value_that_no_column_takes_is_the_callers(
+        self, harness: DatabaseHarness
+    ) -> None:
+        """It must not look like a machine that waiting may help."""
+        with pytest.raises((sa.exc.DataError, OverflowError)):
+            await put(harness, "a", 1 << 70)
+        await put(harness, "b")
+        assert await names(harness) == ["b"]
+
+    async def test_text_is_ordered_by_its_bytes(self, harness: DatabaseHarness) -> None:
+        for name in ("b", "B", "a_1", "a-1", "a1", "é", "z", "cam-a/2", "cam-a.1"):
+            await put(harness, name)
+        assert await names(harness) == sorted(await names(harness), key=str.encode)
 
     async def test_broken_constraints_are_the_callers(self, harness: DatabaseHarness) -> None:
         await put(harness, "a")

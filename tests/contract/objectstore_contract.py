@@ -71,6 +71,11 @@ async def keys(harness: StoreHarness, prefix: str = "", start_after: str = "") -
     return [info.key async for info in listing]
 
 
+async def listed_keys(harness: StoreHarness, prefix: str = "", start_after: str = "") -> list[str]:
+    listing = harness.store.list_keys(prefix, start_after=start_after)
+    return [listed.key async for listed in listing]
+
+
 async def refused(work: object, reason: str) -> VigieError:
     with pytest.raises(VigieError) as raised:
         await work  # type: ignore[misc] # any awaitable of the port
@@ -125,12 +130,13 @@ class ObjectStoreContract:
     async def test_objects_survive_reopening(self, harness: StoreHarness) -> None:
         before = (await put(harness)).info
         await harness.store.place_hold(KEY, "hold-1")
-        await harness.store.set_retention(KEY, 1_800_000_000_000_000)
+        until_us = harness.clock.now_us() + 86_400_000_000
+        await harness.store.set_retention(KEY, until_us)
         await harness.reopen()
         info = await harness.store.stat(KEY)
         assert info is not None
         assert info.stored_at_us == before.stored_at_us
-        assert (info.holds, info.retain_until_us) == ({"hold-1"}, 1_800_000_000_000_000)
+        assert (info.holds, info.retain_until_us) == ({"hold-1"}, until_us)
 
     async def test_a_wrong_digest_stores_nothing(
         self, harness: StoreHarness, tmp_path: Path
@@ -215,6 +221,7 @@ class ObjectStoreContract:
         for key in given:
             await put(harness, key)
         assert await keys(harness) == sorted(given, key=str.encode)
+        assert await listed_keys(harness) == sorted(given, key=str.encode)
 
     async def test_listing_by_prefix_and_from_a_key_on(self, harness: StoreHarness) -> None:
         given = [
@@ -226,13 +233,41 @@ class ObjectStoreContract:
             for after in ("", given[0], given[3], "footage/cam-a/2026-11-01/x.00", "zzz"):
                 expected = [key for key in given if key.startswith(prefix) and key > after]
                 assert await keys(harness, prefix, after) == expected
-        assert await keys(harness, "nothing/of/this") == []
-        assert await keys(harness, "../") == []
+                assert await listed_keys(harness, prefix, after) == expected
+        for nothing in ("nothing/of/this", "../"):
+            assert await keys(harness, nothing) == []
+            assert await listed_keys(harness, nothing) == []
 
     async def test_listing_tells_what_stat_tells(self, harness: StoreHarness) -> None:
         await put(harness)
         [info] = [info async for info in harness.store.list()]
         assert info == await harness.store.stat(KEY)
+        [listed] = [listed async for listed in harness.store.list_keys()]
+        assert (listed.key, listed.size_bytes) == (info.key, info.size_bytes)
+        assert listed.stored_at_us > 0
+
+    async def test_attributes_come_back_as_they_were_given(self, harness: StoreHarness) -> None:
+        """Whatever is printable ASCII, also what HTTP does not carry as it is."""
+        given = {"empty": "", "edges": " a  b ", "percent": "%41 %vigie%x", "long": "x" * 700,
+                 "signs": "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"}  # fmt: skip
+        sha256 = digest(b"media")
+        await harness.store.put_bytes(
+            KEY, b"media", sha256=sha256, content_type=TYPE, metadata=given
+        )
+        info = await harness.store.stat(KEY)
+        assert info is not None
+        assert dict(info.metadata) == given
+        [listed] = [listed async for listed in harness.store.list()]
+        assert listed == info
+
+    async def test_holds_have_names_of_any_characters(self, harness: StoreHarness) -> None:
+        await put(harness)
+        holds = {"holds/2026-01", "séquestre n° 3", ".", "a%2Fb", "x" * 60}
+        for hold in holds:
+            await harness.store.place_hold(KEY, hold)
+        info = await harness.store.stat(KEY)
+        assert info is not None
+        assert info.holds == holds
 
     async def test_a_deleted_object_is_gone(self, harness: StoreHarness) -> None:
         await put(harness)

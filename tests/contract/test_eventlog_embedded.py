@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from contract.eventlog_contract import EFFECT, EventLogContract
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, open_database
-from vigie.platform.eventlog import EmbeddedEventLog, open_event_log
+from vigie.platform.eventlog import EmbeddedEventLog, TopicSpec, open_event_log
 
 
 class EmbeddedHarness:
@@ -26,6 +26,9 @@ class EmbeddedHarness:
     async def close(self) -> None:
         await self.log.close()
         await self.database.close()
+
+    async def declare(self, topics: Sequence[TopicSpec]) -> None:
+        await self.log.declare(topics)
 
     async def reopen(self) -> None:
         await self.close()

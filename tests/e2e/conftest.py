@@ -66,7 +66,7 @@ async def vigie(
         await estate.register(made, cameras.urls, cameras.urls)
         yield made
     finally:
-        await made.stop()
+        await made.remove()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -18,10 +18,13 @@ from typing import Final, TypeVar
 
 import grpc.aio
 
+from certificates import TRUST_DOMAIN, Authority
+from e2e.external import SERVED, External, free_ports
 from vigie.access.module import development_issuer
 from vigie.access.settings import AccessConfig
 from vigie.platform.clock import ManualWallClock, SystemWallClock
-from vigie.platform.grpc.client import StubType, open_channel
+from vigie.platform.grpc.client import ClientTls, StubType, open_channel
+from vigie.platform.grpc.peers import service_host
 from vigie.simcam import ServerConfig
 from vigie.simcam.client import ControlClient, SimCamProcess
 
@@ -53,18 +56,34 @@ class Deployment:
 
     Attributes:
         name: what ``--deployment`` says.
-        targets: process -> arguments after ``vigie``.
+        targets: process -> arguments after ``vigie``; ``ingest-2`` is a second ingest process.
         serving: context -> process that serves it.
+        store: which S3 store, with Kafka and PostgreSQL; ``None``: everything is embedded.
+        certified: services know each other by certificates, and not by tokens.
     """
 
     name: str
     targets: Mapping[str, Sequence[str]]
     serving: Mapping[str, str]
+    store: str | None = None
+    certified: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether services are processes of their own."""
+        return "gateway" in self.targets
 
 
-_CONTEXTS: Final = ("access", "audit", "registry", "ingest", "recording", "evidence")
+_ONE: Final = {"all": ("up",)}
+_SIX: Final = {name: ("serve", name) for name in (*SERVED, "gateway")}
 DEPLOYMENTS: Final = {
-    "one-process": Deployment("one-process", {"all": ("up",)}, dict.fromkeys(_CONTEXTS, "all")),
+    each.name: each
+    for each in (
+        Deployment("one-process", _ONE, dict.fromkeys(SERVED, "all")),
+        Deployment("one-process-external", _ONE, dict.fromkeys(SERVED, "all"), "minio"),
+        Deployment("six-services", _SIX, dict.fromkeys(SERVED, "gateway"), "minio", certified=True),
+        Deployment("six-services-seaweedfs", _SIX, dict.fromkeys(SERVED, "gateway"), "seaweedfs"),
+    )
 }
 
 
@@ -142,6 +161,9 @@ class Installation:
         self._running: dict[str, _Running] = {}
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._external = External.given(deployment.store, folder) if deployment.store else None
+        self._prepared = False
+        self._places: dict[str, str] = {}
         self.write_people(people)
         self._write_config()
 
@@ -166,6 +188,22 @@ class Installation:
                 "heartbeat_seconds": "1",
             },
         }
+        if self._external is not None:
+            sections |= self._external.sections()
+        if self.deployment.apart:
+            sections["services"] = self._find_places()
+            # Processes that have data directories of their own share these.
+            sections["data"] |= {"sealing_key_file": '"data/sealing.key"'}
+            sections["access"] |= {"issuer_key_file": '"data/access/issuer-key.json"'}
+        if self.deployment.certified:
+            self._authority = Authority(self.folder / "tls")
+            for name in (*SERVED, "gateway"):
+                self._authority.service(name)
+            sections["tls"] = {
+                "certificate_file": '"tls/{service}.pem"',
+                "key_file": '"tls/{service}.key"',
+                "ca_file": '"tls/ca.pem"',
+            }
         for name, values in self._settings.items():
             sections.setdefault(name, {}).update(values)
         text = "".join(
@@ -174,8 +212,25 @@ class Installation:
         )
         self.config_file.write_text(text, "utf-8")
 
+    def _find_places(self) -> dict[str, str]:
+        """An address for every service; where there are two of one, it has two."""
+        names = [name for name in self.deployment.targets if name != "gateway"]
+        ports = free_ports(len(names))
+        self._places = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
+        lists: dict[str, list[str]] = {}
+        for name, place in self._places.items():
+            lists.setdefault(_context(name), []).append(f'"{place}"')
+        return {context: f"[{', '.join(places)}]" for context, places in lists.items()}
+
+    def data_of(self, name: str) -> Path:
+        """The data directory of a process."""
+        return self.folder / "data-2" if name.endswith("-2") else self.data
+
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Stored objects below ``prefix`` (a folder of keys), read around the product."""
+        if self._external is not None:
+            yield from self._external.objects(f"{prefix}/")
+            return
         root = self.store / prefix
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
             yield path.relative_to(self.store).as_posix(), path.read_bytes()
@@ -188,6 +243,9 @@ class Installation:
 
     async def start(self) -> None:
         """Start every process; returns when all are ready."""
+        if self._external is not None and not self._prepared:
+            self._prepared = True
+            await self._external.prepare(self.config_file)
         for name, arguments in self.deployment.targets.items():
             await self._launch(name, arguments)
         for name in self.deployment.targets:
@@ -199,16 +257,27 @@ class Installation:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "vigie", *arguments, "--config", str(self.config_file),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                env=self._environment,
+                env=self._environment | self._own_environment(name),
             )  # fmt: skip
         self._running[name] = _Running(process)
+
+    def _own_environment(self, name: str) -> dict[str, str]:
+        own = {}
+        if name in self._places:
+            own["VIGIE_SERVICES__LISTEN"] = self._places[name]
+        if name.endswith("-2"):
+            own["VIGIE_DATA__DIRECTORY"] = str(self.data_of(name))
+        if _context(name) == "ingest" and self.deployment.apart:
+            own["VIGIE_INGEST__INSTANCE"] = name
+        return own
 
     async def _ready(self, name: str) -> None:
         running = self._running[name]
 
         async def announced() -> str | None:
             if running.process.returncode is not None:
-                raise AssertionError(f"{name} ended: {self.log_text()[-_LOG_TAIL_BYTES:]}")
+                said = self.log_file(name).read_text("utf-8", "replace")
+                raise AssertionError(f"{name} ended: {said[-_LOG_TAIL_BYTES:]}")
             file = self._run_file(name)
             return file.read_text("utf-8") if file.exists() else None
 
@@ -216,7 +285,8 @@ class Installation:
         running.addresses = json.loads(text)
 
     def _run_file(self, name: str) -> Path:
-        return self.data / "run.json"
+        file = "run.json" if name == "all" else f"run-{_context(name)}.json"
+        return self.data_of(name) / file
 
     def log_file(self, name: str) -> Path:
         """What a process wrote to its standard output and error."""
@@ -246,20 +316,49 @@ class Installation:
             await running.process.wait()
         await self.close_channels()
 
+    async def kill_one(self, name: str) -> None:
+        """SIGKILL to one process."""
+        process = self._running[name].process
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+    async def start_one(self, name: str) -> None:
+        """Start one process again; returns when it is ready."""
+        await self._launch(name, self.deployment.targets[name])
+        await self._ready(name)
+
     async def stop(self, *, seconds: float = STOP_SECONDS) -> dict[str, int]:
         """SIGTERM; process -> exit code (negative: it had to be killed)."""
         await self.close_channels()
-        for running in self._running.values():
-            if running.process.returncode is None:
-                running.process.send_signal(signal.SIGTERM)
-        codes = {}
-        for name, running in self._running.items():
-            try:
-                codes[name] = await asyncio.wait_for(running.process.wait(), seconds)
-            except TimeoutError:
-                running.process.kill()
-                codes[name] = await running.process.wait()
+        codes: dict[str, int] = {}
+        # What tells comes before what listens, as within one process: then nothing is left.
+        for turn in (("gateway", "evidence", "ingest", "ingest-2"), ("recording",), ()):
+            names = [name for name in self._running if name not in codes]
+            chosen = [name for name in names if name in turn] if turn else names
+            codes |= await self._stop_some(chosen, seconds)
         return codes
+
+    async def _stop_some(self, names: Sequence[str], seconds: float) -> dict[str, int]:
+        codes = {}
+        for name in names:
+            process = self._running[name].process
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+        for name in names:
+            process = self._running[name].process
+            try:
+                codes[name] = await asyncio.wait_for(process.wait(), seconds)
+            except TimeoutError:
+                process.kill()
+                codes[name] = await process.wait()
+        return codes
+
+    async def remove(self) -> None:
+        """Stop, and leave nothing behind outside of the folder."""
+        await self.stop()
+        if self._external is not None and self._prepared:
+            self._prepared = False
+            await self._external.remove()
 
     def process_ids(self) -> list[int]:
         """Of the processes that run."""
@@ -300,6 +399,18 @@ class Installation:
             self._channels[who] = channel
         return make(channel)
 
+    def channel_inside(self, name: str, person: str) -> grpc.aio.Channel:
+        """A channel to one process, past the gateway and in its stead."""
+        source = _FixedToken(self.token(person))
+        place = self._running[name].addresses["services"]
+        if not self.deployment.certified:
+            return open_channel(place, source=source)
+        folder = self.folder / "tls"
+        files = ClientTls(folder / "ca.pem", folder / "gateway.pem", folder / "gateway.key")
+        named = service_host(_context(name), TRUST_DOMAIN)
+        override = (("grpc.ssl_target_name_override", named),)
+        return open_channel(place, source=source, tls=files, more_options=override)
+
     async def close_channels(self) -> None:
         """End every connection of this side."""
         for channel in self._channels.values():
@@ -323,6 +434,11 @@ class Installation:
     async def reindex(self) -> Outcome:
         """``vigie recording reindex``: the product must be stopped."""
         return await run_vigie("recording", "reindex", "--config", str(self.config_file))
+
+
+def _context(name: str) -> str:
+    """What a process serves."""
+    return name.removesuffix("-2")
 
 
 @asynccontextmanager

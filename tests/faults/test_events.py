@@ -7,7 +7,7 @@ when it is replayed, without undoing what was told after it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,7 +213,7 @@ async def _stands(rig: Rig, topic: str, group: str, count: int) -> bool:
 
 
 DEFECTS = [
-    ("segments", writer, "apply_segment_event"),
+    ("segments", writer, "apply_segment_events"),
     ("cameras", writer, "put_camera_state"),
     ("holds", holdings, "put_hold"),
 ]
@@ -233,7 +233,7 @@ async def test_a_handler_that_fails_stops_nothing_and_its_event_is_replayed(  # 
 
     async def fails_on_the_first(connection: AsyncConnection, event: object) -> object:
         nonlocal attempts
-        if _is_victim(event):
+        if any(map(_is_victim, event if isinstance(event, list) else [event])):
             attempts += 1
             raise RuntimeError("a defect")
         return await sound(connection, event)
@@ -281,24 +281,26 @@ async def test_a_replay_does_not_undo_what_was_told_since(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hold was released, an outage closed, while their first words stood in quarantine."""
-    sound_hold, sound_segment = holdings.put_hold, writer.apply_segment_event
+    sound_hold, sound_segment = holdings.put_hold, writer.apply_segment_events
 
     async def no_placing(connection: AsyncConnection, state: HoldState) -> None:
         if not state.HasField("release_time"):
             raise RuntimeError("a defect")
         await sound_hold(connection, state)
 
-    async def no_opening(connection: AsyncConnection, event: ingest_pb2.SegmentEvent) -> object:
-        if event.HasField("outage") and not event.outage.end_us:
+    async def no_opening(
+        connection: AsyncConnection, events: Sequence[ingest_pb2.SegmentEvent]
+    ) -> object:
+        if any(event.HasField("outage") and not event.outage.end_us for event in events):
             raise RuntimeError("a defect")
-        return await sound_segment(connection, event)
+        return await sound_segment(connection, events)
 
     async with recording_rig(tmp_path, T0) as rig:
         run = await estate(rig)
         await rig.run(run)
         await settled(rig)
         monkeypatch.setattr(holdings, "put_hold", no_placing)
-        monkeypatch.setattr(writer, "apply_segment_event", no_opening)
+        monkeypatch.setattr(writer, "apply_segment_events", no_opening)
         silent = GapCause.GAP_CAUSE_CAMERA_SILENT
         start_us = T0 + 10 * SECOND
         await rig.outage(CAMERA, start_us, 0, silent, known_us=start_us + SECOND)
@@ -309,7 +311,7 @@ async def test_a_replay_does_not_undo_what_was_told_since(
         waiting = await rig.quarantine.list()
         assert {item.group for item in waiting} == {HOLDS_GROUP, SEGMENTS_GROUP}
         monkeypatch.setattr(holdings, "put_hold", sound_hold)
-        monkeypatch.setattr(writer, "apply_segment_event", sound_segment)
+        monkeypatch.setattr(writer, "apply_segment_events", sound_segment)
         for item in waiting:
             assert await rig.module.consumers[item.group].replay(item.number)
         async with rig.database.reading() as connection:

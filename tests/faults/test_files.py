@@ -176,7 +176,8 @@ async def test_a_database_of_yesterday_catches_up_with_the_bucket(
         mark = _mark(estate, rig.database)
         await rig.run(later)
         await rig.settle()
-        given_out = (await rig.log.end("segments")).offset  # type: ignore[union-attr] # not empty
+        [end] = await rig.log.ends("segments")
+        given_out = end.offset
         await mark.note()
         sound = await _timeline(rig)
     for suffix in ("-wal", "-shm"):
@@ -202,8 +203,7 @@ async def test_a_database_of_yesterday_catches_up_with_the_bucket(
         assert rig.metrics.value("vigie_recording_catch_up_pending") == 0
         assert await _timeline(rig) == sound
         await rig.outage(CAMERA, T0 + 126 * SECOND, T0 + 127 * SECOND, 3)
-        position = await rig.log.end("segments")
-        assert position is not None
+        [position] = await rig.log.ends("segments")
         assert position.offset > given_out
         await rig.settle()
     async with opened(estate) as at:

@@ -16,7 +16,7 @@ from e2e.harness import DEPLOYMENTS, Installation, simulated_cameras
 from faults.conftest import LONG
 from faults.kill_house import CAMERAS, KEPT, House
 from faults.ledger import Entry, Ledger
-from vigie.app import FAULT_POINTS
+from vigie.faultpoints import FAULT_POINTS
 from vigie.simcam import ServerConfig
 
 pytestmark = [

@@ -8,7 +8,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "services" / "vigie"
 CONTEXTS = {"registry", "access", "ingest", "recording", "evidence", "audit"}
-TOP = {"cli", "app", "wiring", "serve", "demo", "__main__"}
+TOP = {
+    "cli",
+    "demo",
+    "__main__",
+    "app",
+    "contracts",
+    "faultpoints",
+    "gateway",
+    "serve",
+    "settings",
+    "storage",
+    "targets",
+    "topics",
+    "wiring",
+}
 
 
 def modules() -> list[Path]:

@@ -9,6 +9,7 @@ from vigie.access.permissions import SERVICE_PERMISSIONS, SERVICE_ROLE
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.grpc.call import EVERYWHERE, Caller
+from vigie.platform.grpc.peers import SERVICE_SUBJECT
 from vigie.platform.identity.port import Identity, IdentityRefusedError
 from vigie.platform.reasons import (
     PERSON_NOT_DESIGNATED,
@@ -18,6 +19,9 @@ from vigie.platform.reasons import (
     TOKEN_INVALID,
 )
 
+_NEVER_US: Final = 1 << 62
+"""A connection lives no longer than its certificate was good at its handshake; what it may do is
+asked at every call."""
 _PHRASES: Final = {PersonState.NOT_YET: "not begun yet", PersonState.ENDED: "ended"}
 
 
@@ -28,7 +32,8 @@ class TokenAuthenticator:
         verifier: of tokens.
         directory: of people.
         wall_clock: decides whether a token has ended.
-        development: whether the embedded issuer may speak for people (for services it always may).
+        development: whether the embedded issuer may speak for people.
+        service_tokens: whether it may speak for services; not where these have certificates.
     """
 
     def __init__(
@@ -38,8 +43,10 @@ class TokenAuthenticator:
         wall_clock: WallClock,
         *,
         development: bool = True,
+        service_tokens: bool = True,
     ) -> None:
         self._development = development
+        self._service_tokens = service_tokens
         self._verifier = verifier
         self._directory = directory
         self._wall_clock = wall_clock
@@ -54,6 +61,8 @@ class TokenAuthenticator:
         verified = self._verifier.verify(token, now_us=self._wall_clock.now_us())
         if verified.internal and not verified.service and not self._development:
             raise VigieError(TOKEN_INVALID, "the embedded issuer is not accepted for people here")
+        if verified.service and not self._service_tokens:
+            raise VigieError(TOKEN_INVALID, "services show certificates here, not tokens")
         if verified.expires_at_us <= self._wall_clock.now_us():
             raise self._refused(TOKEN_EXPIRED, "the token has ended", verified.subject)
         if verified.service:
@@ -61,6 +70,10 @@ class TokenAuthenticator:
         else:
             caller = self._person(verified.subject, verified.token_id)
         return Identity(caller, verified.expires_at_us, verified.token_id)
+
+    async def authenticate_service(self, service: str) -> Identity:
+        """See `Authenticator.authenticate_service`; its certificate was verified by the host."""
+        return Identity(_service(f"{SERVICE_SUBJECT}{service}"), _NEVER_US)
 
     async def revalidate(self, identity: Identity) -> Identity:
         """See `Authenticator.revalidate`."""

@@ -26,13 +26,13 @@ _SERVICE_TOKEN_SECONDS: Final = 3600
 _RENEW_BEFORE_US: Final = 300 * MICROSECONDS_PER_SECOND
 
 
-def load_or_create_key(folder: Path) -> OKPKey:
-    """The issuer's private key; made when there is none yet.
+def load_or_create_key(folder: Path, name: str = KEY_FILE) -> OKPKey:
+    """The issuer's private key, the file ``name`` in ``folder``; made when there is none yet.
 
     Raises:
         VigieError: CONFIG_INVALID: others can read the file, or it is no key.
     """
-    path = folder / KEY_FILE
+    path = folder / name
     if not path.exists():
         _create_key(path)
     mode = path.stat().st_mode & 0o077

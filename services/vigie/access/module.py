@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vigie.access.authenticator import TokenAuthenticator
 from vigie.access.directory import Directory
-from vigie.access.issuer import DevelopmentIssuer, ServiceTokenSource, load_or_create_key
+from vigie.access.issuer import KEY_FILE, DevelopmentIssuer, ServiceTokenSource, load_or_create_key
 from vigie.access.keys import Issuer, TokenVerifier, read_jwks
 from vigie.access.service import AccessServicer
 from vigie.access.settings import DEVELOPMENT_ISSUER, AccessConfig
@@ -30,7 +30,8 @@ def development_issuer(
     Raises:
         VigieError: CONFIG_INVALID (the key file).
     """
-    key = load_or_create_key(data_directory / "access")
+    file = config.issuer_key_file or data_directory / "access" / KEY_FILE
+    key = load_or_create_key(file.parent, file.name)
     return DevelopmentIssuer(
         key, name=DEVELOPMENT_ISSUER, audience=config.audience, wall_clock=wall_clock
     )
@@ -47,6 +48,8 @@ class AccessModule:
         wall_clock: decides what has begun or ended.
         monotonic_clock: paces the following of the people file.
         metrics: see `vigie.access.metrics`.
+        offered: whether AccessService is served here; who may do what is asked at every host.
+        service_tokens: whether services prove themselves by tokens of the embedded issuer.
 
     Raises:
         VigieError: CONFIG_INVALID: keys or people cannot be read.
@@ -64,15 +67,22 @@ class AccessModule:
         metrics: MetricsRegistry,
         tokens: Tokens,
         supervisor: Supervisor,
+        offered: bool = True,
+        service_tokens: bool = True,
     ) -> None:
+        self._offered = offered
         self._config = config
         self._wall_clock = wall_clock
         self._monotonic_clock = monotonic_clock
         self._supervisor = supervisor
         self.directory = Directory(config.people_file, wall_clock=wall_clock, metrics=metrics)
-        # Always there: the services of one process call each other with its tokens. When the
-        # configuration does not accept it for people, no token for a person is ever signed.
-        self.issuer = development_issuer(config, data_directory, wall_clock)
+        # There for people, where the configuration accepts it for them, and for services, where
+        # these have no certificates. Otherwise there is no key that could make anybody anybody.
+        self.issuer = (
+            development_issuer(config, data_directory, wall_clock)
+            if service_tokens or config.development_issuer
+            else None
+        )
         self.authenticator = TokenAuthenticator(
             TokenVerifier(
                 self._issuers(), audience=config.audience, leeway_seconds=config.leeway_seconds
@@ -80,12 +90,13 @@ class AccessModule:
             self.directory,
             wall_clock,
             development=config.development_issuer,
+            service_tokens=service_tokens,
         )
         self._servicer = AccessServicer(self.directory, tokens, wall_clock)
         self._follower: asyncio.Task[Any] | None = None
 
     def _issuers(self) -> list[Issuer]:
-        issuers = [self.issuer.issuer()]
+        issuers = [] if self.issuer is None else [self.issuer.issuer()]
         if self._config.jwks_file is not None:
             keys = read_jwks(self._config.jwks_file)
             issuers.append(Issuer(self._config.jwks_issuer, keys))
@@ -93,10 +104,13 @@ class AccessModule:
 
     def token_source(self, service: str) -> TokenSource:
         """The credential with which one context of this process calls others."""
+        assert self.issuer is not None, "services prove themselves by certificates here"
         return ServiceTokenSource(self.issuer, service, self._wall_clock)
 
     def services(self) -> Sequence[ServiceBinding]:
-        """AccessService."""
+        """AccessService, where it is offered."""
+        if not self._offered:
+            return ()
         return (
             ServiceBinding(ACCESS_SERVICE, self._servicer, add_AccessServiceServicer_to_server),
         )
@@ -115,6 +129,11 @@ class AccessModule:
         if self._follower is None:
             return "the people file is not read yet"
         return "the people file is no longer followed" if self._follower.done() else None
+
+    def broken(self) -> str | None:
+        """See `Breakable.broken`."""
+        gone = self._follower is not None and self._follower.done()
+        return "the people file is no longer followed" if gone else None
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Stop following the file."""

@@ -27,6 +27,11 @@ class AccessConfig(ConfigSection):
         "the data directory: who can read it can be anybody. It also signs the tokens by which "
         "the services of one process call each other.",
     )
+    issuer_key_file: Path | None = Field(
+        default=None,
+        description="Key of the embedded issuer; services apart that use it need the same. Unset: "
+        "`access/issuer-key.json` in the data directory. Made when it is not there.",
+    )
     jwks_file: Path | None = Field(
         default=None,
         description="Public keys of an identity provider (JSON Web Key Set), read at the start.",

@@ -55,13 +55,15 @@ class Freshness:
 
     async def _wait(self, seconds: float) -> tuple[int, bool]:
         now_us = self._wall_clock.now_us()
-        end = await self._event_log.end(ACCESSES_TOPIC)
-        if end is None:
-            return now_us, True
+        missing = list(await self._event_log.ends(ACCESSES_TOPIC))
         deadline_us = self._monotonic_clock.now_us() + round(seconds * 1e6)
         while True:
-            if await self._reader.reached(end.partition) >= end.offset:
+            missing = [
+                end for end in missing if await self._reader.reached(end.partition) < end.offset
+            ]
+            if not missing:
                 return now_us, True
             if self._monotonic_clock.now_us() >= deadline_us:
-                return await self._reader.newest_us(end.partition), False
+                newest = [await self._reader.newest_us(end.partition) for end in missing]
+                return min(newest), False
             await self._monotonic_clock.sleep(_STEP_SECONDS)

@@ -41,6 +41,7 @@ class AuditModule:
         event_log: where records are durable.
         quarantine: for records that cannot be parsed.
         tokens: seals page and resume tokens.
+        recorder: that of the process's host; ``None``: one is made over ``event_log``.
     """
 
     name = "audit"
@@ -57,10 +58,11 @@ class AuditModule:
         tokens: Tokens,
         observer: ConsumerObserver | None = None,
         faults: FaultPoints = NO_FAULTS,
+        recorder: EventLogAccessRecorder | None = None,
     ) -> None:
         self._database = database
         self._event_log = event_log
-        self.recorder = EventLogAccessRecorder(
+        self.recorder = recorder or EventLogAccessRecorder(
             event_log, wall_clock=wall_clock, monotonic_clock=monotonic_clock, metrics=metrics
         )
         self.consumer = Consumer(
@@ -108,6 +110,11 @@ class AuditModule:
         if self._retaining is not None and self._retaining.done():
             return "accesses are no longer removed at the end of their time"
         return self.consumer.not_ready()
+
+    def broken(self) -> str | None:
+        """See `Breakable.broken`."""
+        gone = self._started and self._retaining is not None and self._retaining.done()
+        return "accesses are no longer removed at the end of their time" if gone else None
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Finish the unit of work under way."""

@@ -28,6 +28,9 @@ class Exit(IntEnum):
     """`vigie up`: told twice to stop, and stopped at once."""
     UNFINISHED = 9
     """`vigie up`: what was begun could not be finished in `lifecycle.drain_seconds`."""
+    MISCONFIGURED = 10
+    """`vigie serve`: what it stands on is not as it has to be (credentials, version, topics,
+    bucket); starting it again does not help."""
 
 
 _BY_CODE: Final = {

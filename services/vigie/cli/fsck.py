@@ -168,7 +168,7 @@ def _installation(config: Config, found: Opened) -> Installation:
         event_log=found.event_log,
         wall_clock=found.clock,
         quarantine=Quarantine(found.database, found.clock),
-        numbering=found.event_log,
+        numbering=found.numbering,
         mark=found.mark,
         spool=spool if spool.is_dir() else None,
         prefix=ingest.key_prefix,

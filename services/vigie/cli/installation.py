@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import typer
@@ -19,13 +19,17 @@ from vigie.cli.exits import Exit, exit_of
 from vigie.cli.language import tr
 from vigie.platform.clock import SystemWallClock
 from vigie.platform.config import Config, ConfigError, load_config
-from vigie.platform.database import EmbeddedDatabase, open_database
+from vigie.platform.database import Database, EmbeddedDatabase, open_database
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EmbeddedEventLog, NumberingMark, open_event_log
+from vigie.platform.eventlog import EmbeddedEventLog, EventLog, NumberingMark, open_event_log
 from vigie.platform.eventlog.tables import TOPIC
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 
+if TYPE_CHECKING:
+    from vigie.recording.fsck.mending import MendableStore
+
 DATABASE_FILE: Final = "vigie.db"
+RECORDING: Final = "recording"
 
 
 @contextmanager
@@ -72,7 +76,7 @@ def data_directory(config: Config) -> Path:
     Raises:
         typer.BadParameter: there is none.
     """
-    from vigie.wiring import DataConfig
+    from vigie.settings import DataConfig
 
     directory = config.section(DataConfig).directory
     if not directory.is_dir():
@@ -85,39 +89,49 @@ def data_directory(config: Config) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The storage of an installation.
+    """The storage of an installation, as one context of it sees it.
 
     Attributes:
         config: the configuration it was found by.
         directory: the data directory.
-        database: state and index.
-        event_log: topics.
+        database: of the context; the embedded one is that of all.
+        event_log: topics, with the outbox of that database.
         store: the bucket.
         clock: of this machine.
-        mark: how far the numbering of the log had come.
+        mark: how far the numbering of the embedded log had come; ``None`` with another log.
+        numbering: tells of holes in the embedded log; ``None`` with another.
     """
 
     config: Config
     directory: Path
-    database: EmbeddedDatabase
-    event_log: EmbeddedEventLog
-    store: DirectoryObjectStore
+    database: Database
+    event_log: EventLog
+    store: "MendableStore"
     clock: SystemWallClock
-    mark: NumberingMark
+    mark: NumberingMark | None
+    numbering: EmbeddedEventLog | None
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Opened]:
-    """Open everything for this process alone, tables brought up to date: to change something.
+async def opened(config: Config, context: str = RECORDING) -> AsyncIterator[Opened]:
+    """Open everything to change something.
+
+    Embedded storage is opened for this process alone, tables brought up to date; what is on other
+    machines is used beside the services.
 
     Raises:
         VigieError: DATA_DIRECTORY_IN_USE when the product runs on it; see `open_database`.
         typer.BadParameter: there is no data directory.
     """
     from vigie.app import TOPICS
-    from vigie.wiring import DataConfig, mark_path
+    from vigie.settings import DataConfig
+    from vigie.storage import mark_path, stands_alone
 
     directory, clock = data_directory(config), SystemWallClock()
+    if not stands_alone(config):
+        async with _elsewhere(config, context, directory) as found:
+            yield found
+        return
     async with AsyncExitStack() as closing:
         database = await open_database(directory / DATABASE_FILE)
         closing.push_async_callback(database.close)
@@ -130,11 +144,11 @@ async def opened(config: Config) -> AsyncIterator[Opened]:
         mark = NumberingMark(mark_path(root), database, clock)
         await mark.skip_ahead()
         closing.push_async_callback(mark.note)
-        yield Opened(config, directory, database, event_log, store, clock, mark)
+        yield Opened(config, directory, database, event_log, store, clock, mark, event_log)
 
 
 @asynccontextmanager
-async def looked_at(config: Config) -> AsyncIterator[Opened]:
+async def looked_at(config: Config, context: str = RECORDING) -> AsyncIterator[Opened]:
     """Open everything to read it, also while the product runs: no lock is taken.
 
     Readers of SQLite in WAL mode see a snapshot and never wait, nor make a writer wait; what is
@@ -144,9 +158,14 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         VigieError: DATABASE_UNAVAILABLE, STORE_UNAVAILABLE.
         typer.BadParameter: there is no data directory with a database.
     """
-    from vigie.wiring import DataConfig, mark_path
+    from vigie.settings import DataConfig
+    from vigie.storage import mark_path, stands_alone
 
     directory, clock = data_directory(config), SystemWallClock()
+    if not stands_alone(config):
+        async with _elsewhere(config, context, directory) as found:
+            yield found
+        return
     file = directory / DATABASE_FILE
     if not file.is_file():
         raise typer.BadParameter(
@@ -162,7 +181,19 @@ async def looked_at(config: Config) -> AsyncIterator[Opened]:
         store = DirectoryObjectStore(root, clock)
         closing.push_async_callback(store.close)
         mark = NumberingMark(mark_path(root), database, clock)
-        yield Opened(config, directory, database, event_log, store, clock, mark)
+        yield Opened(config, directory, database, event_log, store, clock, mark, event_log)
+
+
+@asynccontextmanager
+async def _elsewhere(config: Config, context: str, directory: Path) -> AsyncIterator[Opened]:
+    """What is on other machines, beside the services; what is not there fails at once."""
+    from vigie.storage import open_for_a_command
+
+    async with open_for_a_command(config, context) as found:
+        yield Opened(
+            config, directory, found.database, found.event_log, found.store,
+            SystemWallClock(), None, None,
+        )  # fmt: skip
 
 
 async def _of_this_version(database: EmbeddedDatabase) -> None:

@@ -67,7 +67,8 @@ async def _reindex(config: Config, reason: str) -> ReindexReport:
         await put_on_record(found, "recording/reindex", ["index"], reason)
         prefix = config.section(IngestConfig).key_prefix
         report = await Reindexer(found.database, found.store, prefix=prefix).rebuild()
-        await found.mark.caught_up()
+        if found.mark is not None:
+            await found.mark.caught_up()
         return report
 
 

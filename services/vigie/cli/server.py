@@ -1,8 +1,10 @@
 """Running the product: `vigie up`, `vigie demo`."""
 
 import asyncio
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -18,27 +20,80 @@ ConfigFile = Annotated[
 ]
 
 
+_TARGETS: Final = (
+    "all",
+    "registry",
+    "access",
+    "ingest",
+    "recording",
+    "evidence",
+    "audit",
+    "gateway",
+)
+_ADDRESS: Final = r"HOST:PORT"
+
+
 def up(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the whole product in one process, on embedded defaults, until SIGTERM or Ctrl-C."""
-    from vigie.serve import run_all
-
-    code = asyncio.run(run_all(config, session_of(context).errors))
-    raise typer.Exit(code)
+    _run(context, "all", config, {})
 
 
 def serve(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help=tr("What to run: all.", "Cible : all."))],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help=tr(f"What to run: {', '.join(_TARGETS)}.", f"Cible : {', '.join(_TARGETS)}."),
+        ),
+    ],
     config: ConfigFile = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar=_ADDRESS,
+            help=tr("Address for other services.", "Adresse pour les autres services."),
+        ),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar=_ADDRESS,
+            help=tr("Address of health and metrics.", "Adresse de santé et de mesures."),
+        ),
+    ] = None,
 ) -> None:
-    """Run one target as a process. All contexts live in the target `all` for now."""
-    if target != "all":
+    """Run one target as a process: everything, one service, or the gateway to all of them."""
+    if target not in _TARGETS:
+        close = difflib.get_close_matches(target, _TARGETS, n=1)
+        hint = tr(f"; did you mean {close[0]}?", f" ; {close[0]} ?") if close else ""
+        known = ", ".join(_TARGETS)
         message = tr(
-            f"{target}: no such target; the only one is all (contexts do not run apart yet)",
-            f"{target} : cible inconnue ; la seule est all (pas encore de contextes séparés)",
+            f"{target}: no such target{hint} (there are: {known})",
+            f"{target} : cible inconnue{hint} (il y a : {known})",
         )
         raise fail(message, Exit.USAGE)
-    up(context, config)
+    overrides: dict[str, dict[str, Any]] = {
+        "services": {"listen": listen},
+        "http": {"listen": http},
+    }
+    if target == "gateway":
+        overrides = {
+            "grpc": {"listen": None if listen is None else (listen,)},
+            "http": {"listen": http},
+        }
+    _run(context, target, config, overrides)
+
+
+def _run(
+    context: typer.Context,
+    target: str,
+    config: Path | None,
+    overrides: Mapping[str, Mapping[str, Any]],
+) -> None:
+    from vigie.serve import run_target
+
+    code = asyncio.run(run_target(target, config, session_of(context).errors, overrides))
+    raise typer.Exit(code)
 
 
 def demo(

@@ -140,6 +140,11 @@ class EvidenceModule:
             return "the builder of packages is not running"
         return self._cameras.not_ready()
 
+    def broken(self) -> str | None:
+        """See `Breakable.broken`."""
+        gone = self._task is not None and self._task.done()
+        return "the builder of packages is not running" if gone else None
+
     async def stop(self, *, timeout_seconds: float) -> None:
         """Stop building (a package begun is begun again at the next start)."""
         if self._task is not None:

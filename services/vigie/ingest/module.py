@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from vigie.ingest.backoff import Backoff
 from vigie.ingest.config import IngestConfig
 from vigie.ingest.engines import default_engines
 from vigie.ingest.live.channel import LiveHub
+from vigie.ingest.live.owners import LiveOwners
 from vigie.ingest.overload import LagGauge
 from vigie.ingest.recorder.camera import RecorderSettings, RecorderTools
 from vigie.ingest.recorder.media import ClearMediaWriter
@@ -82,6 +83,7 @@ class IngestPlatform:
         data_directory: of this installation; the spool lies in it unless configured otherwise.
         faults: fault points of the write path.
         assignment: which cameras are this process's own.
+        address: where other services reach this process; empty where none has to.
         jitter: randomness of waits.
     """
 
@@ -97,6 +99,7 @@ class IngestPlatform:
     data_directory: Path
     faults: FaultPoints = NO_FAULTS
     assignment: CameraAssignment = field(default_factory=AllCameras)
+    address: Callable[[], str] = str
     jitter: random.Random = field(default_factory=random.Random)
 
 
@@ -131,6 +134,10 @@ class IngestModule:
         self.hub = LiveHub(
             viewers=registry.gauge(metrics.VIEWERS), skipped=registry.counter(metrics.SKIPPED)
         )
+        self.owners = LiveOwners(
+            config.instance_name, self._statuses, platform.assignment, self.hub
+        )
+        self._statuses.on_change(self.owners.status_changed)
         directory = config.spool_directory or platform.data_directory / "spool"
         self._layout = SpoolLayout(directory)
         self.quota = SpoolQuota(
@@ -188,22 +195,36 @@ class IngestModule:
             VigieError: SPOOL_UNUSABLE; TOPIC_UNKNOWN, EVENT_LOG_UNAVAILABLE.
         """
         await self._platform.event_log.declare(TOPICS)
+        # What may be away comes first: it may be tried again, and nothing must be there twice.
         try:
+            await self._know_cameras()
             await self.path.start()
-        except OSError as error:
-            raise VigieError(
-                reasons.SPOOL_UNUSABLE, f"{self._layout.root}: {error.strerror or error}"
-            ) from error
+        except BaseException as error:
+            await self._forget_cameras()
+            if isinstance(error, OSError):
+                raise VigieError(
+                    reasons.SPOOL_UNUSABLE, f"{self._layout.root}: {error.strerror or error}"
+                ) from error
+            raise
         try:
             await self._start_reception()
         except BaseException:
             await self.path.stop(timeout_seconds=1.0)
+            await self._forget_cameras()
             raise
         self._started = True
 
-    async def _start_reception(self) -> None:
+    async def _know_cameras(self) -> None:
         await self._cameras.start()
         await self._statuses.start()
+        await self._platform.assignment.join()
+
+    async def _forget_cameras(self) -> None:
+        await self._platform.assignment.leave()
+        await self._statuses.stop()
+        await self._cameras.stop()
+
+    async def _start_reception(self) -> None:
         for engine in self._engines.values():
             engine.start()
         spawn = self._platform.tasks.spawn
@@ -222,12 +243,12 @@ class IngestModule:
             return "the spool is full: new footage is refused"
         if waiting := len(self.path.uploader.backlog.damaged()):
             return f"the disk of the spool refuses: {waiting} runs wait for their repair"
-        return self._cameras.not_ready()
+        return self._cameras.not_ready() or self._platform.assignment.not_ready()
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Close open segments, upload, flush, within the time; what is left is replayed.
 
-        1. End the sessions: each delivers its last group.
+        1. End the sessions: each delivers its last group. Leave the cameras to others.
         2. Stop the engines.
         3. Write, upload and tell what is left.
         4. Publish the last statuses.
@@ -244,6 +265,7 @@ class IngestModule:
 
         if not await self.reception.stop(timeout_seconds=remaining(0.4)):
             _log.warning("sessions_did_not_end")
+        await self._leave_cameras(remaining(0.2))
         for engine in self._engines.values():
             # A third each at most: what hangs must not cost the footage that is here already.
             await asyncio.to_thread(engine.stop, timeout_seconds=remaining(0.3))
@@ -253,8 +275,15 @@ class IngestModule:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._statuses.stop()
-        await self._cameras.stop()
+        await self._forget_cameras()
+
+    async def _leave_cameras(self, seconds: float) -> None:
+        """Others need not wait until what is here has been written and stored."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._platform.assignment.leave()
+        except TimeoutError:
+            _log.warning("cameras_left_without_goodbye")
 
     async def footage_lost(self, record: SegmentRecord, detail: str) -> None:
         """See `LossListener.footage_lost`."""
@@ -357,6 +386,7 @@ class IngestModule:
             registry=registry,
             tasks=platform.tasks,
             heartbeat_seconds=config.heartbeat_seconds,
+            address=platform.address,
         )
 
     async def _measure(self) -> None:

@@ -66,16 +66,32 @@ def json_answer(status: HTTPStatus, value: object) -> HttpAnswer:
     return HttpAnswer(status, "application/json; charset=utf-8", body)
 
 
+def _nothing_broken() -> Mapping[str, str]:
+    return {}
+
+
 def operations_routes(
-    metrics: MetricsRegistry, readiness: Callable[[], Mapping[str, str | None]]
+    metrics: MetricsRegistry,
+    readiness: Callable[[], Mapping[str, str | None]],
+    broken: Callable[[], Mapping[str, str]] = _nothing_broken,
 ) -> dict[str, Route]:
-    """``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (each module can work)."""
+    """``/metrics``, ``/healthz`` (no restart is needed) and ``/readyz`` (each module can work).
+
+    Args:
+        metrics: what is shown.
+        readiness: module -> why it cannot work now, or ``None``.
+        broken: module -> what only a restart mends; a process that hangs does not answer at all.
+    """
 
     async def show_metrics() -> HttpAnswer:
         content_type, body = metrics.exposition()
         return HttpAnswer(HTTPStatus.OK, content_type, body)
 
     async def healthz() -> HttpAnswer:
+        wrong = dict(broken())
+        if wrong:
+            found = {"status": "broken", "modules": wrong}
+            return json_answer(HTTPStatus.SERVICE_UNAVAILABLE, found)
         return json_answer(HTTPStatus.OK, {"status": "alive"})
 
     async def readyz() -> HttpAnswer:

@@ -1,21 +1,32 @@
-"""Starts modules in the order of their needs, stops them in the reverse order, in bounded time."""
+"""Starts modules in the order of their needs, stops them in the reverse order, in bounded time.
+
+A process of its own among others starts in another way: it listens at once, and its contexts wait
+for what they need, as long as it takes (`Patience`). They stop in the same order all the same.
+"""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
+import grpc
 import structlog
 from pydantic import Field
 
 from vigie.platform.clock import MonotonicClock
 from vigie.platform.config.section import ConfigSection
+from vigie.platform.errors import VigieError
 from vigie.platform.module import Module
 from vigie.platform.supervisor import Supervisor
 
 _LEAST_STOP_SECONDS = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_NOT_STARTED: Final = "not started yet"
 
 
 class LifecycleConfig(ConfigSection):
@@ -39,6 +50,7 @@ class ExitCode(IntEnum):
     CRASHED = 1
     FORCED = 8
     UNFINISHED = 9
+    MISCONFIGURED = 10
 
 
 class StartError(Exception):
@@ -48,6 +60,23 @@ class StartError(Exception):
         super().__init__(f"{module} did not start: {cause}")
         self.module = module
         self.__cause__ = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a process starts that may be the first to come up.
+
+    Attributes:
+        early: names of modules that start before all others, in the usual order.
+        waiting: names of modules that start next, side by side; each is tried again for as long
+            as what it needs is merely away (UNAVAILABLE).
+    """
+
+    early: Collection[str] = ()
+    waiting: Collection[str] = ()
+
+
+IMPATIENT: Final = Patience()
 
 
 def start_order(modules: Sequence[Module], needs: Mapping[str, Sequence[str]]) -> list[Module]:
@@ -80,6 +109,13 @@ def start_order(modules: Sequence[Module], needs: Mapping[str, Sequence[str]]) -
     return ordered
 
 
+def _away(error: BaseException | None) -> bool:
+    """Whether waiting may help: what was asked is not there now, and nothing is wrong with it."""
+    if isinstance(error, VigieError):
+        return error.reason.code is grpc.StatusCode.UNAVAILABLE
+    return isinstance(error, TimeoutError)
+
+
 class Lifecycle:
     """The life of a process.
 
@@ -87,6 +123,7 @@ class Lifecycle:
         modules: everything of the target.
         needs: module name -> names of modules that must run before it.
         supervisor: where modules start background tasks.
+        patience: who starts before its turn, and who waits.
     """
 
     def __init__(
@@ -97,16 +134,24 @@ class Lifecycle:
         config: LifecycleConfig,
         monotonic_clock: MonotonicClock,
         supervisor: Supervisor,
+        patience: Patience = IMPATIENT,
     ) -> None:
         self._modules = start_order(modules, needs)
+        self._patience = patience
+        self._waits_for: dict[str, str] = {}
         self._config = config
         self._clock = monotonic_clock
         self._supervisor = supervisor
-        self._started: list[Module] = []
+        self._started: set[str] = set()
         self._stopping = False
         self._stop_asked = asyncio.Event()
         self._forced = asyncio.Event()
         self._log = structlog.get_logger("vigie.lifecycle")
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """Every module, in the order of needs."""
+        return tuple(self._modules)
 
     # --- readiness --------------------------------------------------------------------------
 
@@ -116,17 +161,32 @@ class Lifecycle:
 
     def service_readiness(self, service: str) -> str | None:
         """Why the module that offers a service cannot work now; for `GrpcHost`."""
+        module = self._module_of(service)
+        return "no module offers this service" if module is None else self._not_ready(module)
+
+    def waits_for(self, service: str) -> str | None:
+        """Why the module that offers a service has not started; ``None`` once it has."""
+        module = self._module_of(service)
+        if module is None or module.name in self._started:
+            return None
+        return f"{module.name} {self._not_started(module)}"
+
+    def _module_of(self, service: str) -> Module | None:
         for module in self._modules:
             if any(binding.name == service for binding in module.services()):
-                return self._not_ready(module)
-        return "no module offers this service"
+                return module
+        return None
 
     def _not_ready(self, module: Module) -> str | None:
         if self._stopping:
             return "stopping"
-        if module not in self._started:
-            return "not started yet"
+        if module.name not in self._started:
+            return self._not_started(module)
         return module.not_ready()
+
+    def _not_started(self, module: Module) -> str:
+        waits_for = self._waits_for.get(module.name)
+        return _NOT_STARTED if waits_for is None else f"waits: {waits_for}"
 
     # --- start and stop ---------------------------------------------------------------------
 
@@ -136,26 +196,63 @@ class Lifecycle:
         Raises:
             StartError: one did not; those before it have been stopped again.
         """
-        for module in self._modules:
-            begun_us = self._clock.now_us()
+        early = [module for module in self._modules if module.name in self._patience.early]
+        waiting = [module for module in self._modules if module.name in self._patience.waiting]
+        rest = [module for module in self._modules if module not in early + waiting]
+        try:
+            for module in early:
+                await self._start_one(module)
+            await self._start_waiting(waiting)
+            for module in rest:
+                await self._start_one(module)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start_waiting(self, modules: Sequence[Module]) -> None:
+        tasks = [asyncio.create_task(self._start_patiently(module)) for module in modules]
+        try:
+            for done in asyncio.as_completed(tasks):
+                await done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _start_patiently(self, module: Module) -> None:
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
             try:
-                async with asyncio.timeout(self._config.start_seconds):
-                    await module.start()
-            except asyncio.CancelledError:
-                await self.stop()
-                raise
-            # Boundary of a module: whatever it was, the others are stopped and the process ends.
-            except Exception as error:
-                await self.stop()
-                if isinstance(error, TimeoutError):
-                    error = TimeoutError(f"not ready within {self._config.start_seconds} s")
-                raise StartError(module.name, error) from error
-            self._started.append(module)
-            took_us = self._clock.now_us() - begun_us
-            self._log.info("module_started", module=module.name, took_us=took_us)
+                await self._start_one(module)
+            except StartError as error:
+                if not _away(error.__cause__):
+                    raise
+                why = str(getattr(error.__cause__, "message", error.__cause__))
+                if self._waits_for.get(module.name) is None:
+                    self._log.warning("module_waits", module=module.name, waits_for=why)
+                self._waits_for[module.name] = why
+            else:
+                self._waits_for.pop(module.name, None)
+                return
+            await self._clock.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    async def _start_one(self, module: Module) -> None:
+        begun_us = self._clock.now_us()
+        try:
+            async with asyncio.timeout(self._config.start_seconds):
+                await module.start()
+        # Boundary of a module: whatever it was, the others are stopped and the process ends.
+        except Exception as error:
+            if isinstance(error, TimeoutError):
+                error = TimeoutError(f"not ready within {self._config.start_seconds} s")
+            raise StartError(module.name, error) from error
+        self._started.add(module.name)
+        took_us = self._clock.now_us() - begun_us
+        self._log.info("module_started", module=module.name, took_us=took_us)
 
     async def stop(self) -> bool:
-        """Stop what was started, last first.
+        """Stop what was started, in the reverse order of needs.
 
         Returns:
             Whether every module finished within the time.
@@ -163,11 +260,12 @@ class Lifecycle:
         self._stopping = True
         deadline_us = self._clock.now_us() + round(self._config.drain_seconds * 1e6)
         finished = True
-        while self._started:
-            module = self._started[-1]
+        for module in reversed(self._modules):
+            if module.name not in self._started:
+                continue
             left = (deadline_us - self._clock.now_us()) / 1e6
             finished &= await self._stop_one(module, max(left, _LEAST_STOP_SECONDS))
-            self._started.pop()
+            self._started.discard(module.name)
         return finished
 
     async def _stop_one(self, module: Module, timeout_seconds: float) -> bool:
@@ -210,15 +308,25 @@ class Lifecycle:
             return await self._drain()
 
     async def _unless_stopped(self, starting: "asyncio.Task[None]") -> bool:
+        """Whether it started; false when it was told to stop meanwhile.
+
+        Raises:
+            StartError: a module did not start, or a background task ended the process.
+        """
         asked = asyncio.create_task(self._stop_asked.wait())
-        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        crashed = asyncio.create_task(self._supervisor.crashed())
+        await asyncio.wait({starting, asked, crashed}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asked, crashed):
+            task.cancel()
         if starting.done():
             starting.result()
             return True
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
+        error = self._supervisor.error
+        if error is not None and not self._stop_asked.is_set():
+            raise StartError(error.name, error.__cause__ or error)
         return False
 
     async def _drain(self) -> ExitCode:

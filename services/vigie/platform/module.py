@@ -1,8 +1,8 @@
 """What the wiring starts and stops: modules with services and declared needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import grpc.aio
 
@@ -20,6 +20,32 @@ class ServiceBinding:
     name: str
     servicer: Any
     register: Callable[[Any, grpc.aio.Server], None]
+
+
+@runtime_checkable
+class Breakable(Protocol):
+    """A module that can come into a state which only a new start of the process mends."""
+
+    @property
+    def name(self) -> str:
+        """See `Module.name`."""
+        ...
+
+    def broken(self) -> str | None:
+        """What is wrong for good, in one line; ``None`` when nothing is.
+
+        Never because something else is away: that comes back by itself.
+        """
+        ...
+
+
+def broken_of(modules: "Iterable[Module]") -> dict[str, str]:
+    """Name -> what only a new start mends, of modules where something is."""
+    found: dict[str, str] = {}
+    for module in modules:
+        if isinstance(module, Breakable) and (why := module.broken()) is not None:
+            found[module.name] = why
+    return found
 
 
 class Module(Protocol):

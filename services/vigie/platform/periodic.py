@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from vigie.platform.clock import MonotonicClock
+from vigie.platform.errors import VigieError
 from vigie.platform.module import ServiceBinding
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,10 @@ class Periodic:
     async def _once(self) -> None:
         try:
             await self._work()
+        except VigieError as error:
+            # What is away now: said in one line, and by `not_ready`.
+            self._trouble = f"{self._name}: {error}"
+            log.warning("periodic_work_failed", name=self._name, error=str(error))
         except Exception as error:
             self._trouble = f"{self._name}: {error}"
             log.exception("periodic_work_failed", name=self._name)

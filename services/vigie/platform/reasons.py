@@ -32,6 +32,13 @@ DATA_DIRECTORY_IN_USE: Final = ReasonSpec(
     "Un autre processus travaille sur ce répertoire de données.",
     "Stop the other process, or give this one a data directory of its own.",
 )
+SCHEMA_OUTDATED: Final = ReasonSpec(
+    "SCHEMA_OUTDATED",
+    StatusCode.FAILED_PRECONDITION,
+    "The tables are of an older version than the program.",
+    "Les tables sont d'une version plus ancienne que le programme.",
+    "Run `vigie migrate` with the rights of the database's administrator.",
+)
 
 # --- Event log --------------------------------------------------------------------------------
 
@@ -62,6 +69,27 @@ QUARANTINED_EVENT_NOT_FOUND: Final = ReasonSpec(
     "No event stands in quarantine under this number.",
     "Aucun événement en quarantaine ne porte ce numéro.",
     "List the quarantine; the event may have been replayed or discarded already.",
+)
+POSITION_REFUSED: Final = ReasonSpec(
+    "POSITION_REFUSED",
+    StatusCode.ABORTED,
+    "Another member of the consumer group has taken over what this one was processing.",
+    "Un autre membre du groupe de lecteurs a repris ce que celui-ci traitait.",
+    "Nothing: this member's work is undone and goes on from where the other one stands.",
+)
+POSITION_BEYOND_END: Final = ReasonSpec(
+    "POSITION_BEYOND_END",
+    StatusCode.FAILED_PRECONDITION,
+    "The consumer has read further than the topic reaches: the topic was made anew or lost events.",
+    "Le lecteur est au-delà de la fin du sujet, qui a été recréé ou a perdu des événements.",
+    "Find out what happened to the brokers; see the guide to operations before anything is reset.",
+)
+EVENT_TOO_LARGE: Final = ReasonSpec(
+    "EVENT_TOO_LARGE",
+    StatusCode.INVALID_ARGUMENT,
+    "The event is larger than the log takes.",
+    "L'événement dépasse la taille admise par le journal.",
+    "Say it in several events, or raise the size that the log and its topics take.",
 )
 
 # --- Object store -----------------------------------------------------------------------------
@@ -130,6 +158,43 @@ KEY_INVALID: Final = ReasonSpec(
     "Use 1 to 1024 bytes, parts joined by '/', no empty, '.' or '..' part, no control character.",
 )
 
+STORE_REFUSED: Final = ReasonSpec(
+    "STORE_REFUSED",
+    StatusCode.UNAVAILABLE,
+    "The object store does not accept the credentials, or they lack a permission.",
+    "Le magasin d'objets refuse les identifiants, ou il leur manque une permission.",
+    "Compare the key files with the store's; give the role the policy of its service (infra/s3).",
+)
+STORE_CLOCK_SKEWED: Final = ReasonSpec(
+    "STORE_CLOCK_SKEWED",
+    StatusCode.UNAVAILABLE,
+    "The clocks of this machine and of the object store differ too much; it refuses all requests.",
+    "Les horloges de cette machine et du magasin d'objets diffèrent trop ; il refuse tout.",
+    "Set the clock that is wrong (NTP); the program goes on by itself.",
+)
+STORE_BUCKET_MISSING: Final = ReasonSpec(
+    "STORE_BUCKET_MISSING",
+    StatusCode.UNAVAILABLE,
+    "The bucket is not there, or is not the one this installation has used.",
+    "Le compartiment est absent, ou n'est pas celui de cette installation.",
+    "Look for the disk or bucket that is missing; for a new installation: `vigie store init`.",
+)
+STORE_UNSUITABLE: Final = ReasonSpec(
+    "STORE_UNSUITABLE",
+    StatusCode.FAILED_PRECONDITION,
+    "The bucket or the store lacks what footage needs.",
+    "Le compartiment ou le magasin n'offre pas ce que les images exigent.",
+    "`vigie store check` shows what; `vigie store init` makes a bucket that suits. What the store"
+    " cannot do may be accepted on purpose: `s3.accept_without`.",
+)
+STORE_OF_ANOTHER: Final = ReasonSpec(
+    "STORE_OF_ANOTHER",
+    StatusCode.FAILED_PRECONDITION,
+    "Another installation keeps its footage here; retention would destroy it.",
+    "Une autre installation conserve ses images ici ; la rétention les détruirait.",
+    "Give each installation a bucket or a prefix of its own; or correct `s3.installation`.",
+)
+
 # --- Every process ----------------------------------------------------------------------------
 
 STOPPING: Final = ReasonSpec(
@@ -144,10 +209,14 @@ STORAGE_REASONS: Final[tuple[ReasonSpec, ...]] = (
     DATABASE_UNAVAILABLE,
     DATA_NEWER_THAN_PROGRAM,
     DATA_DIRECTORY_IN_USE,
+    SCHEMA_OUTDATED,
     EVENT_LOG_UNAVAILABLE,
     TOPIC_UNKNOWN,
     TOPIC_MISMATCH,
     QUARANTINED_EVENT_NOT_FOUND,
+    POSITION_REFUSED,
+    POSITION_BEYOND_END,
+    EVENT_TOO_LARGE,
     STORE_UNAVAILABLE,
     STORE_CHECKSUM_MISMATCH,
     OBJECT_EXISTS,
@@ -157,6 +226,11 @@ STORAGE_REASONS: Final[tuple[ReasonSpec, ...]] = (
     RETENTION_SHORTENED,
     RANGE_INVALID,
     KEY_INVALID,
+    STORE_REFUSED,
+    STORE_CLOCK_SKEWED,
+    STORE_BUCKET_MISSING,
+    STORE_UNSUITABLE,
+    STORE_OF_ANOTHER,
     STOPPING,
 )
 
@@ -323,6 +397,27 @@ CONFIG_INVALID: Final = ReasonSpec(
     "La configuration n'est pas valide.",
     "Correct what the message names; `vigie config reference` describes every key.",
 )
+SERVICE_NOT_PERMITTED: Final = ReasonSpec(
+    "SERVICE_NOT_PERMITTED",
+    StatusCode.PERMISSION_DENIED,
+    "The contract does not name this service of the product among the callers of the method.",
+    "Le contrat ne nomme pas ce service du produit parmi les appelants de la méthode.",
+    "Look at the certificate or credential of the calling service: it is not what it should be.",
+)
+SERVICE_UNREACHABLE: Final = ReasonSpec(
+    "SERVICE_UNREACHABLE",
+    StatusCode.UNAVAILABLE,
+    "Another service of the product that is needed for this does not answer.",
+    "Un autre service du produit, nécessaire ici, ne répond pas.",
+    "Look whether that service runs and whether `[services]` names its addresses; try again.",
+)
+SERVICE_STARTING: Final = ReasonSpec(
+    "SERVICE_STARTING",
+    StatusCode.UNAVAILABLE,
+    "The service has started and waits for what it needs.",
+    "Le service a démarré et attend ce dont il a besoin.",
+    "Read `/readyz` of the process: it says what it waits for, and since when.",
+)
 
 HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     REQUEST_INVALID,
@@ -348,6 +443,9 @@ HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     FIELD_MASK_INVALID,
     LISTEN_FAILED,
     CONFIG_INVALID,
+    SERVICE_NOT_PERMITTED,
+    SERVICE_UNREACHABLE,
+    SERVICE_STARTING,
 )
 
 REASONS: Final[tuple[ReasonSpec, ...]] = STORAGE_REASONS + HOST_REASONS

@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from vigie.platform.errors import VigieError
+
 
 class TaskCrashedError(Exception):
     """A background task of a module ended by an exception; the process must stop."""
@@ -53,7 +55,10 @@ class Supervisor:
         error = task.exception()
         if error is None:
             return
-        self._log.error("background_task_failed", task=task.get_name(), exc_info=error)
+        if isinstance(error, VigieError):
+            self._log.error("background_task_failed", task=task.get_name(), error=str(error))
+        else:
+            self._log.error("background_task_failed", task=task.get_name(), exc_info=error)
         if self._error is None:
             self._error = TaskCrashedError(task.get_name(), error)
             self._crashed.set()

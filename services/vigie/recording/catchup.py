@@ -6,6 +6,7 @@ rows are made from the bucket while the product runs: recording does not wait fo
 idempotent, so an interruption costs nothing but time.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ from vigie.recording.metrics import RecordingMetrics
 
 log = structlog.get_logger(__name__)
 _BATCH: Final = 200
+_AT_ONCE: Final = 16
 
 
 @dataclass(slots=True)
@@ -56,8 +58,11 @@ async def catch_up(
     report = CatchUpReport()
     async for batch in _batches(store, prefix):
         unknown = await _unknown(database, batch)
-        if unknown:
-            await _take(database, unknown, report, metrics)
+        for start in range(0, len(unknown), _AT_ONCE):
+            some = unknown[start : start + _AT_ONCE]
+            found = await asyncio.gather(*(store.stat(key) for key in some))
+            infos = [info for info in found if info is not None]
+            await _take(database, infos, report, metrics)
     log.warning(
         "caught_up_with_the_bucket",
         segments=report.segments,
@@ -67,10 +72,11 @@ async def catch_up(
     return report
 
 
-async def _batches(store: ObjectStore, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
-    batch: list[ObjectInfo] = []
-    async for info in store.list(f"{prefix}/"):
-        batch.append(info)
+async def _batches(store: ObjectStore, prefix: str) -> AsyncIterator[list[str]]:
+    """Keys of the bucket: attributes are asked for where they are needed only."""
+    batch: list[str] = []
+    async for listed in store.list_keys(f"{prefix}/"):
+        batch.append(listed.key)
         if len(batch) == _BATCH:
             yield batch
             batch = []
@@ -78,14 +84,14 @@ async def _batches(store: ObjectStore, prefix: str) -> AsyncIterator[list[Object
         yield batch
 
 
-async def _unknown(database: Database, batch: list[ObjectInfo]) -> list[ObjectInfo]:
+async def _unknown(database: Database, batch: list[str]) -> list[str]:
     known: set[str] = set()
     async with database.reading() as connection:
         for table in (SEGMENTS, RUN_ENDS):
-            for chunk in in_chunks([info.key for info in batch]):
+            for chunk in in_chunks(batch):
                 query = select(table.c.object_key).where(table.c.object_key.in_(chunk))
                 known |= set((await connection.execute(query)).scalars())
-    return [info for info in batch if info.key not in known]
+    return [key for key in batch if key not in known]
 
 
 async def _take(

@@ -11,7 +11,7 @@ import structlog
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EventLog, TopicSpec
+from vigie.platform.eventlog import EventLog
 from vigie.platform.eventlog.consumer import Consumer, Handler
 from vigie.platform.eventlog.observer import ConsumerObserver, SilentObserver
 from vigie.platform.eventlog.quarantine import Quarantine
@@ -23,6 +23,7 @@ from vigie.platform.objectstore import ObjectStore
 from vigie.recording.catchup import catch_up
 from vigie.recording.config import RecordingConfig
 from vigie.recording.holdkeeper import HoldKeeper, holds_not_indexed
+from vigie.recording.index.days import make_days_ahead
 from vigie.recording.index.handlers import IndexHandlers, parse_status
 from vigie.recording.index.tables import MIGRATIONS
 from vigie.recording.metrics import RecordingMetrics
@@ -33,7 +34,6 @@ from vigie.recording.playback.play import Player
 from vigie.recording.playback.snapshot import SnapshotMaker
 from vigie.recording.retention.planner import RetentionPlanner
 from vigie.recording.retention.sweeper import (
-    DESTRUCTIONS_TOPIC,
     RetentionSweeper,
     SweeperParts,
 )
@@ -43,6 +43,7 @@ from vigie.recording.servicers.recording import RecordingServicer
 from vigie.recording.servicers.retention import RetentionServicer
 from vigie.recording.timeline.algebra import TailRule
 from vigie.recording.timeline.reading import TimelineReader
+from vigie.recording.topics import TOPICS
 from vigie.recording.v1.playback_pb2_grpc import add_PlaybackServiceServicer_to_server
 from vigie.recording.v1.recording_pb2_grpc import add_RecordingServiceServicer_to_server
 from vigie.recording.v1.retention_pb2_grpc import (
@@ -56,16 +57,6 @@ CAMERAS_GROUP: Final = "recording-cameras"
 HOLDS_GROUP: Final = "recording-holds"
 _RETRY_SECONDS: Final = 1.0
 _CATCH_UP_RETRY_SECONDS: Final = 10.0
-
-TOPICS: Final = (
-    TopicSpec(
-        DESTRUCTIONS_TOPIC,
-        compacted=False,
-        partitions=12,
-        retention_days=1200,
-        why="The register of destructions: footage that is gone, told before it goes.",
-    ),
-)
 
 
 class RestoredDatabase(Protocol):
@@ -236,6 +227,7 @@ class RecordingModule:
     async def start(self) -> None:
         """Make or migrate the tables, declare the topic, begin to consume and to keep holds."""
         await migrate(self._needs.database, MIGRATIONS)
+        await self._make_days()
         await self._needs.event_log.declare(TOPICS)
         for consumer in self._consumers.values():
             consumer.start()
@@ -273,6 +265,12 @@ class RecordingModule:
         )
         await self.keeper.stop()
         await self._live.stop()
+
+    async def _make_days(self) -> None:
+        """Make the coming days of the index; retention does it again in each of its rounds."""
+        now_us = self._needs.wall_clock.now_us()
+        async with self._needs.database.transaction() as connection:
+            await make_days_ahead(connection, now_us)
 
     async def _follow_status(self) -> None:
         """Read the stream status; it waits where ingest has not yet declared the topic."""

@@ -3,6 +3,8 @@
 1. Every object below the prefix is listed; its attributes give its row. An object without them is
    read: its boxes give media times and parameters, its key gives camera, start and number.
 2. Rows go into new tables, in batches; the index in use is not touched and goes on being read.
+   On the embedded database these are made for the purpose; on PostgreSQL, where a service may not
+   make tables, they stand ready and empty (``staging_…``).
 3. Destroyed spans are made anew from the register of destructions (which is no part of the index:
    it says what the bucket cannot). An object that the register names stays marked for
    destruction.
@@ -26,6 +28,7 @@ from vigie.media.bmff.reader import drive_async, fragment_steps, header_steps
 from vigie.media.errors import MediaError
 from vigie.platform.database import Database, insert_if_absent
 from vigie.platform.database.connection import AsyncConnection
+from vigie.platform.database.migrations import ONLY_ON
 from vigie.platform.objectstore import ObjectInfo, ObjectStore
 from vigie.recording.attributes import (
     AttributesMissingError,
@@ -33,7 +36,7 @@ from vigie.recording.attributes import (
     run_end_from_object,
     segment_from_object,
 )
-from vigie.recording.index import spans
+from vigie.recording.index import days, spans
 from vigie.recording.index.convert import (
     EventInvalidError,
     check_segment,
@@ -74,7 +77,7 @@ class ReindexReport:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def new_tables() -> dict[str, Table]:
+def new_tables(prefix: str = "recording_new_") -> dict[str, Table]:
     """Copies of the tables of the index under new names, by the name of the original."""
     metadata = MetaData()
     copies: dict[str, Table] = {}
@@ -84,11 +87,13 @@ def new_tables() -> dict[str, Table]:
                    autoincrement=False)
             for c in table.columns
         ]  # fmt: skip
-        name = table.name.replace("recording_", "recording_new_")
+        name = table.name.replace("recording_", prefix)
         copy = Table(name, metadata, *columns)
         for index in table.indexes:
             assert index.name is not None
-            index_name = index.name.replace("recording_", "recording_new_")
+            if index.info.get(ONLY_ON, "sqlite") != "sqlite":
+                continue
+            index_name = index.name.replace("recording_", prefix)
             named = [copy.c[column.name] for column in index.columns]
             Index(index_name, *named, unique=index.unique)
         copies[table.name] = copy
@@ -133,10 +138,24 @@ class Reindexer:
         return report
 
     async def _recreate(self) -> None:
-        metadata = next(iter(self._tables.values())).metadata
         async with self._database.transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                self._tables = new_tables("staging_")
+            await self._empty(connection)
+            if connection.dialect.name != "postgresql":
+                metadata = next(iter(self._tables.values())).metadata
+                await connection.run_sync(metadata.create_all)
+
+    async def _empty(self, connection: AsyncConnection) -> None:
+        """Leave nothing in the new tables, or of them."""
+        if connection.dialect.name != "postgresql":
+            metadata = next(iter(self._tables.values())).metadata
             await connection.run_sync(metadata.drop_all)
-            await connection.run_sync(metadata.create_all)
+            return
+        # Millions of rows take longer than any statement of the service is given.
+        await connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        for table in self._tables.values():
+            await connection.execute(delete(table))
 
     async def _take(
         self, batch: list[ObjectInfo], runs: "RunGuesser", report: ReindexReport
@@ -259,6 +278,7 @@ class Reindexer:
             await spans.add_segment(connection, self._tables[DESTROYED_SPANS.name], segment)
 
     async def _replace(self, connection: AsyncConnection) -> None:
+        await self._make_days(connection)
         for table in INDEX_TABLES:
             copy = self._tables[table.name]
             names = [column.name for column in table.columns]
@@ -266,8 +286,16 @@ class Reindexer:
             await connection.execute(
                 table.insert().from_select(names, select(*(copy.c[name] for name in names)))
             )
-        metadata = next(iter(self._tables.values())).metadata
-        await connection.run_sync(metadata.drop_all)
+        await self._empty(connection)
+
+    async def _make_days(self, connection: AsyncConnection) -> None:
+        """Make the days in which the new rows will stand."""
+        if connection.dialect.name != "postgresql":
+            return
+        await connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        day = self._tables[SEGMENTS.name].c.start_us // days.DAY_US
+        found = (await connection.execute(select(day).distinct())).scalars()
+        await days.make_days(connection, [number * days.DAY_US for number in found])
 
 
 class RunGuesser:

@@ -15,7 +15,7 @@ SOURCE: Final = "vigie/registry"
 CAMERAS_TOPIC: Final = TopicSpec(
     name="cameras",
     compacted=True,
-    partitions=48,
+    partitions=256,
     why="Desired state of each camera, newest first: what ingest receives and recording expects.",
 )
 

@@ -14,6 +14,7 @@ from vigie.platform.errors import VigieError
 from vigie.registry.reasons import PROBE_UNAVAILABLE
 from vigie.registry.v1.cameras_pb2 import ProbeCameraResponse
 
+PROBE_SERVICE: Final = "vigie.ingest.v1.ProbeService"
 # What the network and the queue of the other service may add to the time of the probe itself.
 _ALLOWANCE_SECONDS: Final = 5.0
 _SECOND_US: Final = 1_000_000

@@ -13,6 +13,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -79,7 +80,7 @@ cameras: Final = Table(
     Column("longitude_degrees", Float),
     # Case-folded identifier, name and description: what a search for words looks at, because
     # SQLite folds only ASCII.
-    Column("search_text", String(2000), nullable=False),
+    Column("search_text", String(2000).with_variant(Text(), "postgresql"), nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("effective_us", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),

@@ -1,10 +1,14 @@
 """WatchCameras: every camera, then every change, in a stream that can be resumed."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
+import structlog
+
 from vigie.platform.database import Database
-from vigie.platform.eventlog import EventLog, Position, StoredEvent
+from vigie.platform.eventlog import EventLog, Position, StoredEvent, Unprocessable, parse_event
+from vigie.platform.eventlog.events import EVENT_WITHOUT_VALUE
 from vigie.platform.grpc.call import ZoneSet
 from vigie.platform.paging import Tokens
 from vigie.registry import camerastore, names
@@ -13,7 +17,11 @@ from vigie.registry.journal import CAMERAS_TOPIC
 from vigie.registry.v1.cameras_pb2 import WatchCamerasResponse
 from vigie.registry.v1.events_pb2 import CameraState
 
+log = structlog.get_logger(__name__)
+
 _QUERY: Final = b"WatchCameras"
+_QUIET_SECONDS: Final = 0.1
+"""How long nothing must come before a checkpoint says that what came was all."""
 
 
 class CameraWatch:
@@ -35,42 +43,61 @@ class CameraWatch:
         self._book = book
         self._tokens = tokens
 
-    def position_of(self, resume_token: str) -> Position | None:
-        """Where to go on.
+    def position_of(self, resume_token: str) -> Sequence[Position]:
+        """Where to go on, in each partition read so far.
 
         Raises:
             VigieError: RESUME_TOKEN_INVALID.
         """
         cursor = self._tokens.open_resume(resume_token, _QUERY)
-        return None if cursor is None else Position(cursor["partition"], cursor["offset"])
+        if cursor is None:
+            return ()
+        # A token of a version that knew one partition only names that one.
+        known = cursor.get("positions") or [[cursor.get("partition", 0), cursor.get("offset", -1)]]
+        return tuple(Position(int(partition), int(offset)) for partition, offset in known)
 
     async def follow(
-        self, after: Position | None, zones: ZoneSet
+        self, after: Sequence[Position], zones: ZoneSet
     ) -> AsyncIterator[WatchCamerasResponse]:
-        """The stream after a position; ends only when the caller ends it."""
-        end = await self._event_log.end(CAMERAS_TOPIC.name)
-        if end is None or (after is not None and after >= end):
-            yield self._checkpoint(after or Position(0, -1))
-        async for stored in self._event_log.read(CAMERAS_TOPIC.name, after=after, follow=True):
-            message = await self._message(stored, zones)
-            if message is not None:
+        """The stream after a position; ends only when the caller ends it.
+
+        A checkpoint comes once everything that was in the topic has been told, and after that
+        whenever what came since has been told and nothing more is at hand.
+        """
+        read = {position.partition: position for position in after}
+        async for stored in self._event_log.read(CAMERAS_TOPIC.name, after=tuple(read.values())):
+            read[stored.position.partition] = stored.position
+            if (message := await self._message(stored, zones, read)) is not None:
                 yield message
-            if end is None or stored.position >= end:
-                # Known events are through: the watcher's table is complete up to here.
-                newest = await self._event_log.end(CAMERAS_TOPIC.name)
-                if newest is None or stored.position >= newest:
-                    yield self._checkpoint(stored.position)
+        yield self._checkpoint(read)
+        following = self._event_log.read(
+            CAMERAS_TOPIC.name, after=tuple(read.values()), follow=True
+        )
+        async for change in _with_pauses(following):
+            if change is None:
+                yield self._checkpoint(read)
+                continue
+            read[change.position.partition] = change.position
+            if (message := await self._message(change, zones, read)) is not None:
+                yield message
 
-    def _checkpoint(self, position: Position) -> WatchCamerasResponse:
-        return WatchCamerasResponse(resume_token=self._token(position), is_checkpoint=True)
+    def _checkpoint(self, read: Mapping[int, Position]) -> WatchCamerasResponse:
+        return WatchCamerasResponse(resume_token=self._token(read), is_checkpoint=True)
 
-    def _token(self, position: Position) -> str:
-        cursor = {"partition": position.partition, "offset": position.offset}
-        return self._tokens.seal(cursor, _QUERY)
+    def _token(self, read: Mapping[int, Position]) -> str:
+        positions = [[one.partition, one.offset] for one in sorted(read.values())]
+        return self._tokens.seal({"positions": positions or [[0, -1]]}, _QUERY)
 
-    async def _message(self, stored: StoredEvent, zones: ZoneSet) -> WatchCamerasResponse | None:
-        state = CameraState.FromString(stored.event.value or b"")
-        token = self._token(stored.position)
+    async def _message(
+        self, stored: StoredEvent, zones: ZoneSet, read: Mapping[int, Position]
+    ) -> WatchCamerasResponse | None:
+        try:
+            state = parse_event(stored, CameraState)
+        except Unprocessable as why:
+            if why.reason != EVENT_WITHOUT_VALUE:
+                log.warning("camera_event_unreadable", key=stored.event.key, reason=why.reason)
+            return None
+        token = self._token(read)
         async with self._database.reading() as connection:
             record = await camerastore.get(connection, state.camera)
             if record is None:
@@ -85,3 +112,27 @@ class CameraWatch:
             name = names.camera_name(state.camera)
             return WatchCamerasResponse(resume_token=token, departed_camera=name)
         return None
+
+
+async def _with_pauses(events: AsyncIterator[StoredEvent]) -> AsyncIterator[StoredEvent | None]:
+    """The events, and ``None`` when none followed the last one for `_QUIET_SECONDS`."""
+    told = True
+    pending: asyncio.Task[StoredEvent] | None = None
+    try:
+        while True:
+            if pending is None:
+                pending = asyncio.ensure_future(anext(events))
+            done, _ = await asyncio.wait({pending}, timeout=None if told else _QUIET_SECONDS)
+            if not done:
+                told = True
+                yield None
+                continue
+            finished, pending, told = pending, None, False
+            try:
+                stored = finished.result()
+            except StopAsyncIteration:
+                return
+            yield stored
+    finally:
+        if pending is not None:
+            pending.cancel()

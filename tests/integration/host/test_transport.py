@@ -1,5 +1,4 @@
 import asyncio
-import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,13 +6,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from certificates import Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, answer, binding, window
 from vigie.platform.clock import ManualMonotonicClock, SystemWallClock
 from vigie.platform.errors import VigieError
@@ -29,58 +25,11 @@ from vigie.platform.logging import LoggingConfig, configure_logging
 from vigie.platform.metrics import MetricsRegistry
 
 CALLERS = {"token": caller_with("person-1", PERMISSION)}
-DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
 def _plain_logs() -> None:
     configure_logging(LoggingConfig(level="error"))
-
-
-class Authority:
-    """A throw-away certificate authority."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
-        certificate = self._build(self.name, self.key.public_key(), ca=True)
-        self.file = self._write("ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key files for ``localhost``."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._build(subject, key.public_key(), ca=False)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        return (
-            self._write(f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM)),
-            self._write(f"{name}.key", pem),
-        )
-
-    def _build(self, subject: x509.Name, key: Any, *, ca: bool) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def _write(self, name: str, content: bytes) -> Path:
-        path = self.folder / name
-        path.write_bytes(content)
-        return path
 
 
 def tls_config(authority: Authority, *, mutual: bool = False) -> GrpcConfig:
@@ -268,19 +217,9 @@ async def test_services_call_each_other_with_their_own_token(
             asked.append("token")
             return "token"
 
-    clients = ServiceClients(lambda _: host.host.internal_address, Source())
+    clients = ServiceClients(lambda _: [host.host.internal_address], Source())
     stub: Any = clients.stub(ProbeStub, SERVICE)
     assert (await stub.Look(window())).text == "here"
     assert [item.text async for item in stub.Play(window())] == ["0", "1", "2"]
     assert asked == ["token", "token"]
     await clients.close()
-
-
-async def test_only_reading_methods_are_tried_again() -> None:
-    from vigie.audit.v1 import audit_service_pb2  # noqa: F401 - puts the service into the pool
-    from vigie.platform.grpc.client import service_config
-
-    config = service_config(["vigie.audit.v1.AuditService"])
-    assert '"SearchAccesses"' in config
-    assert '"GetAccess"' in config
-    assert "ExportAccesses" not in config

@@ -6,11 +6,13 @@ from typing import Any
 import grpc.aio
 import pytest
 
+from databases import database_kind, open_any_database
+from servers_postgres import postgres_database, postgres_server
 from vigie.audit.module import AuditModule
 from vigie.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from vigie.common.v1 import access_pb2
 from vigie.platform.clock import ManualWallClock, SystemMonotonicClock
-from vigie.platform.database import EmbeddedDatabase, open_database
+from vigie.platform.database import EmbeddedDatabase
 from vigie.platform.eventlog import EmbeddedEventLog, Quarantine, open_event_log
 from vigie.platform.grpc.bearer import FixedToken
 from vigie.platform.grpc.client import open_channel
@@ -23,6 +25,8 @@ from vigie.platform.identity import StaticAuthenticator
 from vigie.platform.logging import LoggingConfig, configure_logging
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.paging import Tokens
+
+__all__ = ["database_kind", "postgres_database", "postgres_server"]
 
 NOON_US = 1_790_000_000_000_000
 
@@ -87,9 +91,9 @@ class Archive:
 
 
 @pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+async def archive(tmp_path: Path, database_kind: str) -> AsyncIterator[Archive]:
     wall, monotonic, metrics = ManualWallClock(NOON_US), SystemMonotonicClock(), MetricsRegistry()
-    database = await open_database(tmp_path / "vigie.db")
+    database = await open_any_database(tmp_path / "vigie.db")
     event_log = await open_event_log(database, wall)
     module = AuditModule(
         database=database,

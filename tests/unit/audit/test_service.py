@@ -166,7 +166,8 @@ async def test_an_altered_row_is_not_given_out(archive: Archive) -> None:
     entry = await archive.record()
     await search(archive)
     async with archive.database.transaction() as connection:
-        await connection.exec_driver_sql("DROP TRIGGER audit_accesses_no_change")
+        of_table = " ON audit_accesses" if connection.dialect.name == "postgresql" else ""
+        await connection.exec_driver_sql(f"DROP TRIGGER audit_accesses_no_change{of_table}")
         await connection.execute(
             sa.update(ACCESSES).where(ACCESSES.c.record == entry.record).values(content=b"")
         )

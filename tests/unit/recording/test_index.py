@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from recording_support import (
     DAY,
@@ -18,10 +18,12 @@ from recording_support import (
 )
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.database import EmbeddedDatabase, schema_differences
-from vigie.recording.index import reader, spans, tables, writer
-from vigie.recording.index.convert import EventInvalidError
+from vigie.recording.index import days, reader, spans, tables, writer
+from vigie.recording.index.convert import EventInvalidError, check_segment
 from vigie.recording.model import PIECE_LIMIT_US, Cause, Segment
 from vigie.recording.timeline.intervals import Interval
+
+pytestmark = pytest.mark.usefixtures("database_kind")
 
 
 async def rows(database: EmbeddedDatabase, table: object) -> list[tuple[object, ...]]:
@@ -108,7 +110,7 @@ def outage(
 async def apply_outage(database: EmbeddedDatabase, value: ingest_pb2.Outage) -> None:
     event = ingest_pb2.SegmentEvent(camera="cam-a", outage=value)
     async with database.transaction() as connection:
-        await writer.apply_segment_event(connection, event)
+        await writer.apply_segment_events(connection, [event])
 
 
 async def read_outages(
@@ -168,6 +170,62 @@ async def test_a_window_with_more_rows_than_fit_is_read_in_exact_steps(tmp_path:
                 facts, until = await reader.read_facts(connection, "cam-a", step, row_limit=7)
                 seen += facts.spans
         assert [s.start_us for s in seen] == starts
+
+
+async def test_a_batch_is_what_its_segments_are_one_by_one(tmp_path: Path) -> None:
+    """Many runs, any order, repeats, holes: one call writes the rows that many calls write."""
+    rng = random.Random(11)
+    runs = [f"{number:032x}" for number in range(7)]
+    told = [
+        segment(number, run=run, camera=f"cam-{run[-1]}")
+        for run in runs
+        for number in range(40)
+        if rng.random() < 0.8
+    ]
+    told += rng.choices(told, k=60)
+    rng.shuffle(told)
+    async with opened_index(tmp_path / "one") as single, opened_index(tmp_path / "all") as batched:
+        await put(single, *told)
+        for start in range(0, len(told), 45):
+            async with batched.transaction() as connection:
+                new = await writer.put_segments(connection, told[start : start + 45])
+                assert len({one.segment.object_key for one in new}) == len(new)
+        for table in (tables.SEGMENTS, tables.SPANS):
+            assert set(await rows(single, table)) == set(await rows(batched, table))
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_two_objects_never_share_a_place_of_a_run(
+    tmp_path: Path,
+    together: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Also where the second lies in another day of the index, or the first is being destroyed."""
+    first, far = segment(0), segment(0, start_us=T0 + 3 * DAY)
+    async with opened_index(tmp_path) as database:
+        if together:
+            async with database.transaction() as connection:
+                with pytest.raises(writer.ConflictingSegmentError):
+                    await writer.put_segments(connection, [first, far])
+            return
+        await put(database, first)
+        with pytest.raises(writer.ConflictingSegmentError):
+            await put(database, far)
+        async with database.transaction() as connection:
+            await connection.execute(update(tables.SEGMENTS).values(destroying_us=T0))
+            await spans.remove_segment(connection, tables.SPANS, first)
+            await spans.add_segment(connection, tables.DESTROYED_SPANS, first)
+        with pytest.raises(writer.ConflictingSegmentError):
+            await put(database, far)
+        assert len(await rows(database, tables.SEGMENTS)) == 1
+
+
+@pytest.mark.parametrize("start_us", [0, -1, days.LAST_INSTANT_US, 1 << 62])
+async def test_a_time_outside_of_the_calendar_is_refused(tmp_path: Path, start_us: int) -> None:
+    with pytest.raises(EventInvalidError, match="start_us"):
+        check_segment(segment(0, start_us=start_us))
+    async with opened_index(tmp_path) as database:
+        await put(database, segment(0, start_us=1), segment(1, start_us=days.LAST_INSTANT_US - 1))
+        assert len(await rows(database, tables.SEGMENTS)) == 2
 
 
 async def test_overlapping_runs_are_both_indexed(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from databases import database_kind, open_any_database
+from servers_postgres import postgres_database, postgres_server
 from unit.registry.harness import CALLERS, NOW, Registry, ScriptedProber
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock, to_us
-from vigie.platform.database.embedded import open_database
 from vigie.platform.eventlog.embedded import open_event_log
 from vigie.platform.grpc.testing import running_host
 from vigie.platform.identifiers import IdentifierSource
@@ -14,12 +15,14 @@ from vigie.platform.sealing import Sealer, SealingKey
 from vigie.registry.config import RegistryConfig
 from vigie.registry.module import RegistryDependencies, RegistryModule
 
+__all__ = ["database_kind", "postgres_database", "postgres_server"]
+
 
 @pytest.fixture
-async def bare(tmp_path: Path) -> AsyncIterator[Registry]:
+async def bare(tmp_path: Path, database_kind: str) -> AsyncIterator[Registry]:
     """A registry in which nothing is."""
     wall, monotonic = ManualWallClock(to_us(NOW)), ManualMonotonicClock()
-    database = await open_database(tmp_path / "data" / "vigie.db")
+    database = await open_any_database(tmp_path / "data" / "vigie.db")
     event_log = await open_event_log(database, wall)
     sealer = Sealer([SealingKey.of(b"\7" * 32)])
     prober, metrics = ScriptedProber(), MetricsRegistry()

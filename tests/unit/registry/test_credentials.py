@@ -1,11 +1,13 @@
 """I11: credentials of cameras stand in no log, event, answer, error or database in the clear."""
 
 import pytest
+from sqlalchemy import update as update_rows
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from unit.registry.harness import Registry, refused
 from vigie.platform.config.secret import Secret
 from vigie.platform.sealing import Sealed, StreamLogin
+from vigie.registry.tables import cameras
 from vigie.registry.v1 import cameras_pb2 as messages
 from vigie.registry.v1.events_pb2 import CameraState
 
@@ -125,7 +127,7 @@ async def test_credentials_show_nowhere(
 async def test_a_damaged_box_is_mended_by_giving_the_credentials_again(registry: Registry) -> None:
     await registry.camera(credentials=("viewer", PASSWORD))
     async with registry.database.transaction() as connection:
-        await connection.exec_driver_sql("UPDATE registry_camera SET credentials = zeroblob(60)")
+        await connection.execute(update_rows(cameras).values(credentials=bytes(60)))
     new = messages.StreamCredentials(username="viewer", password=PASSWORD)
     await update(registry, "credentials", credentials=new)
     assert opened(registry, (await registry.states("cam-01"))[-1]) == LOGIN

@@ -3,9 +3,11 @@
 isort:skip_file
 What every method of the product declares about itself."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
@@ -71,6 +73,7 @@ class MethodAccess(_message.Message):
     PERMISSION_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
+    CALLERS_FIELD_NUMBER: _builtins.int
     permission: _builtins.str
     """The permission a caller must hold, e.g. "footage.play"; "authenticated" asks only for a
     valid identity; "public" asks for nothing.
@@ -79,16 +82,23 @@ class MethodAccess(_message.Message):
     """How the access is kept."""
     internal: _builtins.bool
     """Whether only services of the product itself may call it."""
+    @_builtins.property
+    def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services of the product that may call it under their own name, e.g. "evidence"; a service that
+        is not named may not, whatever its permission. People are not concerned.
+        """
+
     def __init__(
         self,
         *,
         permission: _builtins.str = ...,
         record: Global___RecordKind.ValueType = ...,
         internal: _builtins.bool = ...,
+        callers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["internal", b"internal", "permission", b"permission", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "internal", b"internal", "permission", b"permission", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

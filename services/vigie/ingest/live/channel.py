@@ -9,10 +9,12 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Gauge
 
+from vigie.ingest import reasons
 from vigie.ingest.engine import TIMESCALE, LiveFrames
 from vigie.ingest.live.chunks import Chunk, Chunker
 from vigie.ingest.v1.events_pb2 import StreamState
 from vigie.media.errors import MediaError
+from vigie.platform.errors import VigieError
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Viewer:
         self._skipped_ticks = 0
         self._skipping = True
         self._fresh = True
+        self._owner: str | None = None
 
     def replay(self, chunks: list[Chunk]) -> None:
         """Begin with the group that is growing."""
@@ -85,9 +88,22 @@ class Viewer:
         self._items.append(change)
         self._some.set()
 
+    def dismiss(self, owner: str) -> None:
+        """The camera is received by another instance now: nothing more comes here."""
+        self._owner = owner
+        self._some.set()
+
     async def next(self) -> Item:
-        """What comes next; waits for it."""
+        """What comes next; waits for it.
+
+        Raises:
+            VigieError: LIVE_ELSEWHERE.
+        """
         while not self._items:
+            if self._owner is not None:
+                raise VigieError(
+                    reasons.LIVE_ELSEWHERE, "ask again: it is carried there", owner=self._owner
+                )
             self._some.clear()
             await self._some.wait()
         if len(self._items) <= QUEUE_CHUNKS:
@@ -152,6 +168,11 @@ class LiveChannel:
         self.wants_frames = True
         return viewer
 
+    def dismiss(self, owner: str) -> None:
+        """Send all viewers to the instance that receives the camera now."""
+        for viewer in self._viewers:
+            viewer.dismiss(owner)
+
     def push(self, frames: LiveFrames) -> None:
         """The frames of a tick."""
         if not self._viewers:
@@ -209,6 +230,12 @@ class LiveHub:
             channel = LiveChannel(camera, viewers=self._viewers, skipped=self._skipped)
             self._channels[camera] = channel
         return channel
+
+    def dismiss(self, camera: str, owner: str) -> None:
+        """See `LiveChannel.dismiss`."""
+        channel = self._channels.get(camera)
+        if channel is not None:
+            channel.dismiss(owner)
 
     def forget(self, camera: str) -> None:
         """The camera is gone."""

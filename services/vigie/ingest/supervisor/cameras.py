@@ -13,8 +13,25 @@ CAMERAS_TOPIC: Final = "cameras"
 class CameraAssignment(Protocol):
     """Which cameras are this process's own.
 
-    Embedded: all. With Kafka: those of the partitions that the consumer group gives this member.
+    Of one process: all. Of several: those of the partitions that the consumer group gives this
+    member (`vigie.ingest.supervisor.shared`).
     """
+
+    async def join(self) -> None:
+        """Begin to have cameras.
+
+        Raises:
+            VigieError: EVENT_LOG_UNAVAILABLE.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """Leave the cameras to others, at once (idempotent)."""
+        ...
+
+    def not_ready(self) -> str | None:
+        """Why it may not be known now which cameras are this process's own, in one line."""
+        ...
 
     def is_mine(self, camera: str) -> bool:
         """Whether this process receives the camera."""
@@ -27,6 +44,16 @@ class CameraAssignment(Protocol):
 
 class AllCameras:
     """The assignment of a single ingest process: everything."""
+
+    async def join(self) -> None:
+        """See `CameraAssignment.join`."""
+
+    async def leave(self) -> None:
+        """See `CameraAssignment.leave`."""
+
+    def not_ready(self) -> str | None:
+        """See `CameraAssignment.not_ready`."""
+        return None
 
     def is_mine(self, camera: str) -> bool:
         """See `CameraAssignment.is_mine`."""

@@ -64,6 +64,7 @@ class StatusBoard:
         instance: this ingest process.
         new_id: makes identifiers of events.
         publish: takes the camera and the event.
+        address: where other services reach this process; empty where none has to.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class StatusBoard:
         instance: str,
         new_id: Callable[[], str],
         publish: Callable[[str, Event], None],
+        address: Callable[[], str] = str,
     ) -> None:
+        self._address = address
         self.facts = StreamFacts()
         self.rates = RateMeter()
         self._camera = camera
@@ -133,6 +136,7 @@ class StatusBoard:
             camera_clock_offset_us=facts.camera_clock_offset_us or 0,
             has_camera_clock=facts.camera_clock_offset_us is not None,
             failed_attempts=self.failed_attempts,
+            address=self._address(),
         )
         if self.cause:
             message.cause = gap_cause(self.cause)

@@ -46,6 +46,7 @@ class ReceptionTools:
     registry: MetricsRegistry
     tasks: Supervisor
     heartbeat_seconds: float
+    address: Callable[[], str] = str
 
 
 class ReceptionSupervisor:
@@ -165,7 +166,11 @@ class ReceptionSupervisor:
     def _keeper(self, camera: str) -> CameraKeeper:
         tools = self._tools
         status = StatusBoard(
-            camera, instance=tools.instance, new_id=tools.new_id, publish=tools.statuses.put
+            camera,
+            instance=tools.instance,
+            new_id=tools.new_id,
+            publish=tools.statuses.put,
+            address=tools.address,
         )
         outages = OutageBook(
             camera, instance=tools.instance, new_id=tools.new_id, publish=tools.segments.put

@@ -328,6 +328,7 @@ class StreamStatusEvent(_message.Message):
     CAMERA_CLOCK_OFFSET_US_FIELD_NUMBER: _builtins.int
     HAS_CAMERA_CLOCK_FIELD_NUMBER: _builtins.int
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Camera identifier, the key of the event."""
     instance: _builtins.str
@@ -362,6 +363,10 @@ class StreamStatusEvent(_message.Message):
     """Whether the camera told its clock."""
     failed_attempts: _builtins.int
     """Connection attempts since the last success."""
+    address: _builtins.str
+    """Where other services of the installation reach that instance, `host:port`; empty: no other
+    process has to.
+    """
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this was so."""
@@ -386,10 +391,11 @@ class StreamStatusEvent(_message.Message):
         camera_clock_offset_us: _builtins.int = ...,
         has_camera_clock: _builtins.bool = ...,
         failed_attempts: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_rate_bps", b"bit_rate_bps", "camera", b"camera", "camera_clock_offset_us", b"camera_clock_offset_us", "cause", b"cause", "codec", b"codec", "detail", b"detail", "failed_attempts", b"failed_attempts", "frame_rate_millihertz", b"frame_rate_millihertz", "has_camera_clock", b"has_camera_clock", "height", b"height", "instance", b"instance", "last_frame_us", b"last_frame_us", "run", b"run", "run_start_us", b"run_start_us", "state", b"state", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "bit_rate_bps", b"bit_rate_bps", "camera", b"camera", "camera_clock_offset_us", b"camera_clock_offset_us", "cause", b"cause", "codec", b"codec", "detail", b"detail", "failed_attempts", b"failed_attempts", "frame_rate_millihertz", b"frame_rate_millihertz", "has_camera_clock", b"has_camera_clock", "height", b"height", "instance", b"instance", "last_frame_us", b"last_frame_us", "run", b"run", "run_start_us", b"run_start_us", "state", b"state", "update_time", b"update_time", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

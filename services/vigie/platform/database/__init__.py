@@ -6,19 +6,24 @@ from vigie.platform.database.migrations import (
     MigrationSet,
     migrate,
     schema_differences,
+    schema_state,
 )
 from vigie.platform.database.port import Database
-from vigie.platform.database.statements import in_chunks, insert_if_absent, upsert
+from vigie.platform.database.settings import DatabaseConfig
+from vigie.platform.database.statements import in_chunks, insert_if_absent, one_of, upsert
 
 __all__ = [
     "Database",
+    "DatabaseConfig",
     "EmbeddedDatabase",
     "MigrationOutcome",
     "MigrationSet",
     "in_chunks",
     "insert_if_absent",
     "migrate",
+    "one_of",
     "open_database",
     "schema_differences",
+    "schema_state",
     "upsert",
 ]

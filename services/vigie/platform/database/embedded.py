@@ -101,6 +101,11 @@ class EmbeddedDatabase:
         """The SQLite file."""
         return self._path
 
+    @property
+    def migrates_itself(self) -> bool:
+        """See `Database.migrates_itself`."""
+        return True
+
     # --- writing -------------------------------------------------------------------------------
 
     @asynccontextmanager

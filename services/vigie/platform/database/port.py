@@ -12,8 +12,23 @@ T = TypeVar("T")
 class Database(Protocol):
     """One database; every context keeps to tables with its own prefix (``registry_…``).
 
-    Writers are few and short: the embedded database has one at a time.
+    Writers are few and short: there is one at a time, of one context on PostgreSQL and in all its
+    processes, of all contexts on the embedded database. Whoever reads and then writes in one
+    transaction therefore finds nothing changed in between.
+
+    A commit whose answer is lost is DATABASE_UNAVAILABLE like every failure, and may have taken
+    effect. Who repeats it must see what it wrote: a position, an identifier, a key.
     """
+
+    @property
+    def migrates_itself(self) -> bool:
+        """Whether a program brings the schema up to date when it starts.
+
+        So it is with the embedded database, which belongs to one process. A database that several
+        programs share is brought up to date by ``vigie migrate``, and a program only looks whether
+        it knows the schema.
+        """
+        ...
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A read-write transaction: commits on leaving, rolls back on an exception.
@@ -33,7 +48,10 @@ class Database(Protocol):
         The same as `transaction`, and several times cheaper on the embedded database, which does
         all of it within one visit to a thread. Therefore ``work`` may await nothing but its
         connection (and `on_commit`, and `EventLog.append` with it), and may touch only what it
-        was given: it does not run in the event loop. It runs once at most.
+        was given: it may not run in the event loop. It takes effect once at most, but may be run
+        again: where the database has undone the transaction for a reason that passes at once (a
+        deadlock, a serialisation failure, a schema that was just changed). What must happen once
+        for every commit, and in memory, belongs into `on_commit`.
 
         Raises:
             VigieError: DATABASE_UNAVAILABLE.
@@ -42,7 +60,10 @@ class Database(Protocol):
         ...
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run ``work`` on a consistent read-only view; what `write` asks of it holds here too."""
+        """Run ``work`` on a consistent read-only view; what `write` asks of it holds here too.
+
+        It may be run again, too, where a connection turned out to be dead.
+        """
         ...
 
     def on_commit(self, connection: AsyncConnection, callback: Callable[[], None]) -> None:

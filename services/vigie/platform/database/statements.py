@@ -11,14 +11,17 @@ Advice for portable SQL in contexts:
   where order matters;
 - a statement that runs often is built once, at module level, with ``bindparam``: building one and
   finding it in the cache of compiled statements costs several times what running it costs;
-- never more than 900 bound values in one ``IN`` (SQLite's old limit is 999): see `in_chunks`.
+- never more than 900 bound values in one ``IN`` (SQLite's old limit is 999): see `in_chunks`;
+- a list of values that is looked up often: `one_of`, so that PostgreSQL has one statement for
+  lists of all lengths;
+- sums of integers are NUMERIC on PostgreSQL: cast them to ``BigInteger``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import ARRAY, ColumnElement, Table, any_, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vigie.platform.database.connection import AsyncConnection
@@ -74,6 +77,13 @@ async def insert_if_absent(
         result = await connection.execute(statement, dict(row))
         inserted += max(result.rowcount, 0)
     return inserted
+
+
+def one_of(dialect: str, column: ColumnElement[T], name: str) -> ColumnElement[bool]:
+    """Whether ``column`` is among the list that is bound as ``name``."""
+    if dialect == "postgresql":
+        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+    return column.in_(bindparam(name, expanding=True))
 
 
 def in_chunks(items: Sequence[T], size: int = MAX_BOUND_VALUES) -> Iterator[Sequence[T]]:

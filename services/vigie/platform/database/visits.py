@@ -13,7 +13,7 @@ Both are `AsyncConnection` to their users, so that rules are written once.
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection, CursorResult, Dialect
@@ -152,16 +152,23 @@ def run_to_end(work: Awaitable[T]) -> T:
         RuntimeError: it waited for something else.
     """
     steps = work.__await__()
+    waits_for: Any = None
     try:
-        while next(steps) is None:
-            pass
+        while waits_for is None:
+            waits_for = next(steps)
     except StopIteration as done:
         result: T = done.value
         return result
-    close = getattr(steps, "close", None)
-    if close is not None:
-        close()
-    raise RuntimeError("the work of one visit may await nothing but its connection")
+    raise refuse_to_wait(steps, waits_for)
+
+
+def refuse_to_wait(steps: Generator[Any, Any, Any], waits_for: Any) -> RuntimeError:
+    """End a coroutine that waits for something else than its connection; the error to raise."""
+    if asyncio.isfuture(waits_for):
+        # Nobody waits for it after all; else the next who does would be told of a mistake.
+        waits_for._asyncio_future_blocking = False  # noqa: SLF001 - how a task takes a future
+    steps.close()
+    return RuntimeError("the work of one visit may await nothing but its connection")
 
 
 async def finish(step: Awaitable[T]) -> T:

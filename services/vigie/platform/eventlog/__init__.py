@@ -6,17 +6,23 @@ from vigie.platform.eventlog.events import EventFactory, Unprocessable, make_eve
 from vigie.platform.eventlog.numbering import Hole, NumberingMark
 from vigie.platform.eventlog.observer import ConsumerObserver, PrometheusObserver
 from vigie.platform.eventlog.port import (
+    Change,
     Event,
     EventLog,
+    Gained,
+    Lost,
     Position,
+    Share,
     StoredEvent,
     Subscription,
+    Told,
     TopicSpec,
 )
 from vigie.platform.eventlog.quarantine import Quarantine, QuarantinedEvent
 from vigie.platform.eventlog.table import CompactedTable
 
 __all__ = [
+    "Change",
     "CompactedTable",
     "Consumer",
     "ConsumerObserver",
@@ -25,14 +31,18 @@ __all__ = [
     "Event",
     "EventFactory",
     "EventLog",
+    "Gained",
     "Hole",
+    "Lost",
     "NumberingMark",
     "Position",
     "PrometheusObserver",
     "Quarantine",
     "QuarantinedEvent",
+    "Share",
     "StoredEvent",
     "Subscription",
+    "Told",
     "TopicSpec",
     "Unprocessable",
     "make_event",

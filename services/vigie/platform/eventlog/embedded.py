@@ -29,6 +29,7 @@ from vigie.platform.eventlog.numbering import Hole, holes
 from vigie.platform.eventlog.port import Event, Position, StoredEvent, TopicSpec
 from vigie.platform.eventlog.positions import committed_offsets
 from vigie.platform.eventlog.rows import event_columns, stored_event
+from vigie.platform.eventlog.share import EmbeddedShare
 from vigie.platform.eventlog.subscription import EmbeddedSubscription, GroupMembers
 from vigie.platform.eventlog.tables import CONSUMER_MIGRATIONS, EVENT, LOG_MIGRATIONS, TOPIC
 from vigie.platform.eventlog.wake import WakeUp, wait_for
@@ -126,8 +127,16 @@ class EmbeddedEventLog:
 
     async def append(
         self, topic: str, events: Sequence[Event], *, connection: AsyncConnection | None = None
+    ) -> None:
+        """See `EventLog.append` and `place`."""
+        await self.place(topic, events, connection=connection)
+
+    async def place(
+        self, topic: str, events: Sequence[Event], *, connection: AsyncConnection | None = None
     ) -> Sequence[Position]:
-        """See `EventLog.append`; an id the topic has already keeps its first position.
+        """Append, and tell where the events stand: this log knows, also within a transaction.
+
+        An id that the topic has already keeps its first position.
 
         Raises:
             VigieError: TOPIC_UNKNOWN, EVENT_LOG_UNAVAILABLE.
@@ -191,12 +200,22 @@ class EmbeddedEventLog:
                 return
             await wait_for(ticket)
 
-    async def end(self, topic: str) -> Position | None:
-        """See `EventLog.end`."""
+    async def ends(self, topic: str) -> Sequence[Position]:
+        """See `EventLog.ends`: none, or one."""
         found = await self.topic(topic)
         async with self._database.reading() as connection:
             newest = await connection.scalar(_END, {"number": found.number})
-        return None if newest is None else Position(0, newest)
+        return [] if newest is None else [Position(0, newest)]
+
+    async def share(self, topic: str, group: str) -> EmbeddedShare:
+        """See `EventLog.share`: one process, which has everything.
+
+        Raises:
+            VigieError: TOPIC_UNKNOWN.
+        """
+        del group
+        await self.topic(topic)
+        return EmbeddedShare(self, topic)
 
     async def maintain(self) -> MaintenanceReport:
         """Compact and expire once; call it now and then (every few minutes)."""

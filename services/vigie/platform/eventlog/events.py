@@ -1,7 +1,7 @@
 """Events from protobuf messages, and back."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -10,6 +10,10 @@ from vigie.platform.eventlog.port import Event, StoredEvent
 from vigie.platform.identifiers import IdentifierSource
 
 M = TypeVar("M", bound=Message)
+
+EVENT_TYPE_UNKNOWN: Final = "EVENT_TYPE_UNKNOWN"
+EVENT_WITHOUT_VALUE: Final = "EVENT_WITHOUT_VALUE"
+EVENT_UNPARSABLE: Final = "EVENT_UNPARSABLE"
 
 
 class Unprocessable(Exception):  # noqa: N818 - what it says of the event, not an error of ours
@@ -124,11 +128,11 @@ def parse_event(stored: StoredEvent, message_type: type[M]) -> M:
     event = stored.event
     if event.type != type_of(message_type):
         raise Unprocessable(
-            "EVENT_TYPE_UNKNOWN", f"{event.type} where {type_of(message_type)} is read"
+            EVENT_TYPE_UNKNOWN, f"{event.type} where {type_of(message_type)} is read"
         )
     if event.value is None:
-        raise Unprocessable("EVENT_WITHOUT_VALUE", f"a tombstone where {event.type} is read")
+        raise Unprocessable(EVENT_WITHOUT_VALUE, f"a tombstone where {event.type} is read")
     try:
         return message_type.FromString(event.value)
     except DecodeError as error:
-        raise Unprocessable("EVENT_UNPARSABLE", str(error)) from error
+        raise Unprocessable(EVENT_UNPARSABLE, str(error)) from error

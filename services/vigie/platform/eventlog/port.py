@@ -2,11 +2,18 @@
 
 Guarantees asked of an implementation (held by one contract suite):
 
-- an append that returned is durable;
-- events of one key in one topic are read in the order in which they were appended;
-- a consumer group reads each event at least once; its position moves only when committed, and a
-  position may be committed in the same database transaction as the effect (exactly once in
-  effect);
+- an append that returned is durable; one that raised may be stored nevertheless, and is repeated
+  with the same ids by whoever needs it stored;
+- events of one key in one topic are read in the order in which they were appended, one append
+  begun after the other has returned;
+- an event is read at least once. A log drops an id that is appended again while it remembers the
+  first (the embedded log always does; Kafka for its last appends), so a repetition is rare, but
+  it may come at any distance: every reader and handler gives the same result when an event comes
+  twice. Handlers know an event by what it says (a record's identifier, an object key, a camera's
+  revision), never by its position;
+- a consumer group's position moves only when committed, in the same database transaction as the
+  effect: each stored event takes effect once. A member that lost a partition can commit nothing
+  of it any more: its whole unit of work is refused (POSITION_REFUSED) and rolls back;
 - a compacted topic keeps at least the newest event of every key; an event without a value
   (tombstone) removes its key.
 """
@@ -45,7 +52,7 @@ class Event:
         key: events of one key are ordered.
         type: CloudEvents ``type``: the full protobuf message name of ``value``.
         value: serialised protobuf; ``None`` removes the key from a compacted topic.
-        id: CloudEvents ``id``: unique; appending the same id to a topic twice is stored once.
+        id: CloudEvents ``id``: names the event; a repeated append repeats its id.
         time_us: CloudEvents ``time``: when it happened, microseconds since the Unix epoch.
         source: CloudEvents ``source``: the context that says so, e.g. ``vigie/ingest``.
         headers: further headers (request id, trace).
@@ -83,8 +90,12 @@ class Subscription(Protocol):
     async def fetch(self, *, max_events: int, timeout_seconds: float) -> Sequence[StoredEvent]:
         """The next events after what this member fetched last; empty after the time-out.
 
+        Nothing comes from a partition that this member does not hold, also not what it was
+        given before another member took it over.
+
         Raises:
-            VigieError: STOPPING when the log is closed.
+            VigieError: STOPPING when the log is closed; DATABASE_UNAVAILABLE;
+                EVENT_LOG_UNAVAILABLE; POSITION_BEYOND_END.
         """
         ...
 
@@ -95,6 +106,11 @@ class Subscription(Protocol):
 
         With ``connection`` the position is written in that transaction: position and effect
         commit together.
+
+        Raises:
+            VigieError: POSITION_REFUSED: the group's position is not where this member left it,
+                because another one has taken the partition over. The transaction must roll back;
+                `rewind`, and go on with what `fetch` gives then.
         """
         ...
 
@@ -103,7 +119,11 @@ class Subscription(Protocol):
         ...
 
     async def lag(self) -> int:
-        """How many events are stored behind the committed position."""
+        """How many events are stored behind the committed position, in this member's partitions.
+
+        Those of a waiting member are none. A distributed log may count a few marks of its own as
+        events until `fetch` has passed them.
+        """
         ...
 
     async def close(self) -> None:
@@ -111,24 +131,110 @@ class Subscription(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """A member of a group now has these partitions, and nobody else has.
+
+    Attributes:
+        partitions: those that are new to this member.
+        generation: increases with every assignment of the group.
+        events: the newest event of every key in them, as a table read from its beginning to its
+            end; keys that were removed are absent. One that cannot be read is among them.
+    """
+
+    partitions: frozenset[int]
+    generation: int
+    events: Sequence[StoredEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """These partitions are another member's now, or nobody's that this one knows of.
+
+    Attributes:
+        partitions: what this member had and has no more.
+        generation: of the assignment that took them away.
+    """
+
+    partitions: frozenset[int]
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event came in a partition that this member has; without a value: its key is removed."""
+
+    stored: StoredEvent
+
+
+Change = Gained | Lost | Told
+
+
+class Share(Protocol):
+    """One member's share of the keys of a compacted topic.
+
+    A group divides the partitions of a topic among its members, and as few as possible move when
+    one comes or goes. Losing is told by the difference of two assignments: what a member keeps is
+    never taken from it, not even for a moment. While the log is away every member keeps what it
+    has. For a moment two members may believe that they have a partition (one that was paused and
+    has not learnt it yet): whoever acts on it must do no harm then.
+    """
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """What this member has, as far as `changes` has told."""
+        ...
+
+    def changes(self) -> AsyncIterator[Change]:
+        """Every change from now on, in order; one reader. `Lost` is told before `Gained`.
+
+        Raises:
+            VigieError: STOPPING when the share or the log is closed. Failures of the log are
+                waited for.
+        """
+        ...
+
+    def not_ready(self) -> str | None:
+        """Why the share may not be current now, in one line."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the group, so that the others take over at once (idempotent)."""
+        ...
+
+
 class EventLog(Protocol):
     """The log."""
 
     async def declare(self, topics: Sequence[TopicSpec]) -> None:
-        """Create or check topics; a difference is an error."""
+        """Say which topics this process uses; called once, before anything else.
+
+        The embedded log creates those that are missing. A distributed one only checks: topics are
+        made by ``vigie topics apply``.
+
+        Raises:
+            VigieError: TOPIC_MISMATCH with every difference; EVENT_LOG_UNAVAILABLE.
+        """
         ...
 
     async def append(
         self, topic: str, events: Sequence[Event], *, connection: AsyncConnection | None = None
-    ) -> Sequence[Position]:
+    ) -> None:
         """Append durably.
 
         With ``connection`` (an open transaction of the caller's database) the events become
-        durable and visible when that transaction commits: state change and event together.
-        Without it they are durable when this returns.
+        durable when that transaction commits: state change and event together. Readers see them
+        then or soon after (an outbox is published in order). Without it they are durable in the
+        log when this returns. Where an event will stand is not told: within a transaction nobody
+        knows it yet.
+
+        Events of one key that are written by several transactions keep the order of the commits
+        where these transactions change a common row before they append, or append to one key.
 
         Raises:
-            VigieError: EVENT_LOG_UNAVAILABLE when the log cannot make them durable.
+            VigieError: EVENT_LOG_UNAVAILABLE when the log cannot make them durable, or did not
+                confirm it in time (they may be stored nevertheless: repeat with the same ids);
+                TOPIC_UNKNOWN; EVENT_TOO_LARGE.
         """
         ...
 
@@ -156,8 +262,17 @@ class EventLog(Protocol):
         """
         ...
 
-    async def end(self, topic: str) -> Position | None:
-        """The position of the last event, or ``None`` when the topic is empty."""
+    async def ends(self, topic: str) -> Sequence[Position]:
+        """How far each partition that is not empty reaches now, in the order of partitions.
+
+        No event that stands in the topic now has a position behind these. In a topic that an
+        outbox writes, or a compacted one, no event may stand at that very position: to learn
+        that everything was read, read to the end (`read` without ``follow``).
+        """
+        ...
+
+    async def share(self, topic: str, group: str) -> Share:
+        """Join ``group`` to divide the keys of a compacted topic; see `Share`."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog.port import StoredEvent
-from vigie.platform.eventlog.positions import commit_offsets, committed_offsets
+from vigie.platform.eventlog.positions import Held, HeldPositions
 from vigie.platform.eventlog.wake import WakeUp, wait_for
 
 if TYPE_CHECKING:
@@ -41,11 +41,10 @@ class EmbeddedSubscription:
         members: GroupMembers,
     ) -> None:
         self._log = log
-        self._database = database
         self._topic = topic
         self._group = group
         self._members = members
-        self._next_after: int | None = None
+        self._positions = HeldPositions(database, topic, group)
         self._closed = False
         members.queue.append(self)
 
@@ -76,18 +75,11 @@ class EmbeddedSubscription:
         self, events: Sequence[StoredEvent], *, connection: AsyncConnection | None = None
     ) -> None:
         """See `Subscription.commit`; a position never moves back."""
-        if not events:
-            return
-        if connection is not None:
-            await commit_offsets(connection, self._topic, self._group, events)
-            return
-        await self._database.write(
-            lambda own: commit_offsets(own, self._topic, self._group, events)
-        )
+        await self._positions.commit(events, connection)
 
     async def rewind(self) -> None:
         """See `Subscription.rewind`."""
-        self._next_after = None
+        self._positions.held.clear()
 
     async def lag(self) -> int:
         """See `Subscription.lag`."""
@@ -96,20 +88,17 @@ class EmbeddedSubscription:
     async def close(self) -> None:
         """See `Subscription.close` (idempotent)."""
         self._closed = True
+        self._positions.held.clear()
         if self in self._members.queue:
             self._members.queue.remove(self)
         self._members.changed.wake()
         (await self._log.topic(self._topic)).grown.wake()
 
     async def _next(self, max_events: int) -> list[StoredEvent]:
-        if self._next_after is None:
-            self._next_after = await self._committed()
-        batch = await self._log.batch(self._topic, self._next_after, max_events)
+        if (held := self._positions.held.get(0)) is None:
+            held = Held.at((await self._positions.stored()).get(0))
+            self._positions.held[0] = held
+        batch = await self._log.batch(self._topic, held.delivered, max_events)
         if batch:
-            self._next_after = batch[-1].position.offset
+            held.delivered = batch[-1].position.offset
         return batch
-
-    async def _committed(self) -> int:
-        async with self._database.reading() as connection:
-            offsets = await committed_offsets(connection, self._topic, self._group)
-        return offsets.get(0, -1)

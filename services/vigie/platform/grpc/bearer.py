@@ -19,13 +19,14 @@ class FixedToken:
 
 
 class _Bearer:
-    def __init__(self, source: TokenSource, default_timeout_seconds: float | None) -> None:
+    def __init__(self, source: TokenSource | None, default_timeout_seconds: float | None) -> None:
         self._source = source
         self._default_timeout_seconds = default_timeout_seconds
 
     async def _details(self, details: Any, *, streams: bool) -> Any:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        metadata.add("authorization", f"Bearer {await self._source.token()}")
+        if self._source is not None:
+            metadata.add("authorization", f"Bearer {await self._source.token()}")
         timeout = details.timeout
         if timeout is None and not streams:
             timeout = self._default_timeout_seconds
@@ -65,12 +66,12 @@ class _StreamStream(_Bearer, grpc.aio.StreamStreamClientInterceptor):  # type: i
 
 
 def bearer_interceptors(
-    source: TokenSource, *, default_timeout_seconds: float | None = None
+    source: TokenSource | None, *, default_timeout_seconds: float | None = None
 ) -> list[Any]:
     """Interceptors for a channel: each call carries the token of ``source`` at that moment.
 
     Args:
-        source: gives the token.
+        source: gives the token; ``None``: the certificate of the channel says who calls.
         default_timeout_seconds: deadline of calls with one answer that give none themselves.
     """
     return [

@@ -1,5 +1,7 @@
 """Calls to services: of one context to another, and of the command line to the product."""
 
+import asyncio
+import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +13,22 @@ import grpc.aio
 from google.protobuf import descriptor_pool
 from google.rpc import error_details_pb2, status_pb2
 
-from vigie.platform.errors import ERROR_DOMAIN
+from vigie.platform.errors import ERROR_DOMAIN, VigieError
 from vigie.platform.grpc.bearer import bearer_interceptors
+from vigie.platform.grpc.credentials import TlsFiles, channel_credentials
 from vigie.platform.grpc.failure import STATUS_DETAILS_KEY, FieldViolation
+from vigie.platform.grpc.methods import is_idempotent
+from vigie.platform.grpc.peers import service_host
 from vigie.platform.grpc.pipeline import REQUEST_ID_KEY
+from vigie.platform.grpc.services import context_of
+from vigie.platform.grpc.settings import host_of
 from vigie.platform.identity.port import TokenSource
+from vigie.platform.reasons import SERVICE_UNREACHABLE
 
 StubType = TypeVar("StubType")
 
-IDEMPOTENT_PREFIXES: Final = ("Get", "List", "Search", "WhoAmI", "Probe")
-"""Methods that only read (AIP-130): repeating them does no harm."""
+_FIRST_RECONNECT_MS: Final = 200
+_LONGEST_RECONNECT_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,10 @@ def _details(status: status_pb2.Status) -> dict[str, Any]:
 
 
 def service_config(services: Sequence[str]) -> str:
-    """The service config of gRPC: methods that only read are tried again when nobody answered.
+    """The service config of gRPC: what is tried again when nobody answered, and how load is shared.
+
+    Only methods that the contract calls idempotent are tried again, and only those with one
+    answer (see `MethodSpec.idempotent`).
 
     Args:
         services: full names; their methods are looked up in the descriptor pool.
@@ -124,7 +135,7 @@ def service_config(services: Sequence[str]) -> str:
         names += [
             {"service": service, "method": method.name}
             for method in descriptor.methods
-            if method.name.startswith(IDEMPOTENT_PREFIXES) and not method.server_streaming
+            if is_idempotent(method) and not method.server_streaming
         ]
     policy = {
         "maxAttempts": 4,
@@ -133,7 +144,36 @@ def service_config(services: Sequence[str]) -> str:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]} if names else {})
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if names:
+        config["methodConfig"] = [{"name": names, "retryPolicy": policy}]
+        # A service that is down is not asked four times by everybody.
+        config["retryThrottling"] = {"maxTokens": 20, "tokenRatio": 0.2}
+    return json.dumps(config)
+
+
+def target_of(addresses: Sequence[str]) -> str:
+    """Addresses as gRPC resolves them: IP addresses as they are, a name by DNS.
+
+    Raises:
+        ValueError: there is none, or several and not all are IP addresses of one family.
+    """
+    if not addresses:
+        raise ValueError("no address")
+    schemes = {_scheme(address) for address in addresses}
+    if len(schemes) > 1 or (len(addresses) > 1 and schemes == {"dns"}):
+        raise ValueError("several addresses must be IP addresses of one family")
+    scheme = schemes.pop()
+    return f"dns:///{addresses[0]}" if scheme == "dns" else f"{scheme}:{','.join(addresses)}"
+
+
+def _scheme(address: str) -> str:
+    if address.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):
+        raise ValueError(f"{address} is a target already")
+    try:
+        return f"ipv{ipaddress.ip_address(host_of(address)).version}"
+    except ValueError:
+        return "dns"
 
 
 def open_channel(
@@ -141,19 +181,21 @@ def open_channel(
     *,
     source: TokenSource | None,
     services: Sequence[str] = (),
-    tls: ClientTls | None = None,
+    tls: ClientTls | grpc.ChannelCredentials | None = None,
     default_timeout_seconds: float | None = 30.0,
     max_message_bytes: int = 4 << 20,
+    more_options: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
     """A channel that shows the token of ``source`` with each call.
 
     Args:
-        address: ``host:port``.
+        address: ``host:port``, or what `target_of` made.
         source: gives the token; ``None``: calls carry none.
         services: services that will be called, for retries (see `service_config`).
         tls: absent: plain text.
         default_timeout_seconds: deadline of calls with one answer that give none themselves.
         max_message_bytes: largest answer accepted.
+        more_options: further channel arguments of gRPC.
     """
     options = (
         ("grpc.service_config", service_config(services)),
@@ -161,57 +203,86 @@ def open_channel(
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        *more_options,
     )
     interceptors = []
-    if source is not None:
+    if source is not None or default_timeout_seconds is not None:
         interceptors = bearer_interceptors(source, default_timeout_seconds=default_timeout_seconds)
     if tls is None:
         return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
-    return grpc.aio.secure_channel(
-        address, tls.credentials(), options=options, interceptors=interceptors
-    )
+    credentials = tls.credentials() if isinstance(tls, ClientTls) else tls
+    return grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTls:
+    """How a service proves itself to others, and by which names it knows them.
+
+    Attributes:
+        files: its certificate and key, and the authorities it trusts; followed when they change.
+        trust_domain: what the names of services end with.
+    """
+
+    files: TlsFiles
+    trust_domain: str
 
 
 class ServiceClients:
-    """Stubs of other contexts' services, called with the credential of this process.
+    """Calls to other services of the product, under the name of one.
 
     Args:
-        address_of: full service name -> address; asked when the service is first called (the
-            port of the own host is known only then).
-        source: the service's own token.
-        tls_of: address -> TLS, ``None`` for plain text (loopback).
+        addresses_of: context -> where it is served; asked at each call (the port of the own host
+            is known late, certificates are renewed).
+        source: the service's own token; ``None`` where its certificate says who it is.
+        tls: certificates; ``None``: plain text (loopback).
+        default_timeout_seconds: deadline of calls with one answer that give none themselves.
+        connect_seconds: longest time for a connection to come about.
     """
 
     def __init__(
         self,
-        address_of: Callable[[str], str],
-        source: TokenSource,
+        addresses_of: Callable[[str], Sequence[str]],
+        source: TokenSource | None,
         *,
-        tls_of: Callable[[str], ClientTls | None] = lambda _: None,
-        default_timeout_seconds: float = 30.0,
+        tls: MutualTls | None = None,
+        default_timeout_seconds: float | None = 30.0,
+        connect_seconds: float = 3.0,
     ) -> None:
-        self._address_of = address_of
+        self._addresses_of = addresses_of
         self._source = source
-        self._tls_of = tls_of
+        self._tls = tls
         self._default_timeout_seconds = default_timeout_seconds
-        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._connect_seconds = connect_seconds
+        self._channels: dict[tuple[str, str, str], grpc.aio.Channel] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def channel(self, service: str) -> grpc.aio.Channel:
-        """The channel to a service, e.g. ``vigie.recording.v1.RecordingService``."""
-        address = self._address_of(service)
-        channel = self._channels.get((address, service))
-        if channel is None:
-            channel = self._channels[(address, service)] = open_channel(
-                address,
-                source=self._source,
-                services=(service,),
-                tls=self._tls_of(address),
-                default_timeout_seconds=self._default_timeout_seconds,
-            )
-        return channel
+        """The channel to a service, e.g. ``vigie.recording.v1.RecordingService``.
+
+        Raises:
+            VigieError: SERVICE_UNREACHABLE: nobody said where it is.
+        """
+        context = context_of(service)
+        return self._channel(self._target(context), context, service)
+
+    def channel_to_context(self, context: str) -> grpc.aio.Channel:
+        """The channel to whatever serves a context, for calls that are carried: no retries.
+
+        Raises:
+            VigieError: SERVICE_UNREACHABLE: nobody said where it is.
+        """
+        return self._channel(self._target(context), context, "")
+
+    def channel_to(self, address: str, context: str) -> grpc.aio.Channel:
+        """The channel to one instance of a context."""
+        return self._channel(target_of([address]), context, "")
 
     def stub(self, make: Callable[[grpc.aio.Channel], StubType], service: str) -> StubType:
-        """A stub, e.g. ``clients.stub(RecordingServiceStub, "vigie.recording.v1.Recording…")``."""
+        """A stub, e.g. ``clients.stub(RecordingServiceStub, "vigie.recording.v1.Recording…")``.
+
+        Raises:
+            VigieError: SERVICE_UNREACHABLE: nobody said where it is.
+        """
         return make(self.channel(service))
 
     async def close(self) -> None:
@@ -219,3 +290,55 @@ class ServiceClients:
         for channel in self._channels.values():
             await channel.close(grace=None)
         self._channels.clear()
+        for task in tuple(self._closing):
+            task.cancel()
+
+    def _target(self, context: str) -> str:
+        addresses = self._addresses_of(context)
+        if not addresses:
+            raise VigieError(
+                SERVICE_UNREACHABLE,
+                f"services.{context} names no address",
+                field=f"services.{context}",
+            )
+        return target_of(addresses)
+
+    def _channel(self, target: str, context: str, service: str) -> grpc.aio.Channel:
+        if self._tls is not None and self._tls.files.look():
+            self._renew()
+        place = (target, context, service)
+        channel = self._channels.get(place)
+        if channel is None:
+            channel = self._channels[place] = self._open(target, context, service)
+        return channel
+
+    def _open(self, target: str, context: str, service: str) -> grpc.aio.Channel:
+        options: list[tuple[str, Any]] = [
+            ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+            # It bounds the time of one attempt to connect, too.
+            ("grpc.min_reconnect_backoff_ms", round(self._connect_seconds * 1000)),
+            ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
+        ]
+        credentials = None
+        if self._tls is not None:
+            credentials = channel_credentials(self._tls.files)
+            # Whatever the address: the certificate must be that of the service meant.
+            name = service_host(context, self._tls.trust_domain)
+            options.append(("grpc.ssl_target_name_override", name))
+        return open_channel(
+            target,
+            source=self._source,
+            services=(service,) if service else (),
+            tls=credentials,
+            default_timeout_seconds=self._default_timeout_seconds if service else None,
+            more_options=options,
+        )
+
+    def _renew(self) -> None:
+        """Let new calls go over channels with the new certificate; old calls end on the old."""
+        old, self._channels = self._channels, {}
+        for channel in old.values():
+            grace = self._default_timeout_seconds
+            task = asyncio.get_running_loop().create_task(channel.close(grace=grace))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)

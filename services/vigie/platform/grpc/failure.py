@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import grpc
+import grpc.aio
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from vigie.platform.errors import ERROR_DOMAIN, ReasonSpec, VigieError
-from vigie.platform.reasons import DEADLINE_EXCEEDED, INTERNAL_ERROR
+from vigie.platform.reasons import DEADLINE_EXCEEDED, INTERNAL_ERROR, SERVICE_UNREACHABLE
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 # Trailing metadata is limited to 8 KiB by default; details beyond these would be lost with it.
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _MAX_MESSAGE_CHARACTERS = 500
 _MAX_METADATA_CHARACTERS = 200
 
@@ -81,6 +83,9 @@ def failure_of(error: BaseException) -> Failure:
             "the call took longer than it was given",
             DEADLINE_EXCEEDED,
         )
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() in _AWAY:
+        # Whatever that one said is not for this caller; that it is away, is.
+        return _domain_failure(VigieError(SERVICE_UNREACHABLE, "another service does not answer"))
     return Failure(
         INTERNAL_ERROR.code,
         INTERNAL_ERROR.name,

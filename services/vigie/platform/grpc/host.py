@@ -5,9 +5,11 @@ health of each service as its module says.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,7 +17,8 @@ from grpc_reflection.v1alpha import reflection
 
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
-from vigie.platform.grpc.credentials import ServerCertificates
+from vigie.platform.grpc.carry import Carrier, Owners
+from vigie.platform.grpc.credentials import ServerCertificates, TlsFiles
 from vigie.platform.grpc.interceptor import PipelineInterceptor
 from vigie.platform.grpc.journal import AccessJournal
 from vigie.platform.grpc.limiter import StrangerLimiter
@@ -23,7 +26,7 @@ from vigie.platform.grpc.methods import MethodSpec, read_methods
 from vigie.platform.grpc.metrics import HostMetrics
 from vigie.platform.grpc.pipeline import CallPipeline
 from vigie.platform.grpc.record import AccessRecorder
-from vigie.platform.grpc.settings import GrpcConfig
+from vigie.platform.grpc.settings import GrpcConfig, TlsConfig
 from vigie.platform.grpc.streams import OpenStreams
 from vigie.platform.grpc.validation import ContractValidator
 from vigie.platform.identifiers import IdentifierSource
@@ -35,9 +38,72 @@ from vigie.platform.reasons import LISTEN_FAILED
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
+@dataclass(frozen=True, slots=True)
+class ServicesListener:
+    """Where a process is reached by other services of the product.
+
+    Attributes:
+        address: host:port; port 0 takes a free one.
+        tls: files of its identity (mutual TLS); ``None``: plain text, callers show tokens.
+        trust_domain: what the names in certificates of services end with.
+    """
+
+    address: str = "127.0.0.1:0"
+    tls: TlsConfig | None = None
+    trust_domain: str = ""
+
+
 def _always_ready(service: str) -> str | None:
     del service
     return None
+
+
+def server_options(config: GrpcConfig) -> tuple[tuple[str, int], ...]:
+    """Limits and keep-alive of a server."""
+    return (
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", config.max_message_bytes),
+        ("grpc.max_concurrent_streams", config.max_concurrent_streams),
+        ("grpc.keepalive_time_ms", round(config.keepalive_seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_seconds * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+        # Two processes must not share a port unseen.
+        ("grpc.so_reuseport", 0),
+    )
+
+
+def outside_credentials(config: GrpcConfig, clock: MonotonicClock) -> grpc.ServerCredentials | None:
+    """TLS of the address for people and programs; ``None``: plain text.
+
+    Raises:
+        VigieError: CONFIG_INVALID.
+    """
+    if config.tls is None:
+        return None
+    mutual = config.tls.client_ca_file is not None
+    return ServerCertificates(TlsFiles(config.tls, clock), mutual=mutual).credentials()
+
+
+def listen(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None, field: str
+) -> int:
+    """Listen on an address; the port.
+
+    Raises:
+        VigieError: LISTEN_FAILED.
+    """
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise VigieError(
+            LISTEN_FAILED,
+            f"cannot listen on {address}: the port is taken or the address is not of "
+            "this machine; choose another one, or stop the program that has it",
+            field=field,
+        ) from error
 
 
 class GrpcHost:
@@ -49,6 +115,10 @@ class GrpcHost:
         authenticator: turns tokens into callers.
         recorder: puts accesses on record.
         readiness: full service name -> why it is not ready, or ``None``; feeds its health.
+        gate: full service name -> why calls are answered SERVICE_STARTING, or ``None``.
+        internal: where other services reach this process.
+        owners: path -> the instance that alone can answer a request; see `Owners`.
+        carrier: carries calls to these.
     """
 
     name = "grpc"
@@ -65,7 +135,14 @@ class GrpcHost:
         metrics: MetricsRegistry,
         identifiers: IdentifierSource | None = None,
         readiness: Callable[[str], str | None] = _always_ready,
+        gate: Callable[[str], str | None] = _always_ready,
+        internal: ServicesListener | None = None,
+        owners: Mapping[str, Owners] | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
+        self._internal = internal or ServicesListener()
+        self._owners = owners or {}
+        self._carrier = carrier
         self._config = config
         self._services = tuple(services)
         self._readiness = readiness
@@ -95,9 +172,10 @@ class GrpcHost:
             metrics=host_metrics,
             monotonic_clock=monotonic_clock,
             max_unary_seconds=config.max_unary_seconds,
+            gate=gate,
         )
         self._log = structlog.get_logger("vigie.grpc")
-        self._server: grpc.aio.Server | None = None
+        self._servers: list[grpc.aio.Server] = []
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # untyped library
         self._watch: asyncio.Task[None] | None = None
         self._ports: tuple[int, ...] = ()
@@ -115,35 +193,40 @@ class GrpcHost:
         Raises:
             VigieError: LISTEN_FAILED, CONFIG_INVALID (files of TLS).
         """
-        server = self._server = self._make_server()
-        for binding in self._services:
-            binding.register(binding.servicer, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if self._config.reflection:
-            names = (*(binding.name for binding in self._services), _HEALTH_SERVICE)
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        mutual = self._internal.tls is not None
+        server = self._make_server(None)
+        # What comes in on the services' own address shows a certificate of their authority; what
+        # comes in elsewhere may show one of another authority, and is not believed by it.
+        inside = self._make_server(self._internal.trust_domain) if mutual else server
         self._listen(server)
+        self._internal_port = self._listen_inside(inside)
         await self._update_health()
-        await server.start()
+        self._servers = [server] if inside is server else [server, inside]
+        for each in self._servers:
+            await each.start()
         self._watch = asyncio.create_task(self._watch_over(), name="grpc-watch")
-        self._log.info("grpc_listening", addresses=list(self.addresses))
+        addresses = [*self.addresses, self.internal_address]
+        self._log.info("grpc_listening", addresses=addresses)
 
     def not_ready(self) -> str | None:
         """See `Module.not_ready`."""
-        if self._watch is None:
-            return "not listening yet"
-        if self._watch.done():
-            return "open streams are no longer watched over"
-        return None
+        return "not listening yet" if self._watch is None else self.broken()
+
+    def broken(self) -> str | None:
+        """See `Breakable.broken`."""
+        gone = self._watch is not None and self._watch.done()
+        return "open streams are no longer watched over" if gone else None
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """End open streams, let single answers finish, close what is on record."""
-        if self._server is None:
+        if not self._servers:
             return
         await self._health.enter_graceful_shutdown()
-        stopping = asyncio.create_task(self._server.stop(timeout_seconds))
+        stopping = [asyncio.create_task(each.stop(timeout_seconds)) for each in self._servers]
         self._streams.end_all()
-        await stopping
+        if self._carrier is not None:
+            self._carrier.end_all()
+        await asyncio.gather(*stopping)
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -154,7 +237,7 @@ class GrpcHost:
                 await self._pipeline.drain()
         except TimeoutError:
             self._log.error("access_records_unfinished_at_stop")
-        self._server = None
+        self._servers = []
 
     # --- where it listens -------------------------------------------------------------------
 
@@ -173,8 +256,8 @@ class GrpcHost:
 
     @property
     def internal_address(self) -> str:
-        """A plain-text loopback address for calls within this machine, once started."""
-        return f"127.0.0.1:{self._internal_port}"
+        """Where other services reach this process, with the real port, once started."""
+        return f"{self._internal.address.rpartition(':')[0]}:{self._internal_port}"
 
     @property
     def methods(self) -> Sequence[MethodSpec]:
@@ -183,46 +266,39 @@ class GrpcHost:
 
     # --- inside -----------------------------------------------------------------------------
 
-    def _make_server(self) -> grpc.aio.Server:
-        config = self._config
-        options = (
-            ("grpc.max_receive_message_length", config.max_message_bytes),
-            ("grpc.max_send_message_length", config.max_message_bytes),
-            ("grpc.max_concurrent_streams", config.max_concurrent_streams),
-            ("grpc.keepalive_time_ms", round(config.keepalive_seconds * 1000)),
-            ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_seconds * 1000)),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_ping_interval_without_data_ms", 5000),
-            # Two processes must not share a port unseen.
-            ("grpc.so_reuseport", 0),
+    def _make_server(self, trust_domain: str | None) -> grpc.aio.Server:
+        interceptor = PipelineInterceptor(
+            self._methods,
+            self._pipeline,
+            trust_domain=trust_domain,
+            owners=self._owners,
+            carrier=self._carrier,
         )
-        return grpc.aio.server(
-            interceptors=(PipelineInterceptor(self._methods, self._pipeline),),
-            options=options,
-            maximum_concurrent_rpcs=config.max_concurrent_calls,
+        server = grpc.aio.server(
+            interceptors=(interceptor,),
+            options=server_options(self._config),
+            maximum_concurrent_rpcs=self._config.max_concurrent_calls,
         )
+        for binding in self._services:
+            binding.register(binding.servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._config.reflection:
+            names = (*(binding.name for binding in self._services), _HEALTH_SERVICE)
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        return server
 
     def _listen(self, server: grpc.aio.Server) -> None:
-        tls = self._config.tls
+        credentials = outside_credentials(self._config, self._monotonic_clock)
+        self._ports = tuple(
+            listen(server, address, credentials, "grpc.listen") for address in self._config.listen
+        )
+
+    def _listen_inside(self, server: grpc.aio.Server) -> int:
         credentials = None
-        if tls is not None:
-            credentials = ServerCertificates(tls, self._monotonic_clock).credentials()
-        ports: list[int] = []
-        for address in self._config.listen:
-            try:
-                if credentials is None:
-                    ports.append(server.add_insecure_port(address))
-                else:
-                    ports.append(server.add_secure_port(address, credentials))
-            except RuntimeError as error:
-                raise VigieError(
-                    LISTEN_FAILED,
-                    f"cannot listen on {address}: the port is taken or the address is not of "
-                    "this machine; choose another one, or stop the program that has it",
-                    field="grpc.listen",
-                ) from error
-        self._ports = tuple(ports)
-        self._internal_port = server.add_insecure_port("127.0.0.1:0")
+        if self._internal.tls is not None:
+            files = TlsFiles(self._internal.tls, self._monotonic_clock, section="tls")
+            credentials = ServerCertificates(files, mutual=True).credentials()
+        return listen(server, self._internal.address, credentials, "services.listen")
 
     async def _watch_over(self) -> None:
         while True:

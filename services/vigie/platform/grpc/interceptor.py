@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from vigie.platform.grpc.carry import Carrier, Owners
 from vigie.platform.grpc.methods import MethodSpec
 from vigie.platform.grpc.pipeline import CallPipeline
 
@@ -17,9 +18,23 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     Args:
         methods: declarations by path; other paths (health, reflection) pass untouched.
+        trust_domain: given where every connection shows a certificate of the services' authority.
+        owners: path -> which instance alone can answer a request.
+        carrier: carries calls there.
     """
 
-    def __init__(self, methods: Mapping[str, MethodSpec], pipeline: CallPipeline) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, MethodSpec],
+        pipeline: CallPipeline,
+        *,
+        trust_domain: str | None = None,
+        owners: Mapping[str, Owners] | None = None,
+        carrier: Carrier | None = None,
+    ) -> None:
+        self._owners = owners or {}
+        self._carrier = carrier
+        self._trust_domain = trust_domain
         self._methods = methods
         self._pipeline = pipeline
         self._wrapped: dict[str, Handler] = {}
@@ -44,18 +59,31 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _wrap(self, spec: MethodSpec, handler: Handler) -> Handler:
         behaviour, make = _behaviour(handler)
+        owners, carrier = self._owners.get(spec.path), self._carrier
 
         async def one(request: Any, context: Any) -> Any:
-            return await self._pipeline.serve_one(spec, behaviour, request, context)
+            return await self._pipeline.serve_one(
+                spec, behaviour, request, context, self._trust_domain
+            )
 
         async def many(request: Any, context: Any) -> None:
-            await self._pipeline.serve_many(spec, behaviour, request, context)
+            if owners is not None and carrier is not None:
+                owner = owners(request)
+                if owner is not None:
+                    await carrier.carry_to_owner(owner, spec.path, request, context)
+                    return
+            await self._pipeline.serve_many(spec, behaviour, request, context, self._trust_domain)
 
         return make(
             many if handler.response_streaming else one,
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=handler.response_serializer if owners is None else _serialised,
         )
+
+
+def _serialised(answer: Any) -> bytes:
+    """An answer of ours, or the bytes of another instance's."""
+    return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())
 
 
 def _behaviour(handler: Handler) -> tuple[Callable[[Any, Any], Any], Callable[..., Handler]]:

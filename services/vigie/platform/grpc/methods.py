@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from vigie.common.v1 import access_pb2
@@ -29,6 +29,9 @@ class MethodSpec:
         kind: how the access is kept (``vigie.common.v1.RecordKind``).
         internal: only services of the product may call it.
         server_streaming: whether it answers with a stream.
+        callers: services of the product that may call it under their own name.
+        idempotent: calling it twice does no more than once (the contract's `idempotency_level`);
+            only such a method with one answer is ever tried again by itself.
     """
 
     service: str
@@ -37,6 +40,8 @@ class MethodSpec:
     kind: int
     internal: bool
     server_streaming: bool
+    callers: frozenset[str] = frozenset()
+    idempotent: bool = False
 
     @property
     def path(self) -> str:
@@ -64,6 +69,8 @@ def method_faults(service: ServiceDescriptor) -> list[str]:
             faults.append(f"{method.full_name}: no kind of record declared")
         if access.permission == PUBLIC and access.record != access_pb2.RECORD_KIND_NONE:
             faults.append(f"{method.full_name}: a public method cannot be a recorded access")
+        if access.internal and not access.callers:
+            faults.append(f"{method.full_name}: internal, but no service may call it")
     return faults
 
 
@@ -77,7 +84,15 @@ def method_spec(method: MethodDescriptor) -> MethodSpec:
         kind=access.record,
         internal=access.internal,
         server_streaming=bool(method.server_streaming),
+        callers=frozenset(access.callers),
+        idempotent=is_idempotent(method),
     )
+
+
+def is_idempotent(method: MethodDescriptor) -> bool:
+    """Whether the contract lets a call be repeated when nobody knows whether it was served."""
+    level = method.GetOptions().idempotency_level
+    return bool(level != descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN)
 
 
 def read_methods(

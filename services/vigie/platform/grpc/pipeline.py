@@ -1,8 +1,10 @@
 """What happens to every call, in this order.
 
+0. what serves the call has started: otherwise nothing is done and nothing is recorded
 1. request id: taken from ``x-request-id`` or made; bound to the logs; returned at the end
-2. authentication: the bearer token becomes an identity
-3. permission: the caller holds it somewhere (the zones are checked by `Call.admit`)
+2. authentication: the bearer token, or the certificate of a service, becomes an identity
+3. permission: the caller holds it somewhere (the zones are checked by `Call.admit`); a service is
+   one that the contract names
 4. validation of the request against its contract
 5. the servicer, with the call bound; nothing leaves before it was admitted
 6. the end: access record of a refusal, a failure or a finished stream; status with details
@@ -12,7 +14,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -24,16 +26,24 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import bind_call
 from vigie.platform.grpc.failure import STATUS_DETAILS_KEY, Failure, failure_of, status_of
 from vigie.platform.grpc.guarded import GuardedContext, checked_requests
+from vigie.platform.grpc.hops import HOP_KEY, MAX_PEER_CHARACTERS, PEER_KEY
 from vigie.platform.grpc.journal import AccessJournal
 from vigie.platform.grpc.limiter import StrangerLimiter
 from vigie.platform.grpc.methods import PUBLIC, MethodSpec
 from vigie.platform.grpc.metrics import HostMetrics
+from vigie.platform.grpc.peers import GATEWAY, SERVICE_SUBJECT, service_of
 from vigie.platform.grpc.session import HostCall, Origin, zones_of
 from vigie.platform.grpc.stated import stated_by
 from vigie.platform.grpc.streams import OpenStream, OpenStreams
 from vigie.platform.grpc.validation import RequestValidator
 from vigie.platform.identity.port import Authenticator, IdentityRefusedError
-from vigie.platform.reasons import CALL_CANCELLED, METHOD_INTERNAL, PERMISSION_DENIED
+from vigie.platform.reasons import (
+    CALL_CANCELLED,
+    METHOD_INTERNAL,
+    PERMISSION_DENIED,
+    SERVICE_NOT_PERMITTED,
+    SERVICE_STARTING,
+)
 from vigie.platform.reasons import UNAUTHENTICATED as TOKEN_MISSING
 
 REQUEST_ID_KEY = "x-request-id"
@@ -46,11 +56,17 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class _Run:
-    """A call on its way, and when it began."""
+    """A call on its way, when it began, and which service's certificate it came under."""
 
     call: HostCall
     context: Any
     started_us: int
+    service: str | None
+
+
+def _open(service: str) -> str | None:
+    del service
+    return None
 
 
 class CallPipeline:
@@ -67,7 +83,9 @@ class CallPipeline:
         metrics: HostMetrics,
         monotonic_clock: MonotonicClock,
         max_unary_seconds: float,
+        gate: Callable[[str], str | None] = _open,
     ) -> None:
+        self._gate = gate
         self._authenticator = authenticator
         self._validator = validator
         self._journal = journal
@@ -80,10 +98,18 @@ class CallPipeline:
         self._log = structlog.get_logger("vigie.grpc")
 
     async def serve_one(
-        self, spec: MethodSpec, behaviour: Callable[[Any, Any], Any], request: Any, context: Any
+        self,
+        spec: MethodSpec,
+        behaviour: Callable[[Any, Any], Any],
+        request: Any,
+        context: Any,
+        trust_domain: str | None = None,
     ) -> Any:
-        """Serve a call with one answer; ``request`` is a message or a stream of them."""
-        run = self._begin(spec, context)
+        """Serve a call with one answer; ``request`` is a message or a stream of them.
+
+        With ``trust_domain`` it came in under a certificate of the services' authority.
+        """
+        run = self._begin(spec, context, trust_domain)
         try:
             with structlog.contextvars.bound_contextvars(request_id=run.call.request_id):
                 async with asyncio.timeout(self._max_unary_seconds):
@@ -100,10 +126,15 @@ class CallPipeline:
         return answer
 
     async def serve_many(
-        self, spec: MethodSpec, behaviour: Callable[[Any, Any], Any], request: Any, context: Any
+        self,
+        spec: MethodSpec,
+        behaviour: Callable[[Any, Any], Any],
+        request: Any,
+        context: Any,
+        trust_domain: str | None = None,
     ) -> None:
-        """Serve a call with a stream of answers."""
-        run = self._begin(spec, context)
+        """Serve a call with a stream of answers; ``trust_domain`` as in `serve_one`."""
+        run = self._begin(spec, context, trust_domain)
         with structlog.contextvars.bound_contextvars(request_id=run.call.request_id):
             body = asyncio.create_task(self._stream(run, behaviour, request))
         stream = OpenStream(run.call, body)
@@ -145,7 +176,7 @@ class CallPipeline:
 
     # --- the steps ------------------------------------------------------------------------
 
-    def _begin(self, spec: MethodSpec, context: Any) -> _Run:
+    def _begin(self, spec: MethodSpec, context: Any, trust_domain: str | None) -> _Run:
         metadata = dict(context.invocation_metadata() or ())
         request_id = str(metadata.get(REQUEST_ID_KEY, ""))
         if not _REQUEST_ID.fullmatch(request_id):
@@ -153,16 +184,22 @@ class CallPipeline:
         origin = Origin(context.peer(), request_id, str(metadata.get("accept-language", "")))
         call = HostCall(spec, origin, self._journal)
         bind_call(call)
-        return _Run(call, context, self._monotonic_clock.now_us())
+        service = None if trust_domain is None else service_of(context.auth_context(), trust_domain)
+        return _Run(call, context, self._monotonic_clock.now_us(), service)
 
     async def _enter(self, run: _Run, request: Any) -> Any:
         spec = run.call.spec
+        if (waits := self._gate(spec.service)) is not None:
+            raise VigieError(SERVICE_STARTING, waits)
         run.call.stated = stated_by(request, spec.permission)
+        await self._come_from(run)
         if spec.permission != PUBLIC:
             await self._authenticate(run)
         caller = run.call.caller
         if spec.internal and not caller.service:
             raise VigieError(METHOD_INTERNAL, "only services of the product may call this method")
+        if caller.service and caller.subject.removeprefix(SERVICE_SUBJECT) not in spec.callers:
+            raise VigieError(SERVICE_NOT_PERMITTED, f"{caller.subject} may not call {spec.path}")
         if not zones_of(caller, spec.permission):
             raise VigieError(
                 PERMISSION_DENIED,
@@ -176,9 +213,23 @@ class CallPipeline:
             request = checked_requests(request, self._validator)
         return request
 
+    async def _come_from(self, run: _Run) -> None:
+        """Take the address that the carrier of a call tells, if a service of ours carried it."""
+        metadata = dict(run.context.invocation_metadata() or ())
+        carrier = run.service is not None
+        if not carrier and HOP_KEY in metadata:
+            identity = await self._authenticator.authenticate(str(metadata[HOP_KEY]))
+            carrier = identity.caller.service
+        peer = str(metadata.get(PEER_KEY, ""))[:MAX_PEER_CHARACTERS]
+        if carrier and peer:
+            run.call.origin = replace(run.call.origin, peer=peer)
+
     async def _authenticate(self, run: _Run) -> None:
         metadata = run.context.invocation_metadata() or ()
         values = [value for key, value in metadata if key == "authorization"]
+        if not values and run.service is not None and run.service != GATEWAY:
+            run.call.identity = await self._authenticator.authenticate_service(run.service)
+            return
         if not values:
             raise VigieError(TOKEN_MISSING, "the call carries no token")
         scheme, _, token = str(values[0]).partition(" ")
@@ -243,6 +294,9 @@ class CallPipeline:
         call = run.call
         if call.admissions:
             await self._insist_closing(run, failure)
+            return failure
+        if failure.spec is SERVICE_STARTING:
+            # As if nobody listened yet; the log itself may be what is waited for.
             return failure
         refused = failure.code in _REFUSALS
         if call.refusal_recorded or not (refused or call.spec.recorded):

@@ -9,6 +9,7 @@ async with running_host([binding], callers={"token": caller}) as host:
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc.aio
 
@@ -74,6 +75,7 @@ async def running_host(
     wall_clock: WallClock | None = None,
     monotonic_clock: MonotonicClock | None = None,
     recorder: AccessRecorder | None = None,
+    **more: Any,
 ) -> AsyncIterator[RunningHost]:
     """Serve ``services`` on a free loopback port for callers known by their tokens.
 
@@ -84,6 +86,7 @@ async def running_host(
         wall_clock: a manual one, for tests of expiry.
         monotonic_clock: a manual one, for tests of the watch over streams.
         recorder: another recorder than the one in memory (which stays empty then).
+        more: further arguments of `GrpcHost`.
     """
     wall = wall_clock or SystemWallClock()
     authenticator = StaticAuthenticator(callers, wall)
@@ -97,6 +100,7 @@ async def running_host(
         wall_clock=wall,
         monotonic_clock=monotonic_clock or SystemMonotonicClock(),
         metrics=metrics,
+        **more,
     )
     await host.start()
     running = RunningHost(host, authenticator, memory, metrics)

@@ -52,6 +52,10 @@ class Authenticator(Protocol):
         """
         ...
 
+    async def authenticate_service(self, service: str) -> Identity:
+        """The identity of a service of the product that its certificate names."""
+        ...
+
     async def revalidate(self, identity: Identity) -> Identity:
         """The same identity with today's rights; used for streams that are open.
 

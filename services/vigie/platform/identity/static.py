@@ -6,6 +6,7 @@ from dataclasses import replace
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Caller
+from vigie.platform.grpc.peers import SERVICE_SUBJECT
 from vigie.platform.identity.port import Identity, IdentityRefusedError
 from vigie.platform.reasons import PERSON_SUSPENDED, TOKEN_EXPIRED, TOKEN_INVALID
 
@@ -58,6 +59,10 @@ class StaticAuthenticator:
                 TOKEN_EXPIRED, "the token has ended", _without_rights(identity.caller)
             )
         return identity
+
+    async def authenticate_service(self, service: str) -> Identity:
+        """See `Authenticator.authenticate_service`: a table entry named ``service:<name>``."""
+        return await self.authenticate(f"{SERVICE_SUBJECT}{service}")
 
     async def revalidate(self, identity: Identity) -> Identity:
         """See `Authenticator.revalidate`."""

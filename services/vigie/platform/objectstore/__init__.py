@@ -1,11 +1,18 @@
-"""The object-store port, a bucket of immutable objects with holds, and its directory form."""
+"""The object-store port, a bucket of immutable objects with holds; its forms: directory, `s3`."""
 
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
-from vigie.platform.objectstore.port import FileState, ObjectInfo, ObjectStore, PutResult
+from vigie.platform.objectstore.port import (
+    FileState,
+    ListedObject,
+    ObjectInfo,
+    ObjectStore,
+    PutResult,
+)
 
 __all__ = [
     "DirectoryObjectStore",
     "FileState",
+    "ListedObject",
     "ObjectInfo",
     "ObjectStore",
     "PutResult",

@@ -30,7 +30,7 @@ from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.folders import make_durable_folder
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.port import FileState, ObjectInfo, PutResult
+from vigie.platform.objectstore.port import FileState, ListedObject, ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.tree import ObjectTree
 from vigie.platform.objectstore.workspace import SweepReport
@@ -154,6 +154,15 @@ class DirectoryObjectStore:
             for info in batch:
                 yield info
 
+    async def list_keys(
+        self, prefix: str = "", *, start_after: str = ""
+    ) -> AsyncIterator[ListedObject]:
+        """See `ObjectStore.list_keys`; no record is read."""
+        objects = self._tree.list_keys(prefix, start_after)
+        while batch := await self._in(self._readers, functools.partial(_take, objects)):
+            for listed in batch:
+                yield listed
+
     async def delete(self, key: str) -> bool:
         """See `ObjectStore.delete`."""
         return await self._in(self._writers, functools.partial(self._tree.delete, key))
@@ -256,5 +265,5 @@ async def open_directory_store(
     return store
 
 
-def _take(objects: Iterator[ObjectInfo]) -> list[ObjectInfo]:
+def _take(objects: Iterator[T]) -> list[T]:
     return list(islice(objects, _LIST_BATCH))

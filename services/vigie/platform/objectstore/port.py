@@ -25,8 +25,10 @@ class ObjectInfo:
         size_bytes: length of the content.
         sha256: digest of the content, lower-case hex.
         content_type: MIME type with parameters.
-        metadata: attributes given at upload (names as in the ONVIF annex, values US-ASCII).
-        stored_at_us: when the store made it durable, microseconds since the Unix epoch.
+        metadata: attributes given at upload (names as in the ONVIF annex, values US-ASCII). A store
+            may give the names back in lower case.
+        stored_at_us: when the store made it durable, by its own clock and to its own resolution,
+            microseconds since the Unix epoch.
         holds: identifiers of the holds on it.
         retain_until_us: earliest instant of deletion, or ``None``.
         foreign: it stands in the store but was not put there through this port (or its record is
@@ -42,6 +44,21 @@ class ObjectInfo:
     holds: frozenset[str]
     retain_until_us: int | None
     foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """What a listing alone tells of an object; cheap in every store.
+
+    Attributes:
+        key: object key.
+        size_bytes: length of the content.
+        stored_at_us: when the store got it, perhaps a moment later than in `ObjectInfo`.
+    """
+
+    key: str
+    size_bytes: int
+    stored_at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +167,14 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """All objects whose key begins with ``prefix``, in byte order of their keys."""
+        """All objects whose key begins with ``prefix``, in byte order of their keys.
+
+        A store may have to ask for each object; whoever needs only keys takes `list_keys`.
+        """
+        ...
+
+    def list_keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ListedObject]:
+        """The same objects in the same order, without their attributes."""
         ...
 
     async def delete(self, key: str) -> bool:

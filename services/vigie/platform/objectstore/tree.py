@@ -19,7 +19,7 @@ from vigie.platform.objectstore.durable import sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.listing import list_files
 from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record
-from vigie.platform.objectstore.port import FileState, ObjectInfo, PutResult
+from vigie.platform.objectstore.port import FileState, ListedObject, ObjectInfo, PutResult
 from vigie.platform.objectstore.ranges import RangeReader
 from vigie.platform.objectstore.record import (
     Record,
@@ -201,6 +201,13 @@ class ObjectTree:
             for key, state in list_files(self._space.root, prefix, start_after):
                 yield self._info(key, state)
             # A store that went away in between looks like one that ends here.
+            self._space.require()
+
+    def list_keys(self, prefix: str, start_after: str) -> Iterator[ListedObject]:
+        """See the port; the time is that of the last change, which a link or rename sets."""
+        with as_store_error("list"):
+            for key, state in list_files(self._space.root, prefix, start_after):
+                yield ListedObject(key, state.st_size, state.st_ctime_ns // 1000)
             self._space.require()
 
     def _info(self, key: str, state: os.stat_result) -> ObjectInfo:

@@ -38,6 +38,8 @@ class _Told:
         self.ends: dict[str, RunEnd] = {}
         self.segments: list[ingest_pb2.SegmentEvent] = []
         self.newest: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        """Run -> a bit for each segment that was told; 32 million are four megabytes."""
         self.young: set[str] = set()
         self.oldest_us: int | None = None
 
@@ -74,6 +76,9 @@ def _read(view: View, told: _Told, stored: StoredEvent) -> list[Finding]:
     if young:
         told.young.add(event.outage.outage)
         return []
+    if view.numbering is None and _is_repeated(told, event):
+        # A distributed log may hold an event twice, at any distance: it is the same event.
+        return []
     finding = _take(told, event, stored.position.offset)
     return [] if finding is None else [finding]
 
@@ -97,10 +102,19 @@ def _take(told: _Told, event: ingest_pb2.SegmentEvent, offset: int) -> Finding |
         run, number = event.segment_stored.run, event.segment_stored.number
         before = told.newest.get(run, -1)
         told.newest[run] = max(number, before)
+        told.numbers[run] = told.numbers.get(run, 0) | 1 << number
         if number < before or run in told.ends:
             what = "events of a run stand in another order than they were told"
             return error("I1", what, _LOOK, EVIDENCE, camera=event.camera, run=run, offset=offset)
     return None
+
+
+def _is_repeated(told: _Told, event: ingest_pb2.SegmentEvent) -> bool:
+    """Whether a segment was told before."""
+    if not event.HasField("segment_stored"):
+        return False
+    stored = event.segment_stored
+    return bool(told.numbers.get(stored.run, 0) >> stored.number & 1)
 
 
 async def _segment_events(view: View, events: Sequence[ingest_pb2.SegmentEvent]) -> list[Finding]:

@@ -26,7 +26,6 @@ from vigie.recording.index.tables import (
     HOLD_OBJECTS,
     HOLD_TO_TAKE_OFF,
     HOLDS,
-    SEGMENTS,
 )
 from vigie.recording.timeline.intervals import Interval
 
@@ -133,21 +132,16 @@ async def _untold(view: View, told: _ToldHolds) -> AsyncIterator[Finding]:
 
 async def _beyond_window(view: View, state: HoldState) -> AsyncIterator[Finding]:
     """Rows that let a hold take in objects it has no window on."""
-    inside = select(SEGMENTS.c.object_key).where(
-        SEGMENTS.c.camera.in_(list(state.cameras)),
-        SEGMENTS.c.start_us < state.end_us,
-        SEGMENTS.c.end_us > state.start_us,
-    )
     query = select(HOLD_OBJECTS.c.object_key).where(
-        HOLD_OBJECTS.c.hold == state.hold,
-        HOLD_OBJECTS.c.state != HOLD_TO_TAKE_OFF,
-        HOLD_OBJECTS.c.object_key.not_in(inside),
-        # What has no row is told by another check.
-        HOLD_OBJECTS.c.object_key.in_(select(SEGMENTS.c.object_key)),
+        HOLD_OBJECTS.c.hold == state.hold, HOLD_OBJECTS.c.state != HOLD_TO_TAKE_OFF
     )
     async with view.database.reading() as connection:
         keys = (await connection.execute(query)).scalars().all()
-    for key in keys:
+    # What has no row is told by another check.
+    for key, row in (await view.segment_rows(keys)).items():
+        overlaps = row.start_us < state.end_us and row.end_us > state.start_us
+        if overlaps and row.camera in state.cameras:
+            continue
         what = "a hold takes in an object outside of its window"
         yield error(
             "I4", what, _CATCH_UP, tell("holds", state.hold), hold=state.hold, object_key=key

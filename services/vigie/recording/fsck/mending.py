@@ -25,7 +25,7 @@ from vigie.recording.attributes import (
 from vigie.recording.fsck.plan import Doing, Step
 from vigie.recording.fsck.witnesses import Told
 from vigie.recording.holdkeeper import HoldKeeper
-from vigie.recording.index import holdings, spans, writer
+from vigie.recording.index import days, holdings, spans, writer
 from vigie.recording.index.convert import segment_from_row, segment_values
 from vigie.recording.index.outages import put_outage
 from vigie.recording.index.tables import (
@@ -162,6 +162,7 @@ async def _index(parts: Parts, connection: AsyncConnection, segment: Segment) ->
     register = select(DESTRUCTIONS.c.decided_us).where(DESTRUCTIONS.c.object_key == key)
     destroying_us = (await connection.execute(register)).scalar()
     values = segment_values(segment) | {"destroying_us": destroying_us}
+    await days.make_days(connection, [segment.start_us])
     await connection.execute(insert(SEGMENTS).values(**values))
     if destroying_us is None:
         await writer.hold_segment(connection, segment)
@@ -225,7 +226,7 @@ async def _shown_end(parts: Parts, stands: RunEnd | None, run: str) -> RunEnd | 
     names = [] if stands is None else [stands.object_key]
     if last is not None:
         folder = last.object_key.rpartition("/")[0].rpartition("/")[0]
-        listed = parts.store.list(f"{folder}/")
+        listed = parts.store.list_keys(f"{folder}/")
         names += [found.key async for found in listed if found.key.endswith("_end")]
     for name in names:
         info = await parts.store.stat(name)

@@ -186,4 +186,5 @@ def _greater(columns: Sequence[Any], after: Sequence[Any]) -> Any:
     condition = columns[-1] > after[-1]
     for column, value in zip(reversed(columns[:-1]), reversed(after[:-1]), strict=True):
         condition = (column > value) | ((column == value) & condition)
-    return condition
+    # Said once more for the first column alone: an index is then read from there, not through.
+    return (columns[0] >= after[0]) & condition if len(columns) > 1 else condition

@@ -17,8 +17,11 @@ from vigie.recording.model import (
     LiveState,
     Segment,
 )
+from vigie.recording.index.days import LAST_INSTANT_US
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
+INTEGER_LIMIT: Final = (1 << 31) - 1
+"""The greatest INTEGER of PostgreSQL."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _RUN: Final = re.compile(r"[0-9a-f]{32}")
 SEGMENT_COLUMNS: Final = (
@@ -91,9 +94,14 @@ def check_segment(segment: Segment) -> None:
         "camera": not segment.camera,
         "run": not _RUN.fullmatch(segment.run),
         "sha256": not _SHA256.fullmatch(segment.sha256),
-        "start_us": segment.start_us <= 0,
+        "number": segment.number > INTEGER_LIMIT,
+        "start_us": not 0 < segment.start_us < LAST_INSTANT_US,
         "duration_us": not 0 < segment.duration_us <= SEGMENT_LIMIT_US,
         "media_duration_ticks": segment.media_duration_ticks <= 0 or segment.timescale <= 0,
+        "timescale": segment.timescale > INTEGER_LIMIT,
+        "sample_count": segment.sample_count > INTEGER_LIMIT,
+        "width": segment.width > INTEGER_LIMIT,
+        "height": segment.height > INTEGER_LIMIT,
         "size_bytes": segment.size_bytes <= 0,
     }
     wrong = [name for name, fault in faults.items() if fault]

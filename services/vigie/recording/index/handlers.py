@@ -45,18 +45,17 @@ class IndexHandlers:
 
     async def segments(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
         """Handle events of topic ``segments``."""
-        indexed: list[writer.Indexed] = []
+        parsed: list[SegmentEvent] = []
         for stored in events:
             event = parse_event(stored, SegmentEvent)
             _check_key(stored, event.camera)
-            try:
-                one = await writer.apply_segment_event(connection, event)
-            except writer.ConflictingSegmentError as error:
-                raise Unprocessable(SEGMENT_CONFLICT, str(error)) from error
-            except EventInvalidError as error:
-                raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
-            if one is not None:
-                indexed.append(one)
+            parsed.append(event)
+        try:
+            indexed = await writer.apply_segment_events(connection, parsed)
+        except writer.ConflictingSegmentError as error:
+            raise Unprocessable(SEGMENT_CONFLICT, str(error)) from error
+        except EventInvalidError as error:
+            raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
         self._database.on_commit(connection, lambda: self._indexed(indexed))
 
     def _indexed(self, indexed: Sequence[writer.Indexed]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, func, literal, select, update
+from sqlalchemy import BigInteger, cast, delete, func, select, update
 
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.platform.database import in_chunks, insert_if_absent, upsert
@@ -18,6 +18,7 @@ from vigie.recording.index.tables import (
     HOLDS,
     SEGMENTS,
 )
+from vigie.recording.model import SEGMENT_LIMIT_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ async def put_hold(connection: AsyncConnection, state: HoldState) -> None:
     await connection.execute(delete(HOLD_CAMERAS).where(HOLD_CAMERAS.c.hold == state.hold))
     cameras = [{"camera": camera, "hold": state.hold} for camera in sorted(set(state.cameras))]
     await insert_if_absent(connection, HOLD_CAMERAS, cameras, key=("camera", "hold"))
-    await _take_in(connection, state.hold, release=released is not None)
+    if released is None:
+        await _take_in(connection, state)
+    else:
+        await _let_go(connection, state.hold)
 
 
 async def _released_since(connection: AsyncConnection, state: HoldState) -> bool:
@@ -111,53 +115,55 @@ async def release_hold(connection: AsyncConnection, hold: str, released_us: int)
         .where(HOLDS.c.hold == hold, HOLDS.c.released_us.is_(None))
         .values(released_us=released_us)
     )
-    await _take_in(connection, hold, release=True)
+    await _let_go(connection, hold)
 
 
-async def _take_in(connection: AsyncConnection, hold: str, *, release: bool) -> None:
-    """Bring the objects of a hold in line with its window and state."""
-    inside = (
-        select(SEGMENTS.c.object_key)
-        .join(HOLD_CAMERAS, HOLD_CAMERAS.c.camera == SEGMENTS.c.camera)
-        .join(HOLDS, HOLDS.c.hold == HOLD_CAMERAS.c.hold)
-        .where(
-            HOLDS.c.hold == hold,
-            SEGMENTS.c.start_us < HOLDS.c.end_us,
-            SEGMENTS.c.end_us > HOLDS.c.start_us,
-            # What is being destroyed was decided before this hold was known: the register has it.
-            SEGMENTS.c.destroying_us.is_(None),
-        )
-    )
+async def _let_go(connection: AsyncConnection, hold: str) -> None:
+    """Take a hold off everything that it holds."""
     mine = HOLD_OBJECTS.c.hold == hold
+    await connection.execute(update(HOLD_OBJECTS).where(mine).values(state=HOLD_TO_TAKE_OFF))
+
+
+async def _take_in(connection: AsyncConnection, state: HoldState) -> None:
+    """Bring the objects of a hold in line with its window."""
+    inside = [
+        SEGMENTS.c.camera.in_(sorted(set(state.cameras))),
+        # No segment is longer: this says in which days of the index the window lies.
+        SEGMENTS.c.start_us > state.start_us - SEGMENT_LIMIT_US,
+        SEGMENTS.c.start_us < state.end_us,
+        SEGMENTS.c.end_us > state.start_us,
+        # What is being destroyed was decided before this hold was known: the register has it.
+        SEGMENTS.c.destroying_us.is_(None),
+    ]
+    mine = HOLD_OBJECTS.c.hold == state.hold
+    held = select(HOLD_OBJECTS.c.object_key, HOLD_OBJECTS.c.state).where(mine)
+    known = {key: state for key, state in await connection.execute(held)}
+    found = select(SEGMENTS.c.object_key, SEGMENTS.c.size_bytes).where(*inside)
+    wanted = {key: size for key, size in await connection.execute(found)}
     # Only what the index knows to lie outside: an object whose row is missing (the index is being
     # rebuilt, or was damaged) keeps its hold.
-    outside = and_(
-        mine,
-        HOLD_OBJECTS.c.object_key.in_(select(SEGMENTS.c.object_key)),
-        HOLD_OBJECTS.c.object_key.not_in(inside),
-    )
-    outside = mine if release else outside
-    await connection.execute(update(HOLD_OBJECTS).where(outside).values(state=HOLD_TO_TAKE_OFF))
-    if release:
-        return
-    await connection.execute(
-        update(HOLD_OBJECTS)
-        .where(
-            mine,
-            HOLD_OBJECTS.c.state == HOLD_TO_TAKE_OFF,
-            HOLD_OBJECTS.c.object_key.in_(inside),
-        )
-        .values(state=HOLD_TO_PLACE)
-    )
-    known = select(HOLD_OBJECTS.c.object_key).where(mine)
-    await connection.execute(
-        HOLD_OBJECTS.insert().from_select(
-            ["object_key", "hold", "size_bytes", "state"],
-            select(
-                SEGMENTS.c.object_key, literal(hold), SEGMENTS.c.size_bytes, literal(HOLD_TO_PLACE)
-            ).where(SEGMENTS.c.object_key.in_(inside), SEGMENTS.c.object_key.not_in(known)),
-        )
-    )
+    outside = await _indexed(connection, [key for key in known if key not in wanted])
+    again = [key for key in wanted if known.get(key) == HOLD_TO_TAKE_OFF]
+    for keys, becomes in ((outside, HOLD_TO_TAKE_OFF), (again, HOLD_TO_PLACE)):
+        for chunk in in_chunks(keys):
+            chosen = update(HOLD_OBJECTS).where(mine, HOLD_OBJECTS.c.object_key.in_(chunk))
+            await connection.execute(chosen.values(state=becomes))
+    rows = [
+        {"object_key": key, "hold": state.hold, "size_bytes": size, "state": HOLD_TO_PLACE}
+        for key, size in wanted.items()
+        if key not in known
+    ]
+    if rows:
+        await connection.execute(HOLD_OBJECTS.insert(), rows)
+
+
+async def _indexed(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
+    """Those of ``keys`` that have a row in the index."""
+    found: list[str] = []
+    for chunk in in_chunks(keys):
+        query = select(SEGMENTS.c.object_key).where(SEGMENTS.c.object_key.in_(chunk))
+        found += (await connection.execute(query)).scalars()
+    return found
 
 
 async def read_hold(connection: AsyncConnection, hold: str) -> HoldFacts | None:
@@ -173,9 +179,14 @@ async def read_hold(connection: AsyncConnection, hold: str) -> HoldFacts | None:
             select(
                 func.count().label("objects"),
                 func.count().filter(HOLD_OBJECTS.c.state == HOLD_PLACED).label("placed"),
-                func.coalesce(
-                    func.sum(HOLD_OBJECTS.c.size_bytes).filter(HOLD_OBJECTS.c.state == HOLD_PLACED),
-                    0,
+                cast(
+                    func.coalesce(
+                        func.sum(HOLD_OBJECTS.c.size_bytes).filter(
+                            HOLD_OBJECTS.c.state == HOLD_PLACED
+                        ),
+                        0,
+                    ),
+                    BigInteger,
                 ).label("size_bytes"),
             ).where(HOLD_OBJECTS.c.hold == hold)
         )

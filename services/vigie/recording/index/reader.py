@@ -317,6 +317,8 @@ def _run_segments() -> Select[Any]:
         .where(
             SEGMENTS.c.run == bindparam("run"),
             SEGMENTS.c.number >= func.coalesce(first, 0),
+            # No segment is longer: the days of the index outside of the window are not looked at.
+            SEGMENTS.c.start_us > bindparam("start", type_=BigInteger) - SEGMENT_LIMIT_US,
             SEGMENTS.c.start_us < bindparam("end"),
             SEGMENTS.c.end_us > bindparam("start"),
             SEGMENTS.c.destroying_us.is_(None),

@@ -3,18 +3,25 @@
 The same code keeps the spans of what is stored and of what was destroyed.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
     Delete,
     Insert,
+    Integer,
     Row,
     Select,
+    String,
     Table,
     Update,
+    and_,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -24,6 +31,7 @@ from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.model import PIECE_US, Segment
 
 _SpanRow = Row[Any]
+_Values = dict[str, Any]
 
 
 class _Statements:
@@ -35,6 +43,23 @@ class _Statements:
             select(table)
             .where(run, first <= bindparam("below"), table.c.last_number >= bindparam("above"))
             .order_by(first)
+        )
+        wanted = func.unnest(
+            bindparam("runs", type_=ARRAY(String)),
+            bindparam("aboves", type_=ARRAY(Integer)),
+            bindparam("belows", type_=ARRAY(Integer)),
+        ).table_valued("run", "above", "below").render_derived()
+        self.near_many: Final[Select[Any]] = (
+            select(table)
+            .join(
+                wanted,
+                and_(
+                    table.c.run == wanted.c.run,
+                    first <= wanted.c.below,
+                    table.c.last_number >= wanted.c.above,
+                ),
+            )
+            .order_by(table.c.run, first)
         )
         row = (run, first == bindparam("of_first"))
         self.lengthen: Final[Update] = (
@@ -49,87 +74,149 @@ class _Statements:
 _statements = cache(_Statements)
 
 
+@dataclass(slots=True)
+class _Span:
+    """A row as it is to be; ``stands`` is the row as it is, or ``None``."""
+
+    first: int
+    last: int
+    start_us: int
+    end_us: int
+    stands: _SpanRow | None
+
+
 async def add_segment(connection: AsyncConnection, table: Table, segment: Segment) -> None:
-    """Let the spans of ``table`` cover one more segment; covered already: nothing changes.
+    """Let the spans of ``table`` cover one more segment; see `add_segments`."""
+    await add_segments(connection, table, [segment])
+
+
+async def add_segments(
+    connection: AsyncConnection, table: Table, segments: Sequence[Segment]
+) -> None:
+    """Let the spans of ``table`` cover more segments; covered already: nothing changes.
 
     Segments may come in any order. Rows are joined within one quarter of a day (`PIECE_US`); a
     neighbour whose time does not meet this segment's exactly is left apart
     (the checker reports it, the timeline tells the truth).
     """
-    near = (
-        await connection.execute(
-            _statements(table).near,
-            {"of_run": segment.run, "below": segment.number + 1, "above": segment.number - 1},
-        )
-    ).all()
-    if any(row.first_number <= segment.number <= row.last_number for row in near):
+    near = await near_spans(connection, table, segments)
+    by_run: dict[str, list[Segment]] = {}
+    for segment in segments:
+        by_run.setdefault(segment.run, []).append(segment)
+    gone: list[_SpanRow] = []
+    rows: list[_Values] = []
+    longer: list[_Values] = []
+    for run, ones in by_run.items():
+        stands = near.get(run, [])
+        spans = [_Span(r.first_number, r.last_number, r.start_us, r.end_us, r) for r in stands]
+        for segment in ones:
+            _join(spans, gone, segment)
+        for span in spans:
+            if span.stands is None:
+                times = (span.start_us, span.end_us)
+                rows.append(_row((ones[0].camera, run), (span.first, span.last), times))
+            elif span.stands.last_number != span.last:
+                longer.append(_longer(run, span))
+    statements = _statements(table)
+    for statement, values in (
+        (statements.remove, [_place(row) for row in gone]),
+        (statements.lengthen, longer),
+        (statements.insert, rows),
+    ):
+        if values:
+            await connection.execute(statement, values)
+
+
+async def near_spans(
+    connection: AsyncConnection, table: Table, segments: Iterable[Segment]
+) -> dict[str, list[_SpanRow]]:
+    """Run -> rows that cover numbers of these segments, or lie beside them; by number."""
+    bounds: dict[str, tuple[int, int]] = {}
+    for segment in segments:
+        low, high = bounds.get(segment.run, (segment.number, segment.number))
+        bounds[segment.run] = min(low, segment.number), max(high, segment.number)
+    found: dict[str, list[_SpanRow]] = {}
+    if connection.dialect.name == "postgresql" and len(bounds) > 1:
+        wanted = {
+            "runs": list(bounds),
+            "aboves": [low - 1 for low, _ in bounds.values()],
+            "belows": [high + 1 for _, high in bounds.values()],
+        }
+        for row in await connection.execute(_statements(table).near_many, wanted):
+            found.setdefault(row.run, []).append(row)
+        return found
+    for run, (low, high) in bounds.items():
+        place = {"of_run": run, "below": high + 1, "above": low - 1}
+        rows = (await connection.execute(_statements(table).near, place)).all()
+        if rows:
+            found[run] = list(rows)
+    return found
+
+
+def _join(spans: list[_Span], gone: list[_SpanRow], segment: Segment) -> None:
+    """Let ``spans`` of the segment's run cover it too; rows that are no more go to ``gone``."""
+    number = segment.number
+    if any(span.first <= number <= span.last for span in spans):
         return
-    first, last, start, end = segment.number, segment.number, segment.start_us, segment.end_us
-    joined: list[_SpanRow] = []
-    for row in near:
-        if row.start_us // PIECE_US != segment.start_us // PIECE_US:
+    new = _Span(number, number, segment.start_us, segment.end_us, None)
+    for span in list(spans):
+        if span.start_us // PIECE_US != segment.start_us // PIECE_US:
             continue
-        before = row.last_number == first - 1 and row.end_us == start
-        after = row.first_number == last + 1 and row.start_us == end
-        if before or after:
-            joined.append(row)
-            first, last = min(first, row.first_number), max(last, row.last_number)
-            start, end = min(start, row.start_us), max(end, row.end_us)
-    if len(joined) == 1 and joined[0].first_number == first:
-        # The common case: the next segment of a run lengthens its last row, in one statement.
-        await connection.execute(
-            _statements(table).lengthen,
-            {"of_run": segment.run, "of_first": first, "new_last": last, "new_end_us": end},
-        )
-        return
-    for row in joined:
-        await _remove(connection, table, row)
-    await _insert(connection, table, (segment.camera, segment.run), (first, last), (start, end))
+        before = span.last == new.first - 1 and span.end_us == new.start_us
+        after = span.first == new.last + 1 and span.start_us == new.end_us
+        if not (before or after):
+            continue
+        spans.remove(span)
+        if before:
+            new.first, new.start_us, new.stands = span.first, span.start_us, span.stands
+        else:
+            new.last, new.end_us = span.last, span.end_us
+            if span.stands is not None:
+                gone.append(span.stands)
+    spans.append(new)
+    spans.sort(key=lambda span: span.first)
+
+
+def _longer(run: str, span: _Span) -> _Values:
+    """The common case, the next segment of a run, lengthens its last row."""
+    return {
+        "of_run": run,
+        "of_first": span.first,
+        "new_last": span.last,
+        "new_end_us": span.end_us,
+    }
 
 
 async def remove_segment(connection: AsyncConnection, table: Table, segment: Segment) -> None:
     """Let the spans of ``table`` no longer cover a segment; a row is trimmed or split."""
-    row = (
-        await connection.execute(
-            _statements(table).near,
-            {"of_run": segment.run, "below": segment.number, "above": segment.number},
-        )
-    ).first()
+    statements = _statements(table)
+    place = {"of_run": segment.run, "below": segment.number, "above": segment.number}
+    row = (await connection.execute(statements.near, place)).first()
     if row is None:
         return
-    await _remove(connection, table, row)
+    await connection.execute(statements.remove, _place(row))
+    rest: list[_Values] = []
     if row.first_number < segment.number:
         numbers = (row.first_number, segment.number - 1)
-        times = (row.start_us, segment.start_us)
-        await _insert(connection, table, (row.camera, row.run), numbers, times)
+        rest.append(_row((row.camera, row.run), numbers, (row.start_us, segment.start_us)))
     if row.last_number > segment.number:
         numbers = (segment.number + 1, row.last_number)
-        times = (segment.end_us, row.end_us)
-        await _insert(connection, table, (row.camera, row.run), numbers, times)
+        rest.append(_row((row.camera, row.run), numbers, (segment.end_us, row.end_us)))
+    if rest:
+        await connection.execute(statements.insert, rest)
 
 
-async def _insert(
-    connection: AsyncConnection,
-    table: Table,
-    owner: tuple[str, str],
-    numbers: tuple[int, int],
-    times: tuple[int, int],
-) -> None:
-    """Insert a row: (camera, run), (first, last number), (start, end)."""
-    await connection.execute(
-        _statements(table).insert,
-        {
-            "run": owner[1],
-            "first_number": numbers[0],
-            "last_number": numbers[1],
-            "camera": owner[0],
-            "start_us": times[0],
-            "end_us": times[1],
-        },
-    )
+def _row(owner: tuple[str, str], numbers: tuple[int, int], times: tuple[int, int]) -> _Values:
+    """A row: (camera, run), (first, last number), (start, end)."""
+    return {
+        "run": owner[1],
+        "first_number": numbers[0],
+        "last_number": numbers[1],
+        "camera": owner[0],
+        "start_us": times[0],
+        "end_us": times[1],
+    }
 
 
-async def _remove(connection: AsyncConnection, table: Table, row: _SpanRow) -> None:
-    await connection.execute(
-        _statements(table).remove, {"of_run": row.run, "of_first": row.first_number}
-    )
+def _place(row: _SpanRow) -> _Values:
+    return {"of_run": row.run, "of_first": row.first_number}

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
 from vigie.platform.database import MigrationSet
+from vigie.platform.database.migrations import ONLY_ON
 
 METADATA: Final = MetaData()
 MIGRATIONS: Final = MigrationSet("recording", Path(__file__).parent.parent / "migrations")
@@ -51,7 +52,12 @@ SEGMENTS: Final = Table(
     # Set when the destruction is recorded; the row goes when the object is gone.
     Column("destroying_us", BigInteger, nullable=True),
     Index("recording_segments_camera_start", "camera", "start_us"),
-    Index("recording_segments_run_number", "run", "number", unique=True),
+    Index("recording_segments_run_number", "run", "number", unique=True, info={ONLY_ON: "sqlite"}),
+    # A partitioned table has no uniqueness over its days; the writer looks at the spans.
+    Index(
+        "recording_segments_place", "run", "number", "start_us", unique=True,
+        info={ONLY_ON: "postgresql"},
+    ),
 )
 
 SPANS: Final = Table(
@@ -124,6 +130,7 @@ DESTRUCTIONS: Final = Table(
     Column("destroyed_us", BigInteger, nullable=True),
     Index("recording_destructions_camera_start", "camera", "start_us"),
     Index("recording_destructions_start", "start_us", "object_key"),
+    Index("recording_destructions_run", "run", "number"),
     Index("recording_destructions_unfinished", "destroyed_us", "object_key"),
 )
 

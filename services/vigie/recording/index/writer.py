@@ -4,16 +4,19 @@ The caller owns the transaction, and commits the consumer's position in it: rows
 become durable together, which makes the effect exactly once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, insert, or_, select
+from sqlalchemy import Select, bindparam, insert, select
 
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
-from vigie.platform.database import insert_if_absent, upsert
+from vigie.platform.database import in_chunks, insert_if_absent, one_of, upsert
 from vigie.platform.database.connection import AsyncConnection
-from vigie.recording.index import spans
+from vigie.recording.index import days, spans
 from vigie.recording.index.convert import (
+    INTEGER_LIMIT,
     EventInvalidError,
     camera_state_from_event,
     camera_state_values,
@@ -24,6 +27,7 @@ from vigie.recording.index.convert import (
 from vigie.recording.index.outages import OutageInvalidError, put_outage
 from vigie.recording.index.tables import (
     CAMERA_STATES,
+    DESTROYED_SPANS,
     DESTRUCTIONS,
     HOLD_CAMERAS,
     HOLD_OBJECTS,
@@ -36,26 +40,41 @@ from vigie.recording.index.tables import (
 from vigie.recording.model import Segment
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
-_KNOWN: Final = select(SEGMENTS).where(
-    or_(
-        SEGMENTS.c.object_key == bindparam("object_key"),
-        and_(SEGMENTS.c.run == bindparam("run"), SEGMENTS.c.number == bindparam("number")),
-    )
-)
-_DESTROYED: Final = select(DESTRUCTIONS.c.object_key).where(
-    DESTRUCTIONS.c.object_key == bindparam("object_key")
+_PLACE: Final = select(SEGMENTS).where(
+    SEGMENTS.c.run == bindparam("run"), SEGMENTS.c.number == bindparam("number")
 )
 _INSERT: Final = insert(SEGMENTS)
-_HOLDS_ON: Final = (
-    select(HOLDS.c.hold)
-    .join(HOLD_CAMERAS, HOLD_CAMERAS.c.hold == HOLDS.c.hold)
-    .where(
-        HOLD_CAMERAS.c.camera == bindparam("camera"),
-        HOLDS.c.released_us.is_(None),
-        HOLDS.c.start_us < bindparam("end_us"),
-        HOLDS.c.end_us > bindparam("start_us"),
+
+
+@cache
+def _known(dialect: str) -> Select[Any]:
+    """Rows of given keys; the time says which days of the index are looked at."""
+    return select(SEGMENTS).where(
+        one_of(dialect, SEGMENTS.c.object_key, "keys"),
+        SEGMENTS.c.start_us >= bindparam("first_us"),
+        SEGMENTS.c.start_us <= bindparam("last_us"),
     )
-)
+
+
+@cache
+def _destroyed(dialect: str) -> Select[Any]:
+    column = DESTRUCTIONS.c.object_key
+    return select(column).where(one_of(dialect, column, "keys"))
+
+
+@cache
+def _holds_on(dialect: str) -> Select[Any]:
+    """Holds in force on cameras that overlap a time."""
+    return (
+        select(HOLDS.c.hold, HOLD_CAMERAS.c.camera, HOLDS.c.start_us, HOLDS.c.end_us)
+        .join(HOLD_CAMERAS, HOLD_CAMERAS.c.hold == HOLDS.c.hold)
+        .where(
+            one_of(dialect, HOLD_CAMERAS.c.camera, "cameras"),
+            HOLDS.c.released_us.is_(None),
+            HOLDS.c.start_us < bindparam("end_us"),
+            HOLDS.c.end_us > bindparam("start_us"),
+        )
+    )
 
 
 class ConflictingSegmentError(EventInvalidError):
@@ -75,29 +94,34 @@ class Indexed:
     is_held: bool
 
 
-async def apply_segment_event(
-    connection: AsyncConnection, event: ingest_pb2.SegmentEvent
-) -> Indexed | None:
-    """Apply one event of topic ``segments``; the segment, when a new one was indexed.
+async def apply_segment_events(
+    connection: AsyncConnection, events: Sequence[ingest_pb2.SegmentEvent]
+) -> list[Indexed]:
+    """Apply events of topic ``segments``; the segments that are new in the index.
+
+    What they say of segments, of ends of runs and of outages stands in tables of their own: only
+    the order within a kind matters, so that all segments are written together.
 
     Raises:
-        EventInvalidError: the event says something impossible.
+        EventInvalidError: an event says something impossible.
     """
-    what = event.WhichOneof("what")
-    if what == "segment_stored":
-        return await put_segment(connection, segment_from_event(event.camera, event.segment_stored))
-    if what == "run_ended":
-        await put_run_end(connection, event.camera, event.run_ended)
-    elif what == "outage":
-        try:
-            await put_outage(connection, event.camera, event.outage)
-        except OutageInvalidError as error:
-            raise EventInvalidError(str(error)) from error
-    else:
-        raise EventInvalidError(
-            f"segment event of {event.camera!r} says nothing this version knows"
-        )
-    return None
+    segments: list[Segment] = []
+    for event in events:
+        what = event.WhichOneof("what")
+        if what == "segment_stored":
+            segments.append(segment_from_event(event.camera, event.segment_stored))
+        elif what == "run_ended":
+            await put_run_end(connection, event.camera, event.run_ended)
+        elif what == "outage":
+            try:
+                await put_outage(connection, event.camera, event.outage)
+            except OutageInvalidError as error:
+                raise EventInvalidError(str(error)) from error
+        else:
+            raise EventInvalidError(
+                f"segment event of {event.camera!r} says nothing this version knows"
+            )
+    return await put_segments(connection, segments)
 
 
 async def put_segment(connection: AsyncConnection, segment: Segment) -> Indexed | None:
@@ -106,26 +130,104 @@ async def put_segment(connection: AsyncConnection, segment: Segment) -> Indexed 
     Raises:
         ConflictingSegmentError: its key or its place in the run belongs to another object.
     """
-    values = segment_values(segment)
-    place = {name: values[name] for name in ("object_key", "run", "number")}
-    known = (await connection.execute(_KNOWN, place)).first()
-    if known is not None:
-        if segment_from_row(known) != segment:
-            raise ConflictingSegmentError(
-                f"segment {segment.object_key!r} contradicts {known.object_key!r} in the index"
-            )
-        return None
-    destroyed = await connection.execute(_DESTROYED, {"object_key": segment.object_key})
-    if destroyed.first() is not None:
-        return None  # a replay from before its destruction: it does not come back
-    await connection.execute(_INSERT, values)
-    await spans.add_segment(connection, SPANS, segment)
-    return Indexed(segment, is_held=await hold_segment(connection, segment))
+    return next(iter(await put_segments(connection, [segment])), None)
+
+
+async def put_segments(
+    connection: AsyncConnection, segments: Sequence[Segment]
+) -> list[Indexed]:
+    """Index segments, in a handful of statements however many they are; those that are new.
+
+    Raises:
+        ConflictingSegmentError: a key or a place in a run belongs to another object.
+    """
+    indexed: list[Indexed] = []
+    for chunk in in_chunks(segments):
+        indexed += await _put(connection, chunk)
+    return indexed
+
+
+async def _put(connection: AsyncConnection, segments: Sequence[Segment]) -> list[Indexed]:
+    new = await _unknown(connection, _without_repeats(segments))
+    if not new:
+        return []
+    await days.make_days(connection, (segment.start_us for segment in new))
+    await connection.execute(_INSERT, [segment_values(segment) for segment in new])
+    await spans.add_segments(connection, SPANS, new)
+    held = await _hold_segments(connection, new)
+    return [Indexed(segment, is_held=segment.object_key in held) for segment in new]
+
+
+def _without_repeats(segments: Sequence[Segment]) -> list[Segment]:
+    """Each object once; an object that is told twice is told alike."""
+    by_key: dict[str, Segment] = {}
+    by_place: dict[tuple[str, int], Segment] = {}
+    for segment in segments:
+        first = by_key.setdefault(segment.object_key, segment)
+        other = by_place.setdefault((segment.run, segment.number), segment)
+        for known in (first, other):
+            if known != segment:
+                raise _conflict(segment, known.object_key)
+    return list(by_key.values())
+
+
+async def _unknown(connection: AsyncConnection, segments: Sequence[Segment]) -> list[Segment]:
+    """Segments that are neither indexed nor destroyed.
+
+    A place in a run is looked up in the spans, which are few and lie together: the rows of
+    segments lie in as many days as the index has.
+    """
+    dialect = connection.dialect.name
+    if not segments:
+        return []
+    times = [segment.start_us for segment in segments]
+    wanted = {
+        "keys": [segment.object_key for segment in segments],
+        "first_us": min(times),
+        "last_us": max(times),
+    }
+    rows = await connection.execute(_known(dialect), wanted)
+    known = {row.object_key: segment_from_row(row) for row in rows}
+    new: list[Segment] = []
+    for segment in segments:
+        stands = known.get(segment.object_key)
+        if stands is None:
+            new.append(segment)
+        elif stands != segment:
+            raise _conflict(segment, stands.object_key)
+    if not new:
+        return []
+    await _refuse_taken_places(connection, new)
+    keys = {"keys": [segment.object_key for segment in new]}
+    # A replay from before its destruction does not bring an object back.
+    gone = set((await connection.execute(_destroyed(dialect), keys)).scalars())
+    return [segment for segment in new if segment.object_key not in gone]
+
+
+async def _refuse_taken_places(connection: AsyncConnection, new: Sequence[Segment]) -> None:
+    for table in (SPANS, DESTROYED_SPANS):
+        near = await spans.near_spans(connection, table, new)
+        for segment in new:
+            if not any(
+                row.first_number <= segment.number <= row.last_number
+                for row in near.get(segment.run, ())
+            ):
+                continue
+            place = {"run": segment.run, "number": segment.number}
+            other = (await connection.execute(_PLACE, place)).first()
+            if other is not None:
+                raise _conflict(segment, other.object_key)
+
+
+def _conflict(segment: Segment, known: str) -> ConflictingSegmentError:
+    return ConflictingSegmentError(
+        f"segment {segment.object_key!r} contradicts {known!r} in the index"
+    )
 
 
 async def put_run_end(connection: AsyncConnection, camera: str, ended: ingest_pb2.RunEnded) -> None:
     """Note how a run ended."""
-    if not ended.run or ended.end_us <= 0:
+    if not ended.run or ended.end_us <= 0 or ended.segment_count > INTEGER_LIMIT:
         raise EventInvalidError(f"run end of {camera!r} without run or time")
     values = {
         "run": ended.run,
@@ -146,19 +248,30 @@ async def put_camera_state(connection: AsyncConnection, state: registry_pb2.Came
 
 async def hold_segment(connection: AsyncConnection, segment: Segment) -> bool:
     """Let the holds in force on a new segment's time take it in; whether there are any."""
-    found = await connection.execute(
-        _HOLDS_ON,
-        {"camera": segment.camera, "start_us": segment.start_us, "end_us": segment.end_us},
-    )
+    return bool(await _hold_segments(connection, [segment]))
+
+
+async def _hold_segments(connection: AsyncConnection, segments: Sequence[Segment]) -> set[str]:
+    """Let the holds in force on the time of new segments take them in; keys that are held."""
+    wanted = {
+        "cameras": sorted({segment.camera for segment in segments}),
+        "start_us": min(segment.start_us for segment in segments),
+        "end_us": max(segment.end_us for segment in segments),
+    }
+    found = (await connection.execute(_holds_on(connection.dialect.name), wanted)).all()
     rows = [
         {
             "object_key": segment.object_key,
-            "hold": hold,
+            "hold": hold.hold,
             "size_bytes": segment.size_bytes,
             "state": HOLD_TO_PLACE,
         }
-        for (hold,) in found
+        for hold in found
+        for segment in segments
+        if hold.camera == segment.camera
+        and hold.start_us < segment.end_us
+        and hold.end_us > segment.start_us
     ]
     if rows:
         await insert_if_absent(connection, HOLD_OBJECTS, rows, key=("object_key", "hold"))
-    return bool(rows)
+    return {str(row["object_key"]) for row in rows}

@@ -20,10 +20,10 @@ from typing import Final
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from vigie.platform.clock import WallClock
-from vigie.platform.database import Database, upsert
+from vigie.platform.database import Database, in_chunks, upsert
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog
@@ -31,7 +31,7 @@ from vigie.platform.eventlog.events import make_event
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.objectstore import ObjectStore
 from vigie.platform.reasons import OBJECT_HELD, OBJECT_RETAINED
-from vigie.recording.index import spans
+from vigie.recording.index import days, spans
 from vigie.recording.index.convert import segment_from_row
 from vigie.recording.index.tables import (
     DESTROYED_SPANS,
@@ -46,10 +46,10 @@ from vigie.recording.index.tables import (
 from vigie.recording.metrics import RecordingMetrics
 from vigie.recording.model import Segment
 from vigie.recording.retention.planner import Due, RetentionPlanner
+from vigie.recording.topics import DESTRUCTIONS_TOPIC
 from vigie.recording.v1 import events_pb2
 
 log = structlog.get_logger(__name__)
-DESTRUCTIONS_TOPIC: Final = "destructions"
 FAULT_POINTS: Final = (
     "retention.recording",
     "retention.recorded",
@@ -57,6 +57,10 @@ FAULT_POINTS: Final = (
     "retention.forgotten",
 )
 _BATCH: Final = 100
+_SAME: Final = and_(
+    SEGMENTS.c.object_key == DESTRUCTIONS.c.object_key,
+    SEGMENTS.c.start_us == DESTRUCTIONS.c.start_us,
+)
 
 
 @dataclass(slots=True)
@@ -115,6 +119,7 @@ class RetentionSweeper:
                     batch = []
             await self._destroy(batch, report)
         await remove_run_ends(self._parts, report)
+        await self._drop_days()
         if not report.failures:
             self._parts.metrics.retention_last.set(now_us / 1e6)
         log.info(
@@ -122,6 +127,22 @@ class RetentionSweeper:
             size_bytes=report.size_bytes, failures=report.failures,
         )  # fmt: skip
         return report
+
+    async def _drop_days(self) -> None:
+        """Days of the index that have become empty; the coming ones are made.
+
+        Both are upkeep: where the database is busy it is done in the next round.
+        """
+        now_us = self._parts.wall_clock.now_us()
+        try:
+            async with self._parts.database.transaction() as connection:
+                await days.make_days_ahead(connection, now_us)
+                dropped = await days.drop_empty_days(connection, now_us)
+        except VigieError as error:
+            log.warning("index_days_postponed", reason=error.reason.name, error=str(error))
+            return
+        if dropped:
+            log.info("index_days_dropped", count=dropped)
 
     async def _destroy(self, batch: Sequence[Due], report: SweepReport) -> None:
         if not batch:
@@ -140,7 +161,7 @@ class RetentionSweeper:
         now_us = self._parts.wall_clock.now_us()
         marked = await connection.execute(
             update(SEGMENTS)
-            .where(SEGMENTS.c.object_key == segment.object_key, SEGMENTS.c.destroying_us.is_(None))
+            .where(*_row_of(segment), SEGMENTS.c.destroying_us.is_(None))
             .values(destroying_us=now_us)
         )
         if marked.rowcount == 0:
@@ -165,10 +186,16 @@ class RetentionSweeper:
         """Finish what an interrupted round has recorded."""
         after = ""
         while True:
+            # The register knows what is unfinished by an index; the rows are far too many to ask.
             query = (
                 select(SEGMENTS)
-                .where(SEGMENTS.c.destroying_us.is_not(None), SEGMENTS.c.object_key > after)
-                .order_by(SEGMENTS.c.object_key)
+                .join(DESTRUCTIONS, _SAME)
+                .where(
+                    DESTRUCTIONS.c.destroyed_us.is_(None),
+                    DESTRUCTIONS.c.object_key > after,
+                    SEGMENTS.c.destroying_us.is_not(None),
+                )
+                .order_by(DESTRUCTIONS.c.object_key)
                 .limit(_BATCH)
             )
             async with self._parts.database.reading() as connection:
@@ -208,7 +235,7 @@ class RetentionSweeper:
         async with self._parts.database.transaction() as connection:
             for segment in gone:
                 key = segment.object_key
-                await connection.execute(delete(SEGMENTS).where(SEGMENTS.c.object_key == key))
+                await connection.execute(delete(SEGMENTS).where(*_row_of(segment)))
                 await connection.execute(
                     update(DESTRUCTIONS)
                     .where(DESTRUCTIONS.c.object_key == key)
@@ -216,6 +243,11 @@ class RetentionSweeper:
                 )
             for segment in refused:
                 await _restore(connection, segment)
+
+
+def _row_of(segment: Segment) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The row of a segment; its time says in which day of the index it is."""
+    return SEGMENTS.c.object_key == segment.object_key, SEGMENTS.c.start_us == segment.start_us
 
 
 async def _is_held(connection: AsyncConnection, segment: Segment) -> bool:
@@ -236,32 +268,38 @@ async def _is_held(connection: AsyncConnection, segment: Segment) -> bool:
 async def _restore(connection: AsyncConnection, segment: Segment) -> None:
     """Undo step 1: the store keeps the object, so it is listed again."""
     key = segment.object_key
-    await connection.execute(
-        update(SEGMENTS).where(SEGMENTS.c.object_key == key).values(destroying_us=None)
-    )
+    await connection.execute(update(SEGMENTS).where(*_row_of(segment)).values(destroying_us=None))
     await connection.execute(delete(DESTRUCTIONS).where(DESTRUCTIONS.c.object_key == key))
     await spans.remove_segment(connection, DESTROYED_SPANS, segment)
     await spans.add_segment(connection, SPANS, segment)
 
 
 async def remove_run_ends(parts: SweeperParts, report: SweepReport) -> None:
-    """Remove span end objects, and their rows, of runs whose last segment is destroyed."""
-    rest = select(SEGMENTS.c.run).where(SEGMENTS.c.run == RUN_ENDS.c.run).exists()
-    destroyed = (
-        select(DESTRUCTIONS.c.run)
+    """Remove span end objects, and their rows, of runs whose last segment is destroyed.
+
+    Spans, which are few, say which runs these may be; then the rows of these runs are asked.
+    """
+    listed = select(SPANS.c.run).where(SPANS.c.run == RUN_ENDS.c.run).exists()
+    last_destroyed = (
+        select(DESTROYED_SPANS.c.run)
         .where(
-            and_(
-                DESTRUCTIONS.c.run == RUN_ENDS.c.run,
-                DESTRUCTIONS.c.camera == RUN_ENDS.c.camera,
-                DESTRUCTIONS.c.number == RUN_ENDS.c.segment_count - 1,
-            )
+            DESTROYED_SPANS.c.run == RUN_ENDS.c.run,
+            DESTROYED_SPANS.c.camera == RUN_ENDS.c.camera,
+            DESTROYED_SPANS.c.first_number <= RUN_ENDS.c.segment_count - 1,
+            DESTROYED_SPANS.c.last_number >= RUN_ENDS.c.segment_count - 1,
         )
         .exists()
     )
     async with parts.database.reading() as connection:
-        query = select(RUN_ENDS.c.run, RUN_ENDS.c.object_key).where(~rest, destroyed)
+        query = select(RUN_ENDS.c.run, RUN_ENDS.c.object_key).where(~listed, last_destroyed)
         ends = (await connection.execute(query)).all()
+        rest: set[str] = set()
+        for chunk in in_chunks([run for run, _ in ends]):
+            rows = select(SEGMENTS.c.run).distinct().where(SEGMENTS.c.run.in_(chunk))
+            rest |= set((await connection.execute(rows)).scalars())
     for run, key in ends:
+        if run in rest:
+            continue
         try:
             if key:
                 await parts.store.delete(key)

@@ -294,10 +294,10 @@ async def test_status_is_repeated_as_a_heartbeat(ingest: Ingest) -> None:
     await ingest.publish(camera_state())
     await recording(ingest)
     await settled(ingest)
-    before = await ingest.log.end("stream-status")
+    before = await ingest.log.ends("stream-status")
     await ingest.pass_time(5.1)
     await settled(ingest)
-    assert await ingest.log.end("stream-status") != before
+    assert await ingest.log.ends("stream-status") != before
 
 
 async def test_an_orderly_stop_loses_nothing(tmp_path: Path) -> None:
@@ -421,6 +421,15 @@ class Assignment:
     def __init__(self) -> None:
         self.others: set[str] = set()
         self.listeners: list[Callable[[], None]] = []
+
+    async def join(self) -> None:
+        pass
+
+    async def leave(self) -> None:
+        pass
+
+    def not_ready(self) -> str | None:
+        return None
 
     def is_mine(self, camera: str) -> bool:
         return camera not in self.others

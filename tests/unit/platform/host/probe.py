@@ -24,6 +24,9 @@ METHODS: Final[dict[str, tuple[bool, bool, str, int, bool]]] = {
     "Gather": (True, False, PERMISSION, access_pb2.RECORD_KIND_MODIFICATION, False),
     "Converse": (True, True, PERMISSION, access_pb2.RECORD_KIND_COMMUNICATION, False),
 }
+CALLERS_OF: Final = {"Inner": ("evidence",)}
+"""Name -> services that may call it."""
+IDEMPOTENT: Final = frozenset({"Look"})
 
 
 def describe(
@@ -47,8 +50,16 @@ def describe(
             continue
         method.client_streaming, method.server_streaming, permission, kind, internal = declared
         method.options.Extensions[access_pb2.access].CopyFrom(
-            access_pb2.MethodAccess(permission=permission, record=kind, internal=internal)
+            access_pb2.MethodAccess(
+                permission=permission,
+                record=kind,
+                internal=internal,
+                callers=CALLERS_OF.get(name, ()),
+            )
         )
+        if name in IDEMPOTENT:
+            level = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+            method.options.idempotency_level = level
     descriptor_pool.Default().Add(file)
 
 

@@ -31,7 +31,8 @@ CALLERS = {
     "zone-a": caller_with("person-2", PERMISSION, zones=["zone-a"], agency="police"),
     "zone-b": caller_with("person-3", PERMISSION, zones=["zone-b"]),
     "nothing": caller_with("person-4"),
-    "service": caller_with("service-1", PERMISSION, service=True),
+    "service": caller_with("service:evidence", PERMISSION, service=True),
+    "other service": caller_with("service:audit", PERMISSION, service=True),
 }
 
 
@@ -288,8 +289,17 @@ async def test_an_unexpected_failure_tells_nothing(host: RunningHost, probe: Pro
 async def test_only_services_call_internal_methods(host: RunningHost) -> None:
     error = await failing(stub(host, "everywhere").Inner(window()))
     assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "METHOD_INTERNAL")
-    assert (await stub(host, "service").Inner(window())).text == "service-1"
+    assert (await stub(host, "service").Inner(window())).text == "service:evidence"
     assert [entry.reason for entry in host.recorder.entries] == ["METHOD_INTERNAL"]
+
+
+async def test_a_service_calls_only_what_names_it(host: RunningHost) -> None:
+    """Its permission does not suffice: the contract says which service may call."""
+    for method, who in (("Inner", "other service"), ("Look", "service"), ("Free", "service")):
+        error = await failing(getattr(stub(host, who), method)(window()))
+        assert error.code is grpc.StatusCode.PERMISSION_DENIED
+        assert error.reason == "SERVICE_NOT_PERMITTED"
+    assert [entry.allowed for entry in host.recorder.entries] == [False] * 3
 
 
 async def test_a_public_method_asks_for_nothing(host: RunningHost) -> None:

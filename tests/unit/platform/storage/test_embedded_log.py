@@ -60,9 +60,7 @@ async def test_many_appends_share_few_transactions(
         return real(work)
 
     monkeypatch.setattr(log_database, "transact", counting)
-    positions = await asyncio.gather(
-        *(event_log.append("segments", [event(n)]) for n in range(500))
-    )
+    positions = await asyncio.gather(*(event_log.place("segments", [event(n)]) for n in range(500)))
     assert transactions <= 3
     assert [position.offset for [position] in positions] == list(range(500))
     assert await ids(event_log, "segments") == [f"id-{n:05}" for n in range(500)]
@@ -72,9 +70,9 @@ async def test_a_group_may_hold_several_topics_and_repeated_ids(
     event_log: EmbeddedEventLog,
 ) -> None:
     placed = await asyncio.gather(
-        event_log.append("segments", [event(1), event(2), event(1)]),
-        event_log.append("cameras", [event(1)]),
-        event_log.append("segments", [event(2), event(3)]),
+        event_log.place("segments", [event(1), event(2), event(1)]),
+        event_log.place("cameras", [event(1)]),
+        event_log.place("segments", [event(2), event(3)]),
     )
     assert [[position.offset for position in one] for one in placed] == [[0, 1, 0], [0], [1, 2]]
 
@@ -82,8 +80,8 @@ async def test_a_group_may_hold_several_topics_and_repeated_ids(
 async def test_one_append_may_be_larger_than_a_group(event_log: EmbeddedEventLog) -> None:
     count = MAX_EVENTS_A_BATCH + 5
     large, small = await asyncio.gather(
-        event_log.append("segments", [event(n) for n in range(count)]),
-        event_log.append("segments", [event(count)]),
+        event_log.place("segments", [event(n) for n in range(count)]),
+        event_log.place("segments", [event(count)]),
     )
     assert (len(large), small[0].offset) == (count, count)
 
@@ -183,8 +181,8 @@ async def test_old_events_expire_by_the_time_of_their_append(
     assert await ids(event_log, "accesses") == ["id-00002"]
     wall_clock.advance(10 * DAY_SECONDS)
     await event_log.maintain()
-    assert await event_log.end("accesses") is None
-    [position] = await event_log.append("accesses", [event(3)])
+    assert await event_log.ends("accesses") == []
+    [position] = await event_log.place("accesses", [event(3)])
     assert position.offset == 2, "offsets never go back"
 
 
@@ -235,7 +233,7 @@ async def test_a_mismatch_names_every_difference_and_declares_nothing(
     assert "partitions is 1, declared 4" in refused.value.message
     assert "retention_days is 2, declared 3" in refused.value.message
     with pytest.raises(VigieError, match="TOPIC_UNKNOWN"):
-        await event_log.end("new")
+        await event_log.ends("new")
 
 
 async def test_positions_never_move_back(event_log: EmbeddedEventLog) -> None:
@@ -243,8 +241,20 @@ async def test_positions_never_move_back(event_log: EmbeddedEventLog) -> None:
     subscription = await event_log.subscribe("segments", "index")
     events = await subscription.fetch(max_events=4, timeout_seconds=1)
     await subscription.commit(events)
-    await subscription.commit(events[:1])
+    with pytest.raises(VigieError, match="POSITION_REFUSED"):
+        await subscription.commit(events[:1])
     assert await subscription.lag() == 0
+
+
+async def test_a_member_that_has_left_moves_nothing(event_log: EmbeddedEventLog) -> None:
+    await event_log.append("segments", [event(n) for n in range(4)])
+    gone = await event_log.subscribe("segments", "index")
+    events = await gone.fetch(max_events=4, timeout_seconds=1)
+    await gone.close()
+    with pytest.raises(VigieError, match="POSITION_REFUSED"):
+        await gone.commit(events)
+    staying = await event_log.subscribe("segments", "index")
+    assert len(await staying.fetch(max_events=4, timeout_seconds=1)) == 4
 
 
 async def test_topics_are_known_after_reopening(
@@ -277,7 +287,7 @@ async def test_waiting_readers_do_not_touch_the_database(
     for name in ("reading", "read"):
         monkeypatch.setattr(log_database, name, counting(getattr(log_database, name)))
     assert await subscription.fetch(max_events=1, timeout_seconds=0.3) == []
-    assert readings == 1
+    assert readings == 1, "a fetch looks once at the topic, then waits"
 
 
 async def test_what_cannot_be_stored_fails_alone(event_log: EmbeddedEventLog) -> None:

@@ -17,7 +17,7 @@ ACCESSES = TopicSpec("accesses", compacted=False, partitions=1, retention_days=2
 
 async def append(log: EmbeddedEventLog, *numbers: int) -> list[int]:
     events = [Event("key", "type", b"value", f"id-{n}", n, "test") for n in numbers]
-    return [position.offset for position in await log.append("accesses", events)]
+    return [position.offset for position in await log.place("accesses", events)]
 
 
 async def test_age_makes_no_hole_also_when_the_clock_was_set_back(

@@ -11,6 +11,14 @@ _NO_CHANGE = """
 CREATE TRIGGER audit_accesses_no_change BEFORE UPDATE ON audit_accesses
 BEGIN SELECT RAISE(ABORT, 'access records are never changed'); END
 """
+_REFUSE = """
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'access records are never changed' USING ERRCODE = '23001'; END $$
+"""
+_NO_CHANGE_POSTGRESQL = """
+CREATE TRIGGER audit_accesses_no_change BEFORE UPDATE ON audit_accesses
+FOR EACH ROW EXECUTE FUNCTION audit_refuse()
+"""
 
 
 def upgrade(op: Operations) -> None:
@@ -48,6 +56,9 @@ def upgrade(op: Operations) -> None:
         op.create_index(f"{name}_record", name, ["record"])
     if op.get_bind().dialect.name == "sqlite":
         op.execute(_NO_CHANGE)
+    else:
+        op.execute(_REFUSE)
+        op.execute(_NO_CHANGE_POSTGRESQL)
 
 
 def _indexes(op: Operations) -> None:

@@ -6,6 +6,9 @@ from alembic.operations import Operations
 revision = "0001"
 down_revision = None
 
+# Folding makes some letters up to three; PostgreSQL holds people to the length that is declared.
+_SEARCH_TEXT = sa.String(2000).with_variant(sa.Text(), "postgresql")
+
 
 def upgrade(op: Operations) -> None:
     """Create the tables."""
@@ -76,7 +79,7 @@ def _cameras(op: Operations) -> None:
         sa.Column("serial_number", sa.String(100), nullable=False),
         sa.Column("latitude_degrees", sa.Float()),
         sa.Column("longitude_degrees", sa.Float()),
-        sa.Column("search_text", sa.String(2000), nullable=False),
+        sa.Column("search_text", _SEARCH_TEXT, nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("effective_us", sa.BigInteger(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),

@@ -1,0 +1,194 @@
+"""The topics of the event log at the brokers: as declared, as they are, made and changed."""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from vigie.cli import options as opt
+from vigie.cli.commands import command, examples, new_app
+from vigie.cli.exits import Exit
+from vigie.cli.installation import telling
+from vigie.cli.language import tr
+from vigie.cli.output import show_table
+from vigie.cli.session import Session, session_of
+from vigie.platform.config import ConfigSection, load_config
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog.kafka.clients import KafkaClients
+from vigie.platform.eventlog.kafka.settings import KafkaConfig
+from vigie.platform.eventlog.kafka.topicfile import render
+from vigie.platform.eventlog.kafka.topics import Difference, TopicAdmin
+from vigie.platform.eventlog.port import TopicSpec
+from vigie.platform.reasons import CONFIG_INVALID
+
+app = new_app(
+    "Topics of the event log at the Kafka brokers of section [kafka]. A user with rights on the "
+    "cluster applies; the services only check.",
+    "Sujets du journal d'événements chez les brokers Kafka de la section [kafka]. Un compte ayant "
+    "les droits sur le cluster applique ; les services ne font que vérifier.",
+    epilog=examples(
+        "vigie topics diff --config vigie.toml",
+        "vigie topics apply --config admin.toml",
+        "vigie topics show > infra/kafka/topics.yaml",
+    ),
+)
+
+Bootstrap = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=tr("Broker instead of those configured.", "Broker, à la place de la configuration.")
+    ),
+]
+_OTHER: Final = "—"
+
+
+@command(app, "show", "Les sujets tels que déclarés (YAML).")
+def show(context: typer.Context, config: opt.ConfigFile = None) -> None:
+    """The topics as declared (YAML)."""
+    session = session_of(context)
+    with telling():
+        settings, specs = _read(config, None)
+    if session.as_json:
+        for spec in specs:
+            session.show_json(
+                {
+                    "name": spec.name,
+                    "why": spec.why,
+                    "partitions": spec.partitions,
+                    "replication": settings.replication,
+                    "min_in_sync": settings.min_in_sync,
+                    "compacted": spec.compacted,
+                    "retention_days": None if spec.compacted else spec.retention_days,
+                }
+            )
+        return
+    print(render(specs, settings), end="")
+
+
+@command(app, "diff", "Ce qui diffère, et ce que `apply` en ferait.")
+def diff(
+    context: typer.Context, config: opt.ConfigFile = None, bootstrap: Bootstrap = None
+) -> None:
+    """What differs, and what `apply` would make of it."""
+    session = session_of(context)
+    with telling():
+        settings, specs = _read(config, bootstrap)
+        found = _run(_admin(settings).differences(specs))
+    _tell(session, found, len(specs))
+
+
+@command(app, "check", "Vérifier ; code 7 si un sujet n'est pas tel que déclaré.")
+def check(
+    context: typer.Context, config: opt.ConfigFile = None, bootstrap: Bootstrap = None
+) -> None:
+    """Check; exit code 7 when a topic is not as declared."""
+    session = session_of(context)
+    with telling():
+        settings, specs = _read(config, bootstrap)
+        found = _run(_admin(settings).differences(specs))
+    _tell(session, found, len(specs))
+    if found:
+        raise typer.Exit(Exit.CHECK_FAILED)
+
+
+@command(app, "apply", "Créer et corriger les sujets ; code 7 s'il reste des différences.")
+def apply(
+    context: typer.Context,
+    config: opt.ConfigFile = None,
+    bootstrap: Bootstrap = None,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            help=tr(
+                "Also what makes the brokers delete events (shorter retention).",
+                "Aussi ce qui fait effacer des événements (conservation plus courte).",
+            ),
+        ),
+    ] = False,
+) -> None:
+    """Make and mend the topics; exit code 7 when differences are left."""
+    session = session_of(context)
+    with telling():
+        settings, specs = _read(config, bootstrap)
+        left = _run(_apply(_admin(settings), specs, also_deleting=yes))
+    _tell(session, left, len(specs))
+    if left:
+        raise typer.Exit(Exit.CHECK_FAILED)
+
+
+async def _apply(
+    admin: TopicAdmin, specs: Sequence[TopicSpec], *, also_deleting: bool
+) -> list[Difference]:
+    """Mend what may be mended; a topic with a dangerous difference is left alone whole."""
+    found = await admin.differences(specs)
+    kept = {one.topic for one in found if one.deletes and not also_deleting}
+    await admin.apply(specs, [one for one in found if one.topic not in kept])
+    return await admin.differences(specs)
+
+
+def _read(
+    config_file: Path | None, bootstrap: Sequence[str] | None
+) -> tuple[KafkaConfig, Sequence[TopicSpec]]:
+    from vigie.app import SECTIONS, TOPICS
+
+    sections: dict[str, type[ConfigSection]] = {**SECTIONS, "kafka": KafkaConfig}
+    settings = load_config(config_file, sections, os.environ).section(KafkaConfig)
+    if bootstrap:
+        settings = settings.model_copy(update={"bootstrap": list(bootstrap)})
+    return settings, TOPICS
+
+
+def _admin(settings: KafkaConfig) -> TopicAdmin:
+    if not settings.bootstrap:
+        raise VigieError(
+            CONFIG_INVALID,
+            "no brokers are configured: the event log of this installation is the embedded one",
+            field="kafka.bootstrap",
+        )
+    return TopicAdmin(KafkaClients(settings, "vigie-topics"))
+
+
+def _run(work: Coroutine[Any, Any, list[Difference]]) -> list[Difference]:
+    return asyncio.run(work)
+
+
+def _tell(session: Session, found: Sequence[Difference], count: int) -> None:
+    if session.as_json:
+        for one in found:
+            session.show_json(
+                {
+                    "topic": one.topic,
+                    "what": one.what,
+                    "found": one.found,
+                    "wanted": one.wanted,
+                    "can_be_applied": one.can_be_applied,
+                    "deletes": one.deletes,
+                }
+            )
+        return
+    if not found:
+        session.console.print("[bold green]✓[/] ", end="")
+        session.console.print(
+            tr(f"{count} topics are as declared", f"{count} sujets sont tels que déclarés")
+        )
+        return
+    columns = (
+        tr("topic", "sujet"), tr("what", "propriété"), tr("found", "constaté"),
+        tr("declared", "déclaré"), tr("`apply`", "`apply`"),
+    )  # fmt: skip
+    rows = [(one.topic, one.what, one.found or _OTHER, one.wanted, _remedy(one)) for one in found]
+    show_table(session.console, columns, rows)
+
+
+def _remedy(one: Difference) -> str:
+    if one.missing:
+        return tr("makes it", "le crée")
+    if not one.can_be_applied:
+        return tr("cannot: needs a plan", "impossible : à planifier")
+    if one.deletes:
+        return tr("only with --yes: deletes events", "seulement avec --yes : efface")
+    return tr("changes it", "le corrige")

@@ -1,0 +1,23 @@
+"""Every step at which a test may strike."""
+
+from typing import Final
+
+from vigie.evidence.worker import FAULT_POINTS as EVIDENCE_FAULTS
+from vigie.ingest.spool.faults import FAULT_POINTS as SPOOL_FAULTS
+from vigie.platform.database.embedded import FAULT_POINTS as DATABASE_FAULTS
+from vigie.platform.eventlog.consumer import FAULT_POINTS as CONSUMER_FAULTS
+from vigie.platform.eventlog.embedded import FAULT_POINTS as EVENT_LOG_FAULTS
+from vigie.platform.objectstore.tree import FAULT_POINTS as STORE_FAULTS
+from vigie.recording.holdkeeper import FAULT_POINTS as HOLD_FAULTS
+from vigie.recording.retention.sweeper import FAULT_POINTS as RETENTION_FAULTS
+
+FAULT_POINTS: Final = (
+    *DATABASE_FAULTS,
+    *EVENT_LOG_FAULTS,
+    *CONSUMER_FAULTS,
+    *STORE_FAULTS,
+    *SPOOL_FAULTS,
+    *RETENTION_FAULTS,
+    *HOLD_FAULTS,
+    *EVIDENCE_FAULTS,
+)

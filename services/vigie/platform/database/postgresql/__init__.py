@@ -1,0 +1,1 @@
+"""The database port over PostgreSQL; imported only where a database url is configured."""

@@ -1,0 +1,151 @@
+"""Membership in a consumer group: which partitions this process has been assigned.
+
+aiokafka knows Kafka's eager protocol: at every rebalance it says that everything is revoked, then
+what is assigned. Whoever looks at `assigned` therefore compares two assignments, and holds on to
+what it has in between.
+"""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from vigie.platform.eventlog.kafka.clients import KafkaClients
+from vigie.platform.eventlog.kafka.failures import closed, started
+from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
+from vigie.platform.eventlog.wake import WakeUp
+
+log = structlog.get_logger(__name__)
+
+
+class Membership:
+    """A consumer that is a member of a group on one topic.
+
+    Args:
+        clients: makes the consumer.
+        metrics: what is counted.
+        topic: own name of the topic.
+        group: own name of the group.
+    """
+
+    def __init__(
+        self, clients: KafkaClients, metrics: KafkaMetrics, topic: str, group: str
+    ) -> None:
+        prefix = clients.config.topic_prefix
+        self.topic = topic
+        self.group = group
+        self.broker_topic = prefix + topic
+        self._broker_group = prefix + group
+        self._clients = clients
+        self._metrics = metrics
+        self._labels = (topic, group)
+        self.consumer: Any = None
+        self.version = 0
+        """Changes with every word of the group."""
+        self.assigned: frozenset[int] | None = None
+        """What is assigned now; ``None`` while the group is being rearranged, or not joined."""
+        self.generation = 0
+        """Of the last assignment; increases."""
+        self.changed = WakeUp()
+
+    async def join(self) -> None:
+        """Become a member; the assignment follows. Does nothing for a member.
+
+        Raises:
+            VigieError: EVENT_LOG_UNAVAILABLE.
+        """
+        if self.consumer is not None:
+            return
+        assignor = _assignor()
+        consumer = self._clients.consumer(self._broker_group, assignor)
+        await started(self._clients, consumer, f"cannot join the readers of {self.topic}")
+        self.consumer = consumer
+        consumer.subscribe([self.broker_topic], listener=_listener(self, assignor))
+
+    async def leave(self) -> None:
+        """Leave the group, so that the others take over at once (idempotent)."""
+        consumer, self.consumer = self.consumer, None
+        self._word(None)
+        self._metrics.partitions.labels(*self._labels).set(0)
+        if consumer is not None:
+            await closed(consumer, seconds=self._clients.config.session_timeout_seconds + 2.0)
+
+    async def records(self, seconds: float, most: int | None = None) -> list[Any]:
+        """What the brokers have for this member, after at most ``seconds``.
+
+        Returns at once, with nothing, when the group says something new.
+
+        Raises:
+            KafkaError: see `vigie.platform.eventlog.kafka.failures`.
+        """
+        version, changed = self.version, self.changed.ticket()
+        polling = asyncio.ensure_future(
+            self.consumer.getmany(timeout_ms=max(0, round(seconds * 1000)), max_records=most)
+        )
+        try:
+            await asyncio.wait([polling, changed], return_when=asyncio.FIRST_COMPLETED)
+            if not polling.done() or self.version != version:
+                return []
+            return [record for records in polling.result().values() for record in records]
+        finally:
+            # Waiting for records is where it can be cancelled: none is taken and lost.
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+
+    def partition(self, number: int) -> Any:
+        """The brokers' name of a partition."""
+        from aiokafka import TopicPartition
+
+        return TopicPartition(self.broker_topic, number)
+
+    def _word(self, assigned: frozenset[int] | None) -> None:
+        self.version += 1
+        self.assigned = assigned
+        self.changed.wake()
+
+    def revoked(self) -> None:
+        """The group is being rearranged."""
+        self._word(None)
+
+    def given(self, assigned: frozenset[int], generation: int) -> None:
+        """The group has given this member these partitions."""
+        self.generation = max(self.generation + 1, generation)
+        self._word(assigned)
+        self._metrics.rebalances.labels(*self._labels).inc()
+        self._metrics.partitions.labels(*self._labels).set(len(assigned))
+        log.info(
+            "partitions_assigned",
+            topic=self.topic,
+            group=self.group,
+            count=len(assigned),
+            generation=self.generation,
+        )
+
+
+def _assignor() -> Any:
+    """A sticky assignor of its own: aiokafka keeps what a member has in its class."""
+    from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+    own = {"member_assignment": None, "generation": StickyPartitionAssignor.DEFAULT_GENERATION_ID}
+    return type("OwnStickyAssignor", (StickyPartitionAssignor,), own)
+
+
+def _listener(membership: Membership, assignor: Any) -> Any:
+    from aiokafka import ConsumerRebalanceListener
+
+    class Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+        def on_partitions_revoked(self, revoked: Any) -> None:
+            membership.revoked()
+
+        def on_partitions_assigned(self, assigned: Any) -> None:
+            consumer = membership.consumer
+            if consumer is None:
+                return
+            # The leader of the group prefers the newest of two members that claim a partition.
+            generation = consumer._coordinator.generation  # noqa: SLF001 - aiokafka never tells it
+            assignor.on_generation_assignment(generation)
+            # Nothing is fetched before whoever reads has said from where.
+            consumer.pause(*assigned)
+            membership.given(frozenset(one.partition for one in assigned), generation)
+
+    return Listener()

@@ -1,0 +1,155 @@
+"""The outbox: events that stand in a context's own database until the brokers have them.
+
+An append within a transaction writes a row; state and event commit together. `Relay` publishes
+the rows in order.
+
+On PostgreSQL numbers are given out before transactions commit, so a row may become visible after
+a row with a higher number. For one key that may not happen: its appends wait for each other until
+the transaction ends (an advisory lock on the key; SQLite has one writer anyway).
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from vigie.platform.database.connection import AsyncConnection
+from vigie.platform.database.migrations import MigrationSet
+from vigie.platform.database.statements import in_chunks
+from vigie.platform.eventlog.port import Event
+from vigie.platform.eventlog.rows import event_columns, event_from_columns
+
+OUTBOX_MIGRATIONS: Final = MigrationSet("outbox", Path(__file__).parent / "migrations")
+OUTBOX_METADATA: Final = sa.MetaData()
+
+# SQLite increments only an INTEGER PRIMARY KEY.
+_SERIAL: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+OUTBOX: Final = sa.Table(
+    "outbox_event",
+    OUTBOX_METADATA,
+    sa.Column("number", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("topic", sa.String, nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("type", sa.String, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=True),
+    sa.Column("id", sa.String, nullable=False),
+    sa.Column("time_us", sa.BigInteger, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("headers", sa.Text, nullable=True),
+    sa.Column("appended_us", sa.BigInteger, nullable=False),
+)
+
+RELAY: Final = sa.Table(
+    "outbox_relay",
+    OUTBOX_METADATA,
+    # One row: whose turn it is.
+    sa.Column("single", sa.Integer, primary_key=True, autoincrement=False),
+    # Names this database to the brokers, which let only the newest producer of a name in.
+    sa.Column("outbox", sa.String, nullable=False),
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+)
+
+_INSERT: Final = sa.insert(OUTBOX)
+_WAITING: Final = (
+    sa.select(OUTBOX).order_by(OUTBOX.c.number).limit(sa.bindparam("most", type_=sa.Integer))
+)
+_STANDING: Final = sa.select(sa.func.count(), sa.func.min(OUTBOX.c.appended_us)).select_from(OUTBOX)
+_PUBLISHED: Final = sa.delete(OUTBOX).where(
+    OUTBOX.c.number.in_(sa.bindparam("numbers", expanding=True))
+)
+_LOCK_KEY: Final = sa.text("SELECT pg_advisory_xact_lock(:space, :key)")
+_LOCK_SPACE: Final = 0x7669  # "vi": apart from other users of advisory locks
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An event in the outbox: its number, its topic (own name), itself."""
+
+    number: int
+    topic: str
+    event: Event
+
+
+async def put(
+    connection: AsyncConnection, topic: str, events: Sequence[Event], now_us: int
+) -> None:
+    """Write events into the outbox, in the caller's transaction."""
+    if connection.dialect.name == "postgresql":
+        # Sorted, so that two transactions with the same keys do not wait for each other.
+        for key in sorted({_lock_of(topic, event.key) for event in events}):
+            await connection.execute(_LOCK_KEY, {"space": _LOCK_SPACE, "key": key})
+    rows = [event_columns(event) | {"topic": topic, "appended_us": now_us} for event in events]
+    await connection.execute(_INSERT, rows)
+
+
+def _lock_of(topic: str, key: str) -> int:
+    unsigned = zlib.crc32(f"{topic}\0{key}".encode())
+    return unsigned - (1 << 32) if unsigned >= 1 << 31 else unsigned
+
+
+async def waiting(connection: AsyncConnection, most: int) -> list[Waiting]:
+    """The oldest events of the outbox, in order."""
+    rows = await connection.execute(_WAITING, {"most": most})
+    return [
+        Waiting(row["number"], row["topic"], event_from_columns(row)) for row in rows.mappings()
+    ]
+
+
+async def forget(connection: AsyncConnection, numbers: Sequence[int]) -> None:
+    """Take events out that the brokers have acknowledged."""
+    for chunk in in_chunks(numbers):
+        await connection.execute(_PUBLISHED, {"numbers": chunk})
+
+
+async def standing(connection: AsyncConnection) -> tuple[int, int | None]:
+    """How many events wait, and when the oldest was put there (microseconds since the epoch)."""
+    count, oldest_us = (await connection.execute(_STANDING)).one()
+    return int(count), oldest_us
+
+
+_TURN: Final = sa.select(RELAY.c.outbox, RELAY.c.owner, RELAY.c.beat)
+_BEAT: Final = (
+    sa.update(RELAY).where(RELAY.c.owner == sa.bindparam("me")).values(beat=RELAY.c.beat + 1)
+)
+_TAKE: Final = (
+    sa.update(RELAY)
+    .where(RELAY.c.owner == sa.bindparam("before"), RELAY.c.beat == sa.bindparam("seen"))
+    .values(owner=sa.bindparam("me"), beat=RELAY.c.beat + 1)
+)
+_LEAVE: Final = sa.update(RELAY).where(RELAY.c.owner == sa.bindparam("me")).values(owner="")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is to publish: the owner (empty: nobody) and how often it has said so."""
+
+    outbox: str
+    owner: str
+    beat: int
+
+
+async def turn(connection: AsyncConnection) -> Turn:
+    """Whose turn it is now."""
+    row = (await connection.execute(_TURN)).one()
+    return Turn(row.outbox, row.owner, row.beat)
+
+
+async def beat(connection: AsyncConnection, me: str) -> bool:
+    """Say that ``me`` is alive; false when it is not its turn (any more)."""
+    return (await connection.execute(_BEAT, {"me": me})).rowcount == 1
+
+
+async def take(connection: AsyncConnection, me: str, seen: Turn) -> bool:
+    """Take the turn over, if nothing has changed since it was ``seen``."""
+    names = {"me": me, "before": seen.owner, "seen": seen.beat}
+    return (await connection.execute(_TAKE, names)).rowcount == 1
+
+
+async def leave(connection: AsyncConnection, me: str) -> None:
+    """Give the turn back."""
+    await connection.execute(_LEAVE, {"me": me})

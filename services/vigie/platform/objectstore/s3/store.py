@@ -233,33 +233,28 @@ class S3ObjectStore:
         await self.open()
         async for page in self._pages(prefix, start_after, attributes=False):
             for one in page:
-                stored_at_us = attributes.us_of(one.entry.last_modified)
-                yield ListedObject(one.key, int(one.entry.size or 0), stored_at_us)
+                yield ListedObject(one.key, one.entry.size_bytes, one.entry.stored_at_us)
 
     async def _pages(
         self, prefix: str, start_after: str, *, attributes: bool
-    ) -> AsyncIterator[listing.Page]:
+    ) -> AsyncIterator[listing.Keys]:
         abilities = await self.open()
-        pages = listing.list_objects(
-            self._requests,
-            prefix,
-            start_after,
-            in_order=abilities.in_order,
-            attributes=attributes,
-        )
-        async for page in pages:
+        lister = listing.Lister(self._requests, in_order=abilities.in_order, attributes=attributes)
+        async for page in lister.pages(prefix, start_after):
             yield page
         await self._looker.require()
 
     async def _described(self, one: listing.Listed) -> ObjectInfo | None:
         """A listed object with its attributes; ``None``: it has gone since."""
         entry = one.entry
-        listed = attributes.info_of_listed(one.key, entry, frozenset())
-        if listed is not None and not attributes.is_held(entry.metadata) and self._holds.locking:
+        listed = attributes.info_of_listed(
+            one.key, entry.size_bytes, entry.stored_at_us, entry.attributes
+        )
+        held = attributes.is_held(entry.attributes or {})
+        if listed is not None and not held and self._holds.locking:
             return listed
         if not naming.is_valid(one.key):
-            stored_at_us = attributes.us_of(entry.last_modified)
-            return attributes.foreign_info(one.key, int(entry.size or 0), stored_at_us)
+            return attributes.foreign_info(one.key, entry.size_bytes, entry.stored_at_us)
         seen = await self._looker.see(one.key)
         return None if seen is None else await self._with_holds(one.key, seen)
 

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from servers_s3 import S3Server, new_bucket, remove_bucket
 from vigie.platform.clock import SystemWallClock
-from vigie.platform.objectstore.s3.store import S3ObjectStore, open_s3_store
+from vigie.platform.objectstore.s3.opening import open_s3_store
+from vigie.platform.objectstore.s3.store import S3ObjectStore
 
 MEGABYTE = 1_000_000
 MUST_REACH = 1.3

@@ -212,8 +212,9 @@ async def test_retention_drops_a_day_once_all_of_it_is_destroyed_on_record(
         assert name_of(0) not in left
         assert name_of(1) in left
         async with rig.database.reading() as connection:
-            register = sa.select(tables.DESTRUCTIONS.c.object_key, tables.DESTRUCTIONS.c.destroyed_us)
-                rows = {key: at_us for key, at_us in await connection.execute(register)}
+            register = sa.select(tables.DESTRUCTIONS)
+            found = (await connection.execute(register)).all()
+        rows = {row.object_key: row.destroyed_us for row in found}
         assert set(rows) == {one.key for one in first.segments}
         assert None not in rows.values()
         await rig.hold("hold-1", "cam-a", held.segments[0].start_us, held.end_us, released=True)

@@ -46,6 +46,7 @@ from vigie.platform.database.postgresql.connection import (
     PostgresqlConnection,
     only_its_connection,
 )
+from vigie.platform.database.postgresql.text import TextWithoutNul
 from vigie.platform.database.postgresql.errors import (
     DatabaseFailedError,
     Failure,
@@ -360,6 +361,7 @@ class PostgresqlDatabase:
             # Statements carry names, words of searches, sealed credentials.
             hide_parameters=True,
         )
+        engine.dialect.colspecs = {**engine.dialect.colspecs, sa.String: TextWithoutNul}
 
         @event.listens_for(engine.sync_engine, "checkout")
         def _is_alive(driver_connection: Any, _record: Any, _proxy: Any) -> None:

@@ -43,12 +43,12 @@ async def _known(connection: AsyncConnection, records: Sequence[str]) -> set[str
     known: set[str] = set()
     statement = _known_records(connection.dialect.name)
     for chunk in in_chunks(records):
-        known.update((await connection.execute(statement, {"records": chunk})).scalars())
+        known |= {record for (record,) in await connection.execute(statement, {"records": chunk})}
     return known
 
 
 @cache
-def _known_records(dialect: str) -> sa.Select[tuple[str]]:
+def _known_records(dialect: str) -> sa.Select[str]:
     return sa.select(ACCESSES.c.record).where(one_of(dialect, ACCESSES.c.record, "records"))
 
 

@@ -52,7 +52,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import Column, MetaData, String, Table, column, delete, insert, inspect, select, table
+from sqlalchemy import (
+    Column,
+    MetaData,
+    String,
+    Table,
+    column,
+    delete,
+    insert,
+    inspect,
+    select,
+    table,
+)
 from sqlalchemy.engine import Connection
 
 from vigie.platform.database.connection import AsyncConnection

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "services" / "vigie"
 CONTEXTS = {"registry", "access", "ingest", "recording", "evidence", "audit"}
-TOP = {"cli", "app", "wiring", "serve", "demo", "__main__"}
+TOP = {"cli", "app", "wiring", "schemas", "serve", "demo", "__main__"}
 
 
 def modules() -> list[Path]:

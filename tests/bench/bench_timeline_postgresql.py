@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench_index import consume, events
 from postgresql_estate import DAY_US, SCHEMA, T0_US, Filling, Made, bench_database, fill, server_of
+
 from servers_postgres import PostgresServer, TestDatabase
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.database.postgresql.database import PostgresqlDatabase

@@ -16,6 +16,7 @@ TOP = {
     "contracts",
     "faultpoints",
     "gateway",
+    "schemas",
     "serve",
     "settings",
     "storage",

@@ -44,11 +44,15 @@ class _Statements:
             .where(run, first <= bindparam("below"), table.c.last_number >= bindparam("above"))
             .order_by(first)
         )
-        wanted = func.unnest(
-            bindparam("runs", type_=ARRAY(String)),
-            bindparam("aboves", type_=ARRAY(Integer)),
-            bindparam("belows", type_=ARRAY(Integer)),
-        ).table_valued("run", "above", "below").render_derived()
+        wanted = (
+            func.unnest(
+                bindparam("runs", type_=ARRAY(String)),
+                bindparam("aboves", type_=ARRAY(Integer)),
+                bindparam("belows", type_=ARRAY(Integer)),
+            )
+            .table_valued("run", "above", "below")
+            .render_derived()
+        )
         self.near_many: Final[Select[Any]] = (
             select(table)
             .join(

@@ -133,9 +133,7 @@ async def put_segment(connection: AsyncConnection, segment: Segment) -> Indexed 
     return next(iter(await put_segments(connection, [segment])), None)
 
 
-async def put_segments(
-    connection: AsyncConnection, segments: Sequence[Segment]
-) -> list[Indexed]:
+async def put_segments(connection: AsyncConnection, segments: Sequence[Segment]) -> list[Indexed]:
     """Index segments, in a handful of statements however many they are; those that are new.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import datetime
+import datetime as dt
 import os
 import shutil
 import socket
@@ -82,7 +82,7 @@ def java(home: Path, heap_mib: int) -> list[str]:
 
 def certificates(folder: Path) -> tuple[Path, Path]:
     """An authority's certificate, and a PEM key store of the broker."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
 
     def certificate(subject: str, issuer: str, key: Any, signer: Any, *extensions: Any) -> Any:
         builder = (
@@ -91,15 +91,16 @@ def certificates(folder: Path) -> tuple[Path, Path]:
             .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
         )
         for extension in extensions:
             builder = builder.add_extension(extension, critical=True)
         return builder.sign(signer, hashes.SHA256())
 
-    authority, broker = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(
-        ec.SECP256R1()
+    authority, broker = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
     )
     root = certificate(
         "test authority", "test authority", authority, authority,
@@ -113,9 +114,7 @@ def certificates(folder: Path) -> tuple[Path, Path]:
     ca_file, store = folder / "ca.pem", folder / "broker.pem"
     ca_file.write_bytes(root.public_bytes(pem))
     store.write_bytes(
-        broker.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        broker.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + own.public_bytes(pem)
         + root.public_bytes(pem)
     )

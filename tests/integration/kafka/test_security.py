@@ -1,4 +1,4 @@
-"""SASL/SCRAM, TLS and ACLs at a real broker: who is let in, to what, and what the others are told."""
+"""SASL/SCRAM, TLS and ACLs at a real broker: who is let in, and what the others are told."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -102,8 +102,8 @@ async def test_what_is_not_a_services_own_is_refused_in_one_line(
         await everything(receiver, "segments")
     owner = await registry.log(await registry.database())
     await owner.declare(TOPICS)
+    subscription = await owner.subscribe("cameras", "recording-index")
     with pytest.raises(VigieError, match=r"this user may not use the consumer group \(ACL\)"):
-        subscription = await owner.subscribe("cameras", "recording-index")
         await subscription.fetch(max_events=1, timeout_seconds=20)
 
 

@@ -17,6 +17,7 @@ TOP = {
     "faultpoints",
     "gateway",
     "serve",
+    "schemas",
     "settings",
     "storage",
     "targets",

@@ -18,6 +18,7 @@ TOP = {
     "gateway",
     "schemas",
     "serve",
+    "schemas",
     "settings",
     "storage",
     "targets",

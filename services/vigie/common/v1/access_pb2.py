@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvigie/common/v1/access.proto\x12\x0fvigie.common.v1\x1a google/protobuf/descriptor.proto\"r\n\x0cMethodAccess\x12\x12\n\npermission\x18\x01 \x01(\t\x12+\n\x06record\x18\x02 \x01(\x0e\x32\x1b.vigie.common.v1.RecordKind\x12\x10\n\x08internal\x18\x03 \x01(\x08\x12\x0f\n\x07\x63\x61llers\x18\x04 \x03(\t*\xcb\x01\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10RECORD_KIND_NONE\x10\x01\x12\x1c\n\x18RECORD_KIND_CONSULTATION\x10\x02\x12\x1c\n\x18RECORD_KIND_MODIFICATION\x10\x03\x12\x1d\n\x19RECORD_KIND_COMMUNICATION\x10\x04\x12\x16\n\x12RECORD_KIND_EXPORT\x10\x05\x12\x17\n\x13RECORD_KIND_ERASURE\x10\x06:O\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x1d.vigie.common.v1.MethodAccessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvigie/common/v1/access.proto\x12\x0fvigie.common.v1\x1a google/protobuf/descriptor.proto\"\x86\x01\n\x0cMethodAccess\x12\x12\n\npermission\x18\x01 \x01(\t\x12+\n\x06record\x18\x02 \x01(\x0e\x32\x1b.vigie.common.v1.RecordKind\x12\x10\n\x08internal\x18\x03 \x01(\x08\x12\x0f\n\x07\x63\x61llers\x18\x04 \x03(\t\x12\x12\n\nidempotent\x18\x05 \x01(\x08*\xcb\x01\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10RECORD_KIND_NONE\x10\x01\x12\x1c\n\x18RECORD_KIND_CONSULTATION\x10\x02\x12\x1c\n\x18RECORD_KIND_MODIFICATION\x10\x03\x12\x1d\n\x19RECORD_KIND_COMMUNICATION\x10\x04\x12\x16\n\x12RECORD_KIND_EXPORT\x10\x05\x12\x17\n\x13RECORD_KIND_ERASURE\x10\x06:O\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x1d.vigie.common.v1.MethodAccessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vigie.common.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECORDKIND']._serialized_start=200
-  _globals['_RECORDKIND']._serialized_end=403
-  _globals['_METHODACCESS']._serialized_start=83
-  _globals['_METHODACCESS']._serialized_end=197
+  _globals['_RECORDKIND']._serialized_start=221
+  _globals['_RECORDKIND']._serialized_end=424
+  _globals['_METHODACCESS']._serialized_start=84
+  _globals['_METHODACCESS']._serialized_end=218
 # @@protoc_insertion_point(module_scope)

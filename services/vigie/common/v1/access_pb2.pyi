@@ -74,6 +74,7 @@ class MethodAccess(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     INTERNAL_FIELD_NUMBER: _builtins.int
     CALLERS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENT_FIELD_NUMBER: _builtins.int
     permission: _builtins.str
     """The permission a caller must hold, e.g. "footage.play"; "authenticated" asks only for a
     valid identity; "public" asks for nothing.
@@ -82,6 +83,10 @@ class MethodAccess(_message.Message):
     """How the access is kept."""
     internal: _builtins.bool
     """Whether only services of the product itself may call it."""
+    idempotent: _builtins.bool
+    """Whether calling it twice does no more than calling it once: clients of the product try such a
+    method again by themselves when nobody answered, and no other.
+    """
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Services of the product that may call it under their own name, e.g. "evidence"; a service that
@@ -95,10 +100,11 @@ class MethodAccess(_message.Message):
         record: Global___RecordKind.ValueType = ...,
         internal: _builtins.bool = ...,
         callers: _abc.Iterable[_builtins.str] | None = ...,
+        idempotent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "internal", b"internal", "permission", b"permission", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "idempotent", b"idempotent", "internal", b"internal", "permission", b"permission", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,7 +55,7 @@ class DatabaseConfig(ConfigSection):
     url: str | None = Field(
         default=None,
         description="PostgreSQL database, postgresql://host:port/name; unset: the embedded file in"
-        " the data directory. Without a user, each context has its own role (`vigie_registry`, …)"
+        " the data directory. Without a user, each context has its own role (`vigie_<context>`)"
         " and can read nothing of the others; with one, all contexts share that role.",
     )
     role_prefix: str = Field(

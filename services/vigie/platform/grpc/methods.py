@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from vigie.common.v1 import access_pb2
@@ -30,8 +30,8 @@ class MethodSpec:
         internal: only services of the product may call it.
         server_streaming: whether it answers with a stream.
         callers: services of the product that may call it under their own name.
-        idempotent: calling it twice does no more than once (the contract's `idempotency_level`);
-            only such a method with one answer is ever tried again by itself.
+        idempotent: calling it twice does no more than once; only such a method with one answer
+            is ever tried again by itself.
     """
 
     service: str
@@ -91,8 +91,7 @@ def method_spec(method: MethodDescriptor) -> MethodSpec:
 
 def is_idempotent(method: MethodDescriptor) -> bool:
     """Whether the contract lets a call be repeated when nobody knows whether it was served."""
-    level = method.GetOptions().idempotency_level
-    return bool(level != descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN)
+    return bool(method.GetOptions().Extensions[access_pb2.access].idempotent)
 
 
 def read_methods(

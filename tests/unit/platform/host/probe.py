@@ -55,11 +55,9 @@ def describe(
                 record=kind,
                 internal=internal,
                 callers=CALLERS_OF.get(name, ()),
+                idempotent=name in IDEMPOTENT,
             )
         )
-        if name in IDEMPOTENT:
-            level = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
-            method.options.idempotency_level = level
     descriptor_pool.Default().Add(file)
 
 

@@ -18,7 +18,6 @@ TOP = {
     "gateway",
     "schemas",
     "serve",
-    "schemas",
     "settings",
     "storage",
     "targets",

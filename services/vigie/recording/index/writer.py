@@ -163,7 +163,7 @@ def _without_repeats(segments: Sequence[Segment]) -> list[Segment]:
         first = by_key.setdefault(segment.object_key, segment)
         other = by_place.setdefault((segment.run, segment.number), segment)
         for known in (first, other):
-            if known != segment:
+            if known is not segment and known != segment:
                 raise _conflict(segment, known.object_key)
     return list(by_key.values())
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from vigie.audit.metrics import INDEXED
 from vigie.audit.tables import ACCESSES, OBJECTS, ZONES
 from vigie.audit.v1 import events_pb2 as pb
-from vigie.platform.database import Database, in_chunks, one_of
+from vigie.platform.database import Database, in_chunks, insert_rows, one_of
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent, Unprocessable, parse_event
 from vigie.platform.metrics import MetricsRegistry
@@ -66,8 +66,7 @@ async def _insert(
         objects += [{"object": name, **named} for name in dict.fromkeys(record.objects)]
         zones += [{"zone": name, **named} for name in dict.fromkeys(record.zones)]
     for table, values in ((ACCESSES, rows), (OBJECTS, objects), (ZONES, zones)):
-        if values:
-            await connection.execute(sa.insert(table), values)
+        await insert_rows(connection, table, values)
 
 
 def _row(stored: StoredEvent, record: pb.AccessRecord, time_us: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -43,6 +44,8 @@ SEGMENT_COLUMNS: Final = (
     "camera_clock_offset_us",
     "header_sha256",
 )
+_COLUMNS_OF: Final = attrgetter(*SEGMENT_COLUMNS)
+_COUNTS_OF: Final = attrgetter("number", "timescale", "sample_count", "width", "height")
 
 
 class EventInvalidError(ValueError):
@@ -94,18 +97,14 @@ def check_segment(segment: Segment) -> None:
         "camera": not segment.camera,
         "run": not _RUN.fullmatch(segment.run),
         "sha256": not _SHA256.fullmatch(segment.sha256),
-        "number": segment.number > INTEGER_LIMIT,
         "start_us": not 0 < segment.start_us < LAST_INSTANT_US,
         "duration_us": not 0 < segment.duration_us <= SEGMENT_LIMIT_US,
         "media_duration_ticks": segment.media_duration_ticks <= 0 or segment.timescale <= 0,
-        "timescale": segment.timescale > INTEGER_LIMIT,
-        "sample_count": segment.sample_count > INTEGER_LIMIT,
-        "width": segment.width > INTEGER_LIMIT,
-        "height": segment.height > INTEGER_LIMIT,
+        "counts": max(_COUNTS_OF(segment)) > INTEGER_LIMIT,
         "size_bytes": segment.size_bytes <= 0,
     }
-    wrong = [name for name, fault in faults.items() if fault]
-    if wrong:
+    if True in faults.values():
+        wrong = [name for name, fault in faults.items() if fault]
         raise EventInvalidError(f"segment {segment.object_key!r}: impossible {', '.join(wrong)}")
 
 
@@ -116,7 +115,7 @@ def segment_from_row(row: Any) -> Segment:
 
 def segment_values(segment: Segment) -> dict[str, Any]:
     """The columns of a segment."""
-    return {name: getattr(segment, name) for name in SEGMENT_COLUMNS}
+    return dict(zip(SEGMENT_COLUMNS, _COLUMNS_OF(segment), strict=True))
 
 
 def camera_state_from_event(state: registry_pb2.CameraState) -> CameraState:

@@ -119,10 +119,11 @@ class Subscription(Protocol):
         ...
 
     async def lag(self) -> int:
-        """How many events are stored behind the committed position, in this member's partitions.
+        """How many events are stored behind the committed position.
 
-        Those of a waiting member are none. A distributed log may count a few marks of its own as
-        events until `fetch` has passed them.
+        Of a distributed log: in the partitions that this member holds, so that the members of a
+        group add up; a few marks of the log's own may count until `fetch` has passed them. The
+        embedded log tells every member those of the group.
         """
         ...
 

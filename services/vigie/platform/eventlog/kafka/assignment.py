@@ -25,7 +25,6 @@ from vigie.platform.eventlog.kafka.records import stored_event
 from vigie.platform.eventlog.kafka.topics import TopicAdmin
 from vigie.platform.eventlog.port import Change, Gained, Lost, Told
 from vigie.platform.eventlog.share import NewestOfKeys
-from vigie.platform.eventlog.wake import wait_for
 from vigie.platform.reasons import STOPPING
 
 log = structlog.get_logger(__name__)
@@ -121,12 +120,12 @@ class KafkaShare:
 
     async def _step(self) -> AsyncIterator[Change]:
         """What is new: another assignment, or events of what is held."""
-        member, changed = self._member, self._member.changed.ticket()
+        member = self._member
         version, assigned, generation = member.version, member.assigned, member.generation
         if assigned is None:
             if (lost := await self._given_up()) is not None:
                 yield lost
-            await wait_for(changed, _POLL_SECONDS)
+            await member.records(_POLL_SECONDS)
             return
         self._silent_since_us = None
         if self._applied != version:

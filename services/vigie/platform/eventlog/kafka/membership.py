@@ -6,7 +6,7 @@ what it has in between.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -16,6 +16,7 @@ from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.wake import WakeUp
 
 log = structlog.get_logger(__name__)
+_GRACE_SECONDS: Final = 0.05
 
 
 class Membership:
@@ -73,7 +74,8 @@ class Membership:
     async def records(self, seconds: float, most: int | None = None) -> list[Any]:
         """What the brokers have for this member, after at most ``seconds``.
 
-        Returns at once, with nothing, when the group says something new.
+        Returns at once, with nothing, when the group says something new. Also the way in which a
+        member learns that it may not be one.
 
         Raises:
             KafkaError: see `vigie.platform.eventlog.kafka.failures`.
@@ -83,7 +85,11 @@ class Membership:
             self.consumer.getmany(timeout_ms=max(0, round(seconds * 1000)), max_records=most)
         )
         try:
-            await asyncio.wait([polling, changed], return_when=asyncio.FIRST_COMPLETED)
+            # While the group is rearranged, aiokafka waits for its end, whatever it was told.
+            waiting: set[asyncio.Future[Any]] = {polling, changed}
+            await asyncio.wait(
+                waiting, timeout=seconds + _GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
             if not polling.done() or self.version != version:
                 return []
             return [record for records in polling.result().values() for record in records]

@@ -103,6 +103,9 @@ class Publisher:
         """Deliver what is on its way, within the time of a delivery, then close."""
         self._closed = True
         self._room.wake()
+        if self._diagnosing is not None:
+            self._diagnosing.cancel()
+            await asyncio.gather(self._diagnosing, return_exceptions=True)
         async with self._starting:
             producer, self._producer = self._producer, None
         if producer is not None:

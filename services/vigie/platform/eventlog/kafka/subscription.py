@@ -23,7 +23,6 @@ from vigie.platform.eventlog.kafka.offsets import Limits, Offsets
 from vigie.platform.eventlog.kafka.records import stored_event
 from vigie.platform.eventlog.port import StoredEvent
 from vigie.platform.eventlog.positions import Held, HeldPositions
-from vigie.platform.eventlog.wake import wait_for
 from vigie.platform.reasons import POSITION_BEYOND_END, STOPPING
 
 log = structlog.get_logger(__name__)
@@ -85,13 +84,10 @@ class KafkaSubscription:
                 return []
             try:
                 await self._member.join()
-                changed = self._member.changed.ticket()
-                if await self._take_over():
-                    records = await self._member.records(max(0.0, remaining), max_events)
-                    if events := self._accepted(records):
-                        return events
-                elif remaining > 0:
-                    await wait_for(changed, remaining)
+                await self._take_over()
+                records = await self._member.records(max(0.0, remaining), max_events)
+                if events := self._accepted(records):
+                    return events
             except failures() as error:
                 if self._has_left():
                     continue
@@ -156,8 +152,8 @@ class KafkaSubscription:
         self._applied = _NOT_APPLIED
         await self._member.leave()
 
-    async def _take_over(self) -> bool:
-        """Bring what is fetched in line with the last word of the group; false: there is none.
+    async def _take_over(self) -> None:
+        """Bring what is fetched in line with the last word of the group, if there is one.
 
         What was held before and still stands where this member left it goes on behind what was
         delivered; everything else begins at its committed position.
@@ -166,7 +162,7 @@ class KafkaSubscription:
         while self._applied != member.version:
             version, assigned = member.version, member.assigned
             if assigned is None:
-                return False
+                return
             stored = await self._positions.stored()
             if version != member.version:
                 continue
@@ -185,7 +181,6 @@ class KafkaSubscription:
             self._positions.held = now
             member.consumer.resume(*(member.partition(number) for number in assigned))
             self._applied = version
-        return True
 
     def _check(self, number: int, row: int | None, limits: Limits) -> None:
         if row is None:

@@ -7,6 +7,7 @@ their order.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ COMPACT: Final = "compact"
 DELETE: Final = "delete"
 _UNKNOWN_TOPIC: Final = 3
 _DIAGNOSIS_SECONDS: Final = 3.0
+_LEARN_SECONDS: Final = 5.0
 _TOPIC_EXISTS: Final = 36
 _SET_AT_TOPIC: Final = 1
 
@@ -235,6 +237,21 @@ class TopicAdmin:
             for code, message, _, name in answer.resources:
                 if code:
                     raise self._refused(name, code, message)
+        await self._until_changed(admin, specs)
+
+    async def _until_changed(self, admin: Any, specs: Mapping[str, TopicSpec]) -> None:
+        """Wait a few seconds for the broker that is asked to have learnt the new settings."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEARN_SECONDS):
+                while True:
+                    found = await _look(admin, list(specs))
+                    wanted = {
+                        name: settings_of(spec, self._clients.config)
+                        for name, spec in specs.items()
+                    }
+                    if all(wanted[one].items() <= found[one].settings.items() for one in specs):
+                        return
+                    await asyncio.sleep(0.05)
 
     async def _metadata(self, topics: Sequence[str]) -> dict[str, tuple[int, int]]:
         found: dict[str, tuple[int, int]] = await self._with_admin(

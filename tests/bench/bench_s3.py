@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from servers_s3 import S3Server, new_bucket, remove_bucket
 from vigie.platform.clock import SystemWallClock
-from vigie.platform.objectstore.s3.store import S3ObjectStore, open_s3_store
+from vigie.platform.objectstore.s3.opening import open_s3_store
+from vigie.platform.objectstore.s3.store import S3ObjectStore
 
 MEGABYTE = 1_000_000
 MUST_REACH = 1.3
@@ -112,10 +113,32 @@ async def compare(server: S3Server, folder: Path, options: argparse.Namespace) -
             if number:
                 plain.append(costs[0])
                 ours.append(costs[1])
-        await store.close()
         report(server.kind, options, plain, ours)
+        await listing(store, options.objects)
+        await store.close()
     finally:
         remove_bucket(server, bucket)
+
+
+async def listing(store: S3ObjectStore, objects: int) -> None:
+    """How fast a bucket of many small objects is listed, in the layout of footage."""
+    sha256 = hashlib.sha256(b"").hexdigest()
+    keys = [
+        f"footage/cam-{n % 5}/2026-11-{n // 1200 + 1:02}/{n // 50 % 24:02}/{n % 50:02}.0Z.{n}.m4v"
+        for n in range(objects)
+    ]
+    for start in range(0, objects, 16):
+        await asyncio.gather(
+            *(
+                store.put_bytes(key, b"", sha256=sha256, content_type="video/mp4", metadata={})
+                for key in keys[start : start + 16]
+            )
+        )
+    for name, listed in (("keys", store.list_keys), ("objects with attributes", store.list)):
+        begun = time.perf_counter()
+        found = len([one async for one in listed("footage/")])
+        assert found == len(set(keys))
+        print(f"  listed: {found / (time.perf_counter() - begun):7.0f} {name} a second")
 
 
 def report(kind: str, options: argparse.Namespace, plain: list[Cost], ours: list[Cost]) -> None:
@@ -145,6 +168,7 @@ async def main() -> None:
     parser.add_argument("--megabytes", type=float, default=15)
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--objects", type=int, default=3000, help="small objects to list")
     options = parser.parse_args()
     found = {kind: name for kind, name in SERVERS.items() if os.environ.get(name)}
     if not found:

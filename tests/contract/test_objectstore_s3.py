@@ -9,7 +9,8 @@ from contract.objectstore_contract import KEY, ObjectStoreContract, put, refused
 from servers_s3 import S3Server, new_bucket, remove_bucket, s3_server
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.errors import VigieError
-from vigie.platform.objectstore.s3.store import S3ObjectStore, open_s3_store
+from vigie.platform.objectstore.s3.opening import open_s3_store
+from vigie.platform.objectstore.s3.store import S3ObjectStore
 
 
 class S3Harness:

@@ -96,7 +96,7 @@ def _report(
     settings: S3Config,
     work: "Callable[[Requests, WallClock], Awaitable[BucketReport]]",
 ) -> None:
-    from vigie.platform.objectstore.s3.store import requests_for
+    from vigie.platform.objectstore.s3.opening import requests_for
 
     async def reported() -> "BucketReport":
         requests = requests_for(settings, SystemWallClock())

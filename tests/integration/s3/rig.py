@@ -13,7 +13,8 @@ from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import PutResult
-from vigie.platform.objectstore.s3.store import S3ObjectStore, open_s3_store
+from vigie.platform.objectstore.s3.opening import open_s3_store
+from vigie.platform.objectstore.s3.store import S3ObjectStore
 
 KEY = "footage/cam-a/2026-11-22/10/00-00.000000Z.0.m4v"
 QUICK = {"attempts": 2, "connect_timeout_seconds": 1, "read_timeout_seconds": 2}

@@ -19,7 +19,8 @@ from integration.s3.people import (
 from integration.s3.rig import KEY, content_of, digest, put, reason_of
 from servers_s3 import S3Server, new_bucket, remove_bucket, s3_server
 from vigie.platform.clock import SystemWallClock
-from vigie.platform.objectstore.s3.store import S3ObjectStore, open_s3_store
+from vigie.platform.objectstore.s3.opening import open_s3_store
+from vigie.platform.objectstore.s3.store import S3ObjectStore
 
 _PACKAGE = "evidence/01a2149e.zip"
 

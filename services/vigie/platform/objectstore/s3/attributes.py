@@ -8,7 +8,7 @@ or several in a row) are percent-encoded and marked.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, unquote
 
 from minio.time import from_http_header, from_iso8601utc
@@ -58,18 +58,20 @@ def info_of(key: str, headers: Mapping[str, str], holds: frozenset[str]) -> Obje
     )
 
 
-def info_of_listed(key: str, listed: Any, holds: frozenset[str]) -> ObjectInfo | None:
+def info_of_listed(
+    key: str, size_bytes: int, stored_at_us: int, headers: Mapping[str, str] | None
+) -> ObjectInfo | None:
     """An object from a listing that shows attributes (an extension of MinIO); else ``None``."""
-    told = {name.lower(): value for name, value in (listed.metadata or {}).items()}
+    told = {name.lower(): value for name, value in (headers or {}).items()}
     if "content-type" not in told or _META + DIGEST not in told:
         return None
     until = told.get(RETAIN_UNTIL)
     return _info(
         key,
         told,
-        size_bytes=int(listed.size or 0),
-        stored_at_us=us_of(listed.last_modified),
-        holds=holds,
+        size_bytes=size_bytes,
+        stored_at_us=stored_at_us,
+        holds=frozenset(),
         retain_until_us=us_of(from_iso8601utc(until)) if until else None,
     )
 

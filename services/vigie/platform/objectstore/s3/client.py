@@ -148,6 +148,11 @@ class S3Client(Minio):
         """GetObject; the response must be drained or closed."""
         return self._execute("GET", bucket, name, headers=dict(headers), preload_content=False)
 
+    def get_bucket(self, bucket: str, query: Mapping[str, str]) -> bytes:
+        """A GET on the bucket; its answer."""
+        answer: bytes = self._execute("GET", bucket, query_params=dict(query)).data
+        return answer
+
     def post(
         self,
         bucket: str,

@@ -27,8 +27,8 @@ from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.s3 import attributes, naming
 from vigie.platform.objectstore.s3.client import base64_of
 from vigie.platform.objectstore.s3.failures import StoreFailure
-from vigie.platform.objectstore.s3.listing import PAGE
 from vigie.platform.objectstore.s3.looking import Looker
+from vigie.platform.objectstore.s3.pages import PAGE
 from vigie.platform.objectstore.s3.requests import Requests
 from vigie.platform.objectstore.s3.versions import Version, remove_all, versions_of
 from vigie.platform.reasons import OBJECT_NOT_FOUND, RETENTION_SHORTENED, STORE_UNSUITABLE

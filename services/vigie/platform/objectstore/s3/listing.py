@@ -1,131 +1,136 @@
 """Listing keys in byte order, also where the store lists in another one.
 
-S3 promises the byte order of keys. A store that keeps its names in a tree of folders may give the
-contents of ``a/`` before ``a-b``, and may leave keys out when it is asked to begin after one. There
-the folders are walked: a page that holds everything below a prefix is sorted here; where there is
-more, its sub-folders are listed, sorted by their names *with* the slash, and walked in turn. Memory
-is bounded by the folders on one path.
+S3 promises the byte order of keys, and to begin behind a given one. Neither can be relied upon:
+
+- A store that keeps its names in a tree of folders gives the contents of ``a/`` before ``a-b``
+  (SeaweedFS; the order within one page is right and hides it).
+- MinIO, asked to begin behind a key in ``a-b/``, leaves out others, and says that there are no
+  more. Followed from the begin by its own tokens, it leaves out nothing.
+
+So no store is asked to begin anywhere but at a prefix. Where a listing begins behind a key, the
+folders on the way to that key are listed one by one, and what lies behind it is listed whole.
+Where the order is another one, all folders are walked: what fits into one page is sorted here; of
+what does not, sub-folders are listed, sorted by their names *with* the slash, and walked in turn.
+Memory is bounded by the folders on one path.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final
 
 from vigie.platform.objectstore.s3 import naming
+from vigie.platform.objectstore.s3.pages import Entry, Page, fetch_page
 from vigie.platform.objectstore.s3.requests import Requests
-
-PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a listing shows.
+    """What a listing shows of a key.
 
     Attributes:
-        key: without the prefix of the installation.
-        entry: the library's object: size, time, perhaps attributes.
+        key: without the prefix of the installation; that of a folder ends in a slash.
+        entry: what is known of it.
     """
 
     key: str
-    entry: Any
+    entry: Entry
 
 
-Page = list[Listed]
+Keys = list[Listed]
 
 
-async def list_objects(
-    requests: Requests, prefix: str, start_after: str, *, in_order: bool, attributes: bool = False
-) -> AsyncIterator[Page]:
-    """Everything below ``prefix``, a page at a time; what the store keeps for itself left out.
+class Lister:
+    """Lists keys.
 
     Args:
         requests: to the store.
-        prefix: of the keys.
-        start_after: only keys behind this one.
-        in_order: the store lists in byte order and begins where it is told to.
+        in_order: the store lists in byte order.
         attributes: ask for attributes (an extension of MinIO).
     """
-    if not _may_begin_a_key(prefix):
-        return
-    pages = (
-        _flat(requests, prefix, start_after, attributes=attributes)
-        if in_order
-        else _walk(requests, prefix, start_after)
-    )
-    async for page in pages:
-        yield [one for one in page if not one.key.startswith(naming.RESERVED)]
 
+    def __init__(self, requests: Requests, *, in_order: bool, attributes: bool = False) -> None:
+        self._requests = requests
+        self._in_order = in_order
+        self._attributes = attributes
 
-async def _flat(
-    requests: Requests, prefix: str, start_after: str, *, attributes: bool
-) -> AsyncIterator[Page]:
-    after = start_after
-    while True:
-        page = await _page(requests, prefix, after, attributes=attributes)
-        yield page
-        if len(page) < PAGE:
+    async def pages(self, prefix: str, start_after: str = "") -> AsyncIterator[Keys]:
+        """Everything below ``prefix`` and behind ``start_after``, some at a time.
+
+        What the store keeps for itself is left out.
+        """
+        if not _may_begin_a_key(prefix):
             return
-        after = page[-1].key
-        if after.startswith(naming.RESERVED) and not prefix.startswith(naming.RESERVED):
-            after = naming.RESERVED + "\U0010ffff"  # behind everything that is left out anyway
+        found = self._behind(prefix, start_after) if start_after else self._below(prefix)
+        async for some in found:
+            yield [one for one in some if not one.key.startswith(naming.RESERVED)]
 
+    def _below(self, prefix: str) -> AsyncIterator[Keys]:
+        return self._flat(prefix) if self._in_order else self._walk(prefix)
 
-async def _walk(requests: Requests, prefix: str, start_after: str) -> AsyncIterator[Page]:
-    page = await _page(requests, prefix, "")
-    if len(page) < PAGE:
-        yield _in_order(page, start_after)
-        return
-    folder = await _folder(requests, prefix)
-    direct: Page = []
-    for one in folder:
-        if not one.key.endswith("/"):
-            direct.append(one)
-            continue
-        if direct:
-            yield _in_order(direct, start_after)
-            direct = []
-        all_before = one.key <= start_after and not start_after.startswith(one.key)
-        if not all_before and one.key != naming.RESERVED:
-            async for below in _walk(requests, one.key, start_after):
-                yield below
-    yield _in_order(direct, start_after)
+    async def _behind(self, prefix: str, start_after: str) -> AsyncIterator[Keys]:
+        for one in await self._folder(prefix):
+            if not one.key.endswith("/"):
+                if one.key > start_after:
+                    yield [one]
+            elif start_after.startswith(one.key):
+                async for some in self._behind(one.key, start_after):
+                    yield some
+            elif one.key > start_after and one.key != naming.RESERVED:
+                async for some in self._below(one.key):
+                    yield some
 
+    async def _flat(self, prefix: str) -> AsyncIterator[Keys]:
+        continuation = ""
+        while True:
+            page = await self._page(prefix, continuation)
+            yield self._listed(page)
+            if page.is_last:
+                return
+            continuation = page.continuation
 
-async def _folder(requests: Requests, prefix: str) -> Page:
-    """Objects and sub-folders (with their slash) one level below, in byte order."""
-    bucket = requests.bucket
-    name = bucket.object_name(prefix)
+    async def _walk(self, prefix: str) -> AsyncIterator[Keys]:
+        page = await self._page(prefix, "")
+        if page.is_last:
+            yield sorted(self._listed(page), key=_place)
+            return
+        for one in await self._folder(prefix):
+            if not one.key.endswith("/"):
+                yield [one]
+            elif one.key != naming.RESERVED:
+                async for some in self._walk(one.key):
+                    yield some
 
-    def listed() -> Page:
-        found = requests.client.list_objects(bucket.name, name, recursive=False)
-        return [Listed(bucket.key(one.object_name or ""), one) for one in found]
+    async def _folder(self, prefix: str) -> Keys:
+        """Objects and sub-folders (with their slash) one level below, in byte order."""
+        found: Keys = []
+        continuation = ""
+        while True:
+            page = await self._page(prefix, continuation, folders=True)
+            found += self._listed(page)
+            if page.is_last:
+                return sorted(found, key=_place)
+            continuation = page.continuation
 
-    found = await requests.run("list", lambda _: listed(), size_bytes=1 << 24)
-    return sorted(found, key=lambda one: one.key.encode())
-
-
-async def _page(
-    requests: Requests, prefix: str, start_after: str, *, attributes: bool = False
-) -> Page:
-    """One page of everything below, as the store gives it."""
-    bucket = requests.bucket
-    name = bucket.object_name(prefix)
-    after = bucket.object_name(start_after) if start_after else None
-
-    def listed() -> Page:
-        found = requests.client.list_objects(
-            bucket.name, name, recursive=True, start_after=after, include_user_meta=attributes
+    async def _page(self, prefix: str, continuation: str, *, folders: bool = False) -> Page:
+        bucket, client = self._requests.bucket, self._requests.client
+        return await self._requests.run(
+            "list",
+            lambda _: fetch_page(
+                client,
+                bucket.name,
+                bucket.object_name(prefix),
+                continuation=continuation,
+                folders=folders,
+                attributes=self._attributes,
+            ),
         )
-        return [Listed(bucket.key(one.object_name or ""), one) for one in islice(found, PAGE)]
 
-    return await requests.run("list", lambda _: listed())
+    def _listed(self, page: Page) -> Keys:
+        bucket = self._requests.bucket
+        return [Listed(bucket.key(one.name), one) for one in page.entries]
 
 
-def _in_order(page: Page, start_after: str) -> Page:
-    after = start_after.encode()
-    kept = [one for one in page if one.key.encode() > after]
-    return sorted(kept, key=lambda one: one.key.encode())
+def _place(one: Listed) -> bytes:
+    return one.key.encode()
 
 
 def _may_begin_a_key(prefix: str) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from itertools import islice
 from typing import Any, Final
 
 from minio.commonconfig import ENABLED
@@ -22,6 +21,7 @@ from vigie.platform.objectstore.s3 import attributes, naming
 from vigie.platform.objectstore.s3.client import base64_of
 from vigie.platform.objectstore.s3.failures import ALTERED, REFUSED, StoreFailure
 from vigie.platform.objectstore.s3.holds import put_small
+from vigie.platform.objectstore.s3.pages import Entry, fetch_page
 from vigie.platform.objectstore.s3.requests import Requests
 from vigie.platform.reasons import STORE_CLOCK_SKEWED, STORE_UNSUITABLE
 
@@ -238,17 +238,15 @@ class Prober:
     async def _order(self) -> tuple[bool, bool]:
         """In which order two names come, and whether their attributes come with them."""
         client, bucket = self._requests.client, self._requests.bucket
-        after = bucket.object_name(naming.ORDER_FIRST)
 
-        def listed() -> list[Any]:
-            found = client.list_objects(
+        def listed() -> list[Entry]:
+            return fetch_page(
+                client,
                 bucket.name,
                 bucket.object_name(naming.ORDER),
-                recursive=True,
-                start_after=after,
-                include_user_meta=True,
-            )
-            return list(islice(found, 2))
+                attributes=True,
+                limit=1,
+            ).entries
 
         try:
             for key in (naming.ORDER_FIRST, naming.ORDER_SECOND):
@@ -259,14 +257,14 @@ class Prober:
         found = await self._ask("listing-order", listed)
         if found is None:
             return False, False
-        keys = [bucket.key(one.object_name or "") for one in found]
-        if keys != [naming.ORDER_SECOND]:
+        keys = [bucket.key(one.name) for one in found]
+        if keys != [naming.ORDER_FIRST]:
             self._note(
                 "listing-order", State.DEGRADED, "listings are put into order here, by folders"
             )
             return False, False
         self._note("listing-order", State.OK, "listings come in byte order")
-        shown = attributes.info_of_listed(naming.ORDER_SECOND, found[0], frozenset()) is not None
+        shown = attributes.info_of_listed("", 0, 0, found[0].attributes) is not None
         detail = "listings show them" if shown else "each object is asked for them"
         self._note("listing-attributes", State.OK, detail)
         return True, shown

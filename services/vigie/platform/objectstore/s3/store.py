@@ -1,4 +1,4 @@
-"""The object store on S3. Make one with `open_s3_store`."""
+"""The object store on S3. Make one with `opening.open_s3_store`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from vigie.platform.clock import MonotonicClock, SystemMonotonicClock, WallClock
+from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
@@ -16,8 +16,6 @@ from vigie.platform.objectstore.failures import as_store_error
 from vigie.platform.objectstore.port import FileState, ListedObject, ObjectInfo, PutResult
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.s3 import attributes, listing, metrics, naming, probe
-from vigie.platform.objectstore.s3.client import S3Client
-from vigie.platform.objectstore.s3.credentials import FileCredentials
 from vigie.platform.objectstore.s3.failures import StoreFailure
 from vigie.platform.objectstore.s3.holds import Holds, put_small
 from vigie.platform.objectstore.s3.installation import identify
@@ -26,13 +24,9 @@ from vigie.platform.objectstore.s3.mending import Mender
 from vigie.platform.objectstore.s3.reading import range_invalid, read_range
 from vigie.platform.objectstore.s3.removal import Remover
 from vigie.platform.objectstore.s3.requests import Requests
-from vigie.platform.objectstore.s3.settings import S3Config
 from vigie.platform.objectstore.s3.upload import Content, Uploader
 from vigie.platform.objectstore.workspace import SweepReport
-from vigie.platform.reasons import (
-    CONFIG_INVALID,
-    OBJECT_NOT_FOUND,
-)
+from vigie.platform.reasons import OBJECT_NOT_FOUND
 
 log = structlog.get_logger(__name__)
 
@@ -233,33 +227,28 @@ class S3ObjectStore:
         await self.open()
         async for page in self._pages(prefix, start_after, attributes=False):
             for one in page:
-                stored_at_us = attributes.us_of(one.entry.last_modified)
-                yield ListedObject(one.key, int(one.entry.size or 0), stored_at_us)
+                yield ListedObject(one.key, one.entry.size_bytes, one.entry.stored_at_us)
 
     async def _pages(
         self, prefix: str, start_after: str, *, attributes: bool
-    ) -> AsyncIterator[listing.Page]:
+    ) -> AsyncIterator[listing.Keys]:
         abilities = await self.open()
-        pages = listing.list_objects(
-            self._requests,
-            prefix,
-            start_after,
-            in_order=abilities.in_order,
-            attributes=attributes,
-        )
-        async for page in pages:
+        lister = listing.Lister(self._requests, in_order=abilities.in_order, attributes=attributes)
+        async for page in lister.pages(prefix, start_after):
             yield page
         await self._looker.require()
 
     async def _described(self, one: listing.Listed) -> ObjectInfo | None:
         """A listed object with its attributes; ``None``: it has gone since."""
         entry = one.entry
-        listed = attributes.info_of_listed(one.key, entry, frozenset())
-        if listed is not None and not attributes.is_held(entry.metadata) and self._holds.locking:
+        listed = attributes.info_of_listed(
+            one.key, entry.size_bytes, entry.stored_at_us, entry.attributes
+        )
+        held = attributes.is_held(entry.attributes or {})
+        if listed is not None and not held and self._holds.locking:
             return listed
         if not naming.is_valid(one.key):
-            stored_at_us = attributes.us_of(entry.last_modified)
-            return attributes.foreign_info(one.key, int(entry.size or 0), stored_at_us)
+            return attributes.foreign_info(one.key, entry.size_bytes, entry.stored_at_us)
         seen = await self._looker.see(one.key)
         return None if seen is None else await self._with_holds(one.key, seen)
 
@@ -360,91 +349,6 @@ class S3ObjectStore:
     def _reach(self, name: str) -> None:
         with as_store_error(name):
             self._faults.reach(name)
-
-
-async def open_s3_store(
-    config: S3Config,
-    wall_clock: WallClock,
-    *,
-    workspace: Path | None,
-    registry: MetricsRegistry | None = None,
-    monotonic_clock: MonotonicClock | None = None,
-    faults: FaultPoints = NO_FAULTS,
-) -> S3ObjectStore:
-    """A store on S3, tried; or, when nobody answers there now, one that will be tried.
-
-    Raises:
-        VigieError: CONFIG_INVALID; everything that waiting would not mend (see
-            `S3ObjectStore.open`).
-    """
-    store = unopened(
-        config,
-        wall_clock,
-        workspace=workspace,
-        registry=registry,
-        monotonic_clock=monotonic_clock,
-        faults=faults,
-    )
-    try:
-        await store.open()
-    except VigieError as error:
-        if not (isinstance(error, StoreFailure) and error.passing):
-            await store.close()
-            raise
-        log.warning("s3_store_not_there_yet", error=error.message)
-    except BaseException:
-        await store.close()
-        raise
-    return store
-
-
-def requests_for(
-    config: S3Config,
-    wall_clock: WallClock,
-    *,
-    registry: MetricsRegistry | None = None,
-    monotonic_clock: MonotonicClock | None = None,
-) -> Requests:
-    """What sends requests to the configured store.
-
-    Raises:
-        VigieError: CONFIG_INVALID.
-    """
-    if config.endpoint is None or config.access_key_file is None or config.secret_key_file is None:
-        raise VigieError(
-            CONFIG_INVALID,
-            "s3.endpoint, s3.access_key_file and s3.secret_key_file belong together",
-            field="s3",
-        )
-    if config.ca_file is not None and not config.ca_file.is_file():
-        raise VigieError(CONFIG_INVALID, f"there is no file {config.ca_file}", field="s3.ca_file")
-    credentials = FileCredentials(config.access_key_file, config.secret_key_file)
-    credentials.retrieve()
-    client = S3Client(config, credentials, wall_clock)
-    return Requests(
-        client, config, monotonic_clock or SystemMonotonicClock(), registry or MetricsRegistry()
-    )
-
-
-def unopened(
-    config: S3Config,
-    wall_clock: WallClock,
-    *,
-    workspace: Path | None,
-    registry: MetricsRegistry | None = None,
-    monotonic_clock: MonotonicClock | None = None,
-    faults: FaultPoints = NO_FAULTS,
-) -> S3ObjectStore:
-    """A store that was asked nothing yet.
-
-    Raises:
-        VigieError: CONFIG_INVALID.
-    """
-    registry = registry or MetricsRegistry()
-    requests = requests_for(config, wall_clock, registry=registry, monotonic_clock=monotonic_clock)
-    return S3ObjectStore(
-        requests, wall_clock, workspace=workspace, registry=registry, faults=faults
-    )
 
 
 def _retrieved(task: "asyncio.Task[probe.Abilities]") -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import func, select
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from postgresql_estate import Filling, bench_database, fill, server_of
+
 from vigie.ingest.v1.events_pb2 import SegmentEvent, SegmentStored
 from vigie.platform.clock import SystemWallClock
 from vigie.platform.database import Database, migrate, open_database

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
 from urllib.parse import unquote, urlsplit
 
 from servers_postgres import VARIABLE, PostgresServer, TestDatabase
@@ -172,5 +171,3 @@ async def fill(made: Made, filling: Filling) -> str:
         f" ({missing} others left out), {rows['size'] / 1e9:.2f} GB,"
         f" made in {time.perf_counter() - begun:.0f} s"
     )
-
-

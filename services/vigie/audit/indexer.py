@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from vigie.audit.metrics import INDEXED
 from vigie.audit.tables import ACCESSES, OBJECTS, ZONES
 from vigie.audit.v1 import events_pb2 as pb
-from vigie.platform.database import in_chunks
+from vigie.platform.database import Database, in_chunks, insert_rows, one_of
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent, Unprocessable, parse_event
 from vigie.platform.metrics import MetricsRegistry
@@ -18,7 +19,8 @@ from vigie.platform.metrics import MetricsRegistry
 class AccessIndexer:
     """The handler of the consumer of ``accesses``."""
 
-    def __init__(self, metrics: MetricsRegistry) -> None:
+    def __init__(self, database: Database, metrics: MetricsRegistry) -> None:
+        self._database = database
         self._indexed = metrics.counter(INDEXED)
 
     async def handle(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
@@ -34,15 +36,20 @@ class AccessIndexer:
             if record.record not in known
         }
         await _insert(connection, list(new.values()))
-        self._indexed.inc(len(new))
+        self._database.on_commit(connection, lambda: self._indexed.inc(len(new)))
 
 
 async def _known(connection: AsyncConnection, records: Sequence[str]) -> set[str]:
     known: set[str] = set()
+    statement = _known_records(connection.dialect.name)
     for chunk in in_chunks(records):
-        statement = sa.select(ACCESSES.c.record).where(ACCESSES.c.record.in_(chunk))
-        known.update((await connection.execute(statement)).scalars())
+        known |= {record for (record,) in await connection.execute(statement, {"records": chunk})}
     return known
+
+
+@cache
+def _known_records(dialect: str) -> sa.Select[str]:
+    return sa.select(ACCESSES.c.record).where(one_of(dialect, ACCESSES.c.record, "records"))
 
 
 async def _insert(
@@ -59,8 +66,7 @@ async def _insert(
         objects += [{"object": name, **named} for name in dict.fromkeys(record.objects)]
         zones += [{"zone": name, **named} for name in dict.fromkeys(record.zones)]
     for table, values in ((ACCESSES, rows), (OBJECTS, objects), (ZONES, zones)):
-        if values:
-            await connection.execute(sa.insert(table), values)
+        await insert_rows(connection, table, values)
 
 
 def _row(stored: StoredEvent, record: pb.AccessRecord, time_us: int) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class AuditModule:
             monotonic_clock,
             topic=ACCESSES_TOPIC,
             group=GROUP,
-            handler=AccessIndexer(metrics).handle,
+            handler=AccessIndexer(database, metrics).handle,
             observer=observer,
             faults=faults,
         )

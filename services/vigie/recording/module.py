@@ -12,7 +12,7 @@ from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog
-from vigie.platform.eventlog.consumer import Consumer, Handler
+from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions, Handler
 from vigie.platform.eventlog.observer import ConsumerObserver, SilentObserver
 from vigie.platform.eventlog.quarantine import Quarantine
 from vigie.platform.eventlog.table import CompactedTable
@@ -56,6 +56,8 @@ SEGMENTS_GROUP: Final = "recording-index"
 CAMERAS_GROUP: Final = "recording-cameras"
 HOLDS_GROUP: Final = "recording-holds"
 _RETRY_SECONDS: Final = 1.0
+_SEGMENTS_AT_ONCE: Final = 500
+"""Events of segments in one transaction: enough that statements and commit cost little each."""
 _CATCH_UP_RETRY_SECONDS: Final = 10.0
 
 
@@ -190,6 +192,7 @@ class RecordingModule:
     def _make_consumers(self) -> dict[str, Consumer]:
         needs = self._needs
         handlers = IndexHandlers(needs.database, needs.wall_clock, self._metrics, self.keeper.wake)
+        batches = {SEGMENTS_GROUP: ConsumerOptions(batch_size=_SEGMENTS_AT_ONCE)}
         wanted: tuple[tuple[str, str, Handler], ...] = (
             ("cameras", CAMERAS_GROUP, handlers.cameras),
             ("holds", HOLDS_GROUP, handlers.holds),
@@ -204,6 +207,7 @@ class RecordingModule:
                 topic=topic,
                 group=group,
                 handler=handler,
+                options=batches.get(group),
                 observer=needs.observer or SilentObserver(),
                 faults=needs.faults,
             )

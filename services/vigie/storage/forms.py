@@ -60,7 +60,7 @@ class ProductionForms:
 
     async def store(self, basis: Basis) -> ObjectStore:
         """See `ExternalForms.store`."""
-        from vigie.platform.objectstore.s3.store import open_s3_store
+        from vigie.platform.objectstore.s3.opening import open_s3_store
 
         workspace = basis.config.section(DataConfig).directory / "store-work"
         return await open_s3_store(

@@ -18,11 +18,11 @@ from postgres_installation import Installation
 from recording_footage import record_run
 from recording_rig import recording_rig
 from recording_support import DAY, RUN_A, RUN_B, SECOND, T0, opened_index, segment
+from vigie.platform.clock import ManualWallClock
 from vigie.platform.database import EmbeddedDatabase, migrate
 from vigie.platform.database.postgresql.database import PostgresqlDatabase, open_postgresql
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore import open_directory_store
-from vigie.platform.clock import ManualWallClock
 from vigie.recording.index import days, reader, tables, writer
 from vigie.recording.index.tables import MIGRATIONS
 from vigie.recording.reindex import Reindexer
@@ -85,9 +85,7 @@ async def partitions(database: Any) -> list[str]:
 
 
 @pytest.fixture
-async def index(
-    database_kind: str, tmp_path: Path
-) -> AsyncIterator[EmbeddedDatabase]:
+async def index(database_kind: str, tmp_path: Path) -> AsyncIterator[EmbeddedDatabase]:
     """An index with a segment in each of many days, and rows enough that plans are real."""
     async with opened_index(tmp_path) as database:
         for day in range(RUN_DAYS):
@@ -212,8 +210,9 @@ async def test_retention_drops_a_day_once_all_of_it_is_destroyed_on_record(
         assert name_of(0) not in left
         assert name_of(1) in left
         async with rig.database.reading() as connection:
-            register = sa.select(tables.DESTRUCTIONS.c.object_key, tables.DESTRUCTIONS.c.destroyed_us)
-                rows = {key: at_us for key, at_us in await connection.execute(register)}
+            register = sa.select(tables.DESTRUCTIONS)
+            found = (await connection.execute(register)).all()
+        rows = {row.object_key: row.destroyed_us for row in found}
         assert set(rows) == {one.key for one in first.segments}
         assert None not in rows.values()
         await rig.hold("hold-1", "cam-a", held.segments[0].start_us, held.end_us, released=True)
@@ -246,12 +245,8 @@ async def test_the_service_makes_and_drops_days_without_the_right_to_make_tables
 
     assert await service.write(index_one) == 1
     assert await partitions(service) == [name_of(0)]
-    await service.write(
-        lambda connection: connection.execute(sa.delete(tables.SEGMENTS))
-    )
-    dropped = await service.write(
-        lambda connection: days.drop_empty_days(connection, T0 + 9 * DAY)
-    )
+    await service.write(lambda connection: connection.execute(sa.delete(tables.SEGMENTS)))
+    dropped = await service.write(lambda connection: days.drop_empty_days(connection, T0 + 9 * DAY))
     assert (dropped, await partitions(service)) == (1, [])
 
 

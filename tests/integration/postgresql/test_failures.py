@@ -46,10 +46,12 @@ async def opened(login: Login, **options: Any) -> AsyncIterator[PostgresqlDataba
 @pytest.fixture
 async def schema(postgres_database: TestDatabase, empty_schema: str) -> str:
     """A schema with a counter that stands at zero."""
-    async with opened(postgres_database.login(empty_schema)) as database:
-        async with database.transaction() as connection:
-            await connection.run_sync(COUNTER.create)
-            await connection.execute(sa.insert(COUNTER), {"name": "a", "value": 0})
+    async with (
+        opened(postgres_database.login(empty_schema)) as database,
+        database.transaction() as connection,
+    ):
+        await connection.run_sync(COUNTER.create)
+        await connection.execute(sa.insert(COUNTER), {"name": "a", "value": 0})
     return empty_schema
 
 
@@ -135,9 +137,7 @@ async def test_what_is_configured_wrongly_is_named(
     server = postgres_database.server
     names = {"user": server.user, "host": server.host, "port": server.port,
              "name": postgres_database.name}  # fmt: skip
-    config = postgres_database.config(
-        **{key: text.format(**names) for key, text in change.items()}
-    )
+    config = postgres_database.config(**{key: text.format(**names) for key, text in change.items()})
     database = await open_postgresql(config, "audit")
     try:
         with pytest.raises(VigieError) as failure:
@@ -231,7 +231,7 @@ async def test_a_process_that_stands_still_loses_its_turn(
     """SIGSTOP in mid-transaction: the server ends it, others write, nothing of it is left."""
     stopped = postgres_database.login(schema, statement_timeout_seconds=0.3)
     async with opened(stopped) as one, opened(postgres_database.login(schema)) as other:
-        with pytest.raises(VigieError) as failure:
+        with pytest.raises(VigieError) as failure:  # noqa: PT012 - it fails at some step
             async with one.transaction() as connection:
                 await increment(connection)
                 await other.write(increment)  # waits until the server has ended the other
@@ -281,7 +281,7 @@ async def test_a_connection_that_dies_in_mid_transaction_leaves_nothing(
     postgres_database: TestDatabase, schema: str
 ) -> None:
     async with opened(postgres_database.login(schema)) as database:
-        with pytest.raises(VigieError) as failure:
+        with pytest.raises(VigieError) as failure:  # noqa: PT012 - it fails at some step
             async with database.transaction() as connection:
                 await increment(connection)
                 await terminate(postgres_database, schema)
@@ -477,5 +477,3 @@ async def test_a_password_is_read_again_for_every_new_connection(
             await database.check()
         file.write_text(postgres_database.server.password + "\n")
         await database.check()
-
-

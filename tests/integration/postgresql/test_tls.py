@@ -4,7 +4,7 @@ A doorman speaks PostgreSQL's way into TLS and hands on to the real server in pl
 """
 
 import asyncio
-import datetime
+import datetime as dt
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,15 +42,15 @@ class Authority:
         self.file.write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
 
     def _builder(self, subject: x509.Name, key: Any) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
         )
 
     def certificate(self, common: str, *names: str) -> tuple[Path, Path]:
@@ -146,13 +146,11 @@ async def test_a_certificate_for_another_name_is_refused(
     ours = Authority(tmp_path, "ours")
     context = server_context(ours.certificate("db", "elsewhere.example"))
     async with doorman(postgres_database, context) as port:
-        with pytest.raises(VigieError, match="not accepted.*[Hh]ostname mismatch"):
+        with pytest.raises(VigieError, match=r"not accepted.*[Hh]ostname mismatch"):
             await checked(postgres_database, port, ca_file=ours.file)
 
 
-async def test_a_server_may_ask_who_we_are(
-    postgres_database: TestDatabase, tmp_path: Path
-) -> None:
+async def test_a_server_may_ask_who_we_are(postgres_database: TestDatabase, tmp_path: Path) -> None:
     ours = Authority(tmp_path, "ours")
     context = server_context(ours.certificate("db", "localhost"), clients=ours.file)
     mine = ours.certificate("vigie_recording")
@@ -178,5 +176,5 @@ async def test_a_server_without_tls_is_refused_rather_than_spoken_to_in_plain_te
 async def test_an_authority_that_cannot_be_read_is_named(
     postgres_database: TestDatabase,
 ) -> None:
-    with pytest.raises(VigieError, match="CONFIG_INVALID.*ca_file /nowhere/ca.pem"):
+    with pytest.raises(VigieError, match=r"CONFIG_INVALID.*ca_file /nowhere/ca.pem"):
         await checked(postgres_database, 1, ca_file="/nowhere/ca.pem")

@@ -1,8 +1,8 @@
 """I11: credentials of cameras stand in no log, event, answer, error or database in the clear."""
 
 import pytest
-from sqlalchemy import update as update_rows
 from google.protobuf.field_mask_pb2 import FieldMask
+from sqlalchemy import update as update_rows
 
 from unit.registry.harness import Registry, refused
 from vigie.platform.config.secret import Secret

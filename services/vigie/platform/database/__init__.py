@@ -10,7 +10,13 @@ from vigie.platform.database.migrations import (
 )
 from vigie.platform.database.port import Database
 from vigie.platform.database.settings import DatabaseConfig
-from vigie.platform.database.statements import in_chunks, insert_if_absent, one_of, upsert
+from vigie.platform.database.statements import (
+    in_chunks,
+    insert_if_absent,
+    insert_rows,
+    one_of,
+    upsert,
+)
 
 __all__ = [
     "Database",
@@ -20,6 +26,7 @@ __all__ = [
     "MigrationSet",
     "in_chunks",
     "insert_if_absent",
+    "insert_rows",
     "migrate",
     "one_of",
     "open_database",

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, ColumnElement, Table, any_, bindparam
+from sqlalchemy import ARRAY, ColumnElement, Insert, Table, any_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vigie.platform.database.connection import AsyncConnection
@@ -77,6 +77,36 @@ async def insert_if_absent(
         result = await connection.execute(statement, dict(row))
         inserted += max(result.rowcount, 0)
     return inserted
+
+
+async def insert_rows(
+    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert many rows with the same columns: on PostgreSQL in one statement of arrays.
+
+    One execution for each row costs the server and this program about half as much again.
+    """
+    if not rows:
+        return
+    if connection.dialect.name != "postgresql" or len(rows) == 1:
+        await connection.execute(_plain_insert(table), list(rows))
+        return
+    columns = tuple(rows[0])
+    arrays = {name: [row[name] for row in rows] for name in columns}
+    await connection.execute(_insert_arrays(table, columns), arrays)
+
+
+@lru_cache(maxsize=64)
+def _plain_insert(table: Table) -> Insert:
+    return table.insert()
+
+
+@lru_cache(maxsize=64)
+def _insert_arrays(table: Table, columns: tuple[str, ...]) -> Insert:
+    arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in columns]
+    given = func.unnest(*arrays).table_valued(*columns).render_derived()
+    chosen = select(*(given.c[name] for name in columns))
+    return table.insert().from_select(list(columns), chosen)
 
 
 def one_of(dialect: str, column: ColumnElement[T], name: str) -> ColumnElement[bool]:

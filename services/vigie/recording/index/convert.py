@@ -8,6 +8,7 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
+from vigie.recording.index.days import LAST_INSTANT_US
 from vigie.recording.model import (
     SEGMENT_LIMIT_US,
     AuthorisationTerm,
@@ -17,7 +18,6 @@ from vigie.recording.model import (
     LiveState,
     Segment,
 )
-from vigie.recording.index.days import LAST_INSTANT_US
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
 INTEGER_LIMIT: Final = (1 << 31) - 1

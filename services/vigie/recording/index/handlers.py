@@ -60,9 +60,9 @@ class IndexHandlers:
 
     def _indexed(self, indexed: Sequence[writer.Indexed]) -> None:
         now_us = self._wall_clock.now_us()
+        self._metrics.segments_indexed.inc(len(indexed))
+        self._metrics.bytes_indexed.inc(sum(one.segment.size_bytes for one in indexed))
         for one in indexed:
-            self._metrics.segments_indexed.inc()
-            self._metrics.bytes_indexed.inc(one.segment.size_bytes)
             self._metrics.index_delay.observe(max(0, now_us - one.segment.end_us) / 1e6)
         if any(one.is_held for one in indexed):
             self._holds_changed()

@@ -137,9 +137,9 @@ async def _take_in(connection: AsyncConnection, state: HoldState) -> None:
     ]
     mine = HOLD_OBJECTS.c.hold == state.hold
     held = select(HOLD_OBJECTS.c.object_key, HOLD_OBJECTS.c.state).where(mine)
-    known = {key: state for key, state in await connection.execute(held)}
+    known = {row.object_key: row.state for row in await connection.execute(held)}
     found = select(SEGMENTS.c.object_key, SEGMENTS.c.size_bytes).where(*inside)
-    wanted = {key: size for key, size in await connection.execute(found)}
+    wanted = {row.object_key: row.size_bytes for row in await connection.execute(found)}
     # Only what the index knows to lie outside: an object whose row is missing (the index is being
     # rebuilt, or was damaged) keeps its hold.
     outside = await _indexed(connection, [key for key in known if key not in wanted])

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Delete,
-    Insert,
     Integer,
     Row,
     Select,
@@ -22,11 +22,11 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     select,
     update,
 )
 
+from vigie.platform.database import insert_rows
 from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.model import PIECE_US, Segment
 
@@ -44,11 +44,15 @@ class _Statements:
             .where(run, first <= bindparam("below"), table.c.last_number >= bindparam("above"))
             .order_by(first)
         )
-        wanted = func.unnest(
-            bindparam("runs", type_=ARRAY(String)),
-            bindparam("aboves", type_=ARRAY(Integer)),
-            bindparam("belows", type_=ARRAY(Integer)),
-        ).table_valued("run", "above", "below").render_derived()
+        wanted = (
+            func.unnest(
+                bindparam("runs", type_=ARRAY(String)),
+                bindparam("aboves", type_=ARRAY(Integer)),
+                bindparam("belows", type_=ARRAY(Integer)),
+            )
+            .table_valued("run", "above", "below")
+            .render_derived()
+        )
         self.near_many: Final[Select[Any]] = (
             select(table)
             .join(
@@ -67,8 +71,22 @@ class _Statements:
             .where(*row)
             .values(last_number=bindparam("new_last"), end_us=bindparam("new_end_us"))
         )
+        longer = (
+            func.unnest(
+                bindparam("of_run", type_=ARRAY(String)),
+                bindparam("of_first", type_=ARRAY(Integer)),
+                bindparam("new_last", type_=ARRAY(Integer)),
+                bindparam("new_end_us", type_=ARRAY(BigInteger)),
+            )
+            .table_valued("run", "first", "last", "end_us")
+            .render_derived()
+        )
+        self.lengthen_many: Final[Update] = (
+            update(table)
+            .where(table.c.run == longer.c.run, first == longer.c.first)
+            .values(last_number=longer.c.last, end_us=longer.c.end_us)
+        )
         self.remove: Final[Delete] = delete(table).where(*row)
-        self.insert: Final[Insert] = insert(table)
 
 
 _statements = cache(_Statements)
@@ -118,13 +136,14 @@ async def add_segments(
             elif span.stands.last_number != span.last:
                 longer.append(_longer(run, span))
     statements = _statements(table)
-    for statement, values in (
-        (statements.remove, [_place(row) for row in gone]),
-        (statements.lengthen, longer),
-        (statements.insert, rows),
-    ):
-        if values:
-            await connection.execute(statement, values)
+    if gone:
+        await connection.execute(statements.remove, [_place(row) for row in gone])
+    if len(longer) > 1 and connection.dialect.name == "postgresql":
+        arrays = {name: [values[name] for values in longer] for name in longer[0]}
+        await connection.execute(statements.lengthen_many, arrays)
+    elif longer:
+        await connection.execute(statements.lengthen, longer)
+    await insert_rows(connection, table, rows)
 
 
 async def near_spans(
@@ -202,8 +221,7 @@ async def remove_segment(connection: AsyncConnection, table: Table, segment: Seg
     if row.last_number > segment.number:
         numbers = (segment.number + 1, row.last_number)
         rest.append(_row((row.camera, row.run), numbers, (segment.end_us, row.end_us)))
-    if rest:
-        await connection.execute(statements.insert, rest)
+    await insert_rows(connection, table, rest)
 
 
 def _row(owner: tuple[str, str], numbers: tuple[int, int], times: tuple[int, int]) -> _Values:

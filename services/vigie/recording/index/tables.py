@@ -55,7 +55,11 @@ SEGMENTS: Final = Table(
     Index("recording_segments_run_number", "run", "number", unique=True, info={ONLY_ON: "sqlite"}),
     # A partitioned table has no uniqueness over its days; the writer looks at the spans.
     Index(
-        "recording_segments_place", "run", "number", "start_us", unique=True,
+        "recording_segments_place",
+        "run",
+        "number",
+        "start_us",
+        unique=True,
         info={ONLY_ON: "postgresql"},
     ),
 )

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import Select, bindparam, select
 
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
-from vigie.platform.database import in_chunks, insert_if_absent, one_of, upsert
+from vigie.platform.database import in_chunks, insert_if_absent, insert_rows, one_of, upsert
 from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import days, spans
 from vigie.recording.index.convert import (
@@ -43,7 +43,6 @@ from vigie.registry.v1 import events_pb2 as registry_pb2
 _PLACE: Final = select(SEGMENTS).where(
     SEGMENTS.c.run == bindparam("run"), SEGMENTS.c.number == bindparam("number")
 )
-_INSERT: Final = insert(SEGMENTS)
 
 
 @cache
@@ -133,9 +132,7 @@ async def put_segment(connection: AsyncConnection, segment: Segment) -> Indexed 
     return next(iter(await put_segments(connection, [segment])), None)
 
 
-async def put_segments(
-    connection: AsyncConnection, segments: Sequence[Segment]
-) -> list[Indexed]:
+async def put_segments(connection: AsyncConnection, segments: Sequence[Segment]) -> list[Indexed]:
     """Index segments, in a handful of statements however many they are; those that are new.
 
     Raises:
@@ -152,7 +149,7 @@ async def _put(connection: AsyncConnection, segments: Sequence[Segment]) -> list
     if not new:
         return []
     await days.make_days(connection, (segment.start_us for segment in new))
-    await connection.execute(_INSERT, [segment_values(segment) for segment in new])
+    await insert_rows(connection, SEGMENTS, [segment_values(segment) for segment in new])
     await spans.add_segments(connection, SPANS, new)
     held = await _hold_segments(connection, new)
     return [Indexed(segment, is_held=segment.object_key in held) for segment in new]

@@ -22,7 +22,7 @@ LEGAL_MAXIMUM: Final = "CSI L252-5: one calendar month"
 _FOREVER_US: Final = 1 << 62
 
 
-def _cameras() -> Select[tuple[str]]:
+def _cameras() -> Select[str]:
     """Cameras with segments: from one to the next in the index, not by reading every row."""
     named = select(func.min(SEGMENTS.c.camera).label("camera")).cte("named", recursive=True)
     after = (
@@ -121,7 +121,7 @@ class RetentionPlanner:
     async def cameras(self) -> list[str]:
         """Cameras that have footage, by name."""
         async with self._database.reading() as connection:
-            return list((await connection.execute(_CAMERAS)).scalars())
+            return [camera for (camera,) in await connection.execute(_CAMERAS)]
 
     async def due(self, camera: str, at_us: int) -> AsyncIterator[Due]:
         """Segments of a camera that have expired at ``at_us`` and that no hold keeps."""

@@ -3,9 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from databases import EMBEDDED, open_any_database
+from servers_postgres import postgres_database, postgres_server
 from vigie.platform.clock import ManualWallClock
-from vigie.platform.database import EmbeddedDatabase, open_database
+from vigie.platform.database import EmbeddedDatabase
 from vigie.platform.eventlog import EmbeddedEventLog, TopicSpec, open_event_log
+
+__all__ = ["postgres_database", "postgres_server"]
 
 SEGMENTS = TopicSpec(name="segments", compacted=False, partitions=1, why="a test")
 CAMERAS = TopicSpec(name="cameras", compacted=True, partitions=1, why="a test")
@@ -17,8 +21,14 @@ def wall_clock() -> ManualWallClock:
 
 
 @pytest.fixture
-async def log_database(tmp_path: Path) -> AsyncIterator[EmbeddedDatabase]:
-    database = await open_database(tmp_path / "data" / "vigie.sqlite3")
+def database_kind() -> str:
+    """Tests of consumers override this: they run on every database."""
+    return EMBEDDED
+
+
+@pytest.fixture
+async def log_database(tmp_path: Path, database_kind: str) -> AsyncIterator[EmbeddedDatabase]:
+    database = await open_any_database(tmp_path / "data" / "vigie.sqlite3")
     yield database
     await database.close()
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
+from databases import database_kind
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.database import EmbeddedDatabase
 from vigie.platform.database.connection import AsyncConnection
@@ -23,6 +24,8 @@ from vigie.platform.eventlog import (
 )
 from vigie.platform.eventlog.consumer import FAULT_POINTS
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints, StrikingFaults, raise_errno
+
+__all__ = ["database_kind"]
 
 EFFECT = sa.Table(
     "effect",

@@ -170,9 +170,7 @@ class Administration:
             await connection.execute(f"{path} = {quoted(context)}")
         await connection.execute(f"GRANT CONNECT ON DATABASE {database} TO {quoted(role)}")
 
-    async def _set_password(
-        self, connection: asyncpg.Connection, context: str, role: str
-    ) -> None:
+    async def _set_password(self, connection: asyncpg.Connection, context: str, role: str) -> None:
         file = self._config.password_file_of(context)
         if file is None:
             return

@@ -52,6 +52,7 @@ from vigie.platform.database.postgresql.errors import (
     as_data_error,
     failure_of,
 )
+from vigie.platform.database.postgresql.text import TextWithoutNul
 from vigie.platform.database.settings import DatabaseConfig
 from vigie.platform.database.visits import finish
 from vigie.platform.errors import VigieError
@@ -68,7 +69,9 @@ _FIRST_PAUSE_SECONDS: Final = 0.01
 _TURN: Final = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("key", type_=sa.BigInteger)))
 # A transaction that is given a number is noted in the server's log: reads alone show neither a
 # standby nor a server that was set read-only.
-_CHECK: Final = sa.text("SELECT pg_current_xact_id()::text, current_setting('transaction_read_only')")
+_CHECK: Final = sa.text(
+    "SELECT pg_current_xact_id()::text, current_setting('transaction_read_only') AS read_only"
+)
 
 
 def _untold(_code: str) -> None:
@@ -266,8 +269,8 @@ class PostgresqlDatabase:
             VigieError: DATABASE_UNAVAILABLE.
         """
         async with self.transaction() as connection:
-            _, read_only = (await connection.execute(_CHECK)).one()
-        if read_only == "on":
+            row = (await connection.execute(_CHECK)).one()
+        if row.read_only == "on":
             raise self._noted(Failure("25006", "the server takes no writes", is_lost=False))
 
     # --- reading -------------------------------------------------------------------------------
@@ -351,7 +354,9 @@ class PostgresqlDatabase:
             "postgresql+asyncpg://",
             async_creator=self._connect,
             isolation_level=isolation,
-            execution_options={"postgresql_readonly": True} if isolation != "READ COMMITTED" else {},
+            execution_options={"postgresql_readonly": True}
+            if isolation != "READ COMMITTED"
+            else {},
             pool_size=size,
             max_overflow=overflow,
             pool_timeout=self._login.config.pool_wait_seconds,
@@ -360,6 +365,7 @@ class PostgresqlDatabase:
             # Statements carry names, words of searches, sealed credentials.
             hide_parameters=True,
         )
+        engine.dialect.colspecs = {**engine.dialect.colspecs, sa.String: TextWithoutNul}
 
         @event.listens_for(engine.sync_engine, "checkout")
         def _is_alive(driver_connection: Any, _record: Any, _proxy: Any) -> None:

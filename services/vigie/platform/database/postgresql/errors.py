@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 from sqlalchemy.exc import DataError, DBAPIError
@@ -51,6 +51,11 @@ _UNAVAILABLE_CODES: Final[dict[str, str]] = {
     "57P03": "the server is starting or stopping",
 }
 _DATA_CLASS: Final = "22"
+_OF_DRIVER: Final[tuple[type[BaseException], ...]] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 _MOST_DETAIL: Final = 300
 
 
@@ -98,18 +103,19 @@ def failure_of(error: BaseException) -> Failure | None:
     if isinstance(error, OSError):
         return Failure(UNREACHABLE, _network_line(error), is_lost=True)
     driver = driver_error(error)
-    if driver is None:
-        return None
     code = getattr(driver, "sqlstate", None)
-    if isinstance(code, str):
+    if driver is not None and isinstance(code, str):
         return _by_code(code, driver)
-    if isinstance(driver, asyncpg.InterfaceError) and not isinstance(driver, asyncpg.DataError):
-        if "closed" in str(driver):
-            return Failure(CONNECTION_LOST, _line(driver), is_lost=True)
-        return None
-    if isinstance(driver, asyncpg.InternalClientError):
+    if _says_closed(driver):
         return Failure(CONNECTION_LOST, _line(driver), is_lost=True)
-    return failure_of(driver) if driver is not error else None
+    return None
+
+
+def _says_closed(driver: BaseException | None) -> bool:
+    """Whether asyncpg says, without a word of the server, that the connection is gone."""
+    if isinstance(driver, asyncpg.InterfaceError):
+        return "closed" in str(driver) and not isinstance(driver, asyncpg.DataError)
+    return isinstance(driver, asyncpg.InternalClientError)
 
 
 def other_failure(error: BaseException, *, is_lost: bool = False) -> Failure:
@@ -129,17 +135,13 @@ def _by_code(code: str, driver: BaseException) -> Failure | None:
 
 def driver_error(error: BaseException) -> BaseException | None:
     """The error of asyncpg inside ``error``."""
-    found: Any = error
-    if isinstance(found, DBAPIError):
-        found = found.orig
-    cause = getattr(found, "__cause__", None)
-    if isinstance(cause, asyncpg.PostgresError | asyncpg.InterfaceError):
-        return cause
-    if isinstance(cause, asyncpg.InternalClientError):
-        return cause
-    if isinstance(found, asyncpg.PostgresError | asyncpg.InterfaceError):
-        return found
-    return found if isinstance(found, asyncpg.InternalClientError) else None
+    found: BaseException | None = error
+    if isinstance(error, DBAPIError):
+        found = error.orig
+    for one in (getattr(found, "__cause__", None), found):
+        if isinstance(one, _OF_DRIVER):
+            return one
+    return None
 
 
 def as_data_error(error: BaseException) -> DataError | None:
@@ -159,9 +161,10 @@ def as_data_error(error: BaseException) -> DataError | None:
 
 def _network_line(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+        why = getattr(error, "verify_message", None) or error
+        return f"its certificate is not accepted: {_line(why)}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or _line(error)}"
+        return f"TLS failed: {_line(getattr(error, 'reason', None) or error)}"
     if isinstance(error, socket.gaierror):
         return f"its name cannot be resolved: {error.strerror}"
     return os.strerror(error.errno) if error.errno else _line(error)

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Final, Self
 
 from vigie.platform.config import Config
+from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.faultpoint import FaultPoints, SwitchedFaults, faults_from_environment
 from vigie.platform.grpc.host import GrpcHost
 from vigie.platform.grpc.settings import GrpcConfig
@@ -18,6 +19,7 @@ from vigie.platform.http import HttpConfig, HttpServer, operations_routes
 from vigie.platform.lifecycle import IMPATIENT, Lifecycle, LifecycleConfig, Patience
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import Module, ServiceBinding, broken_of
+from vigie.platform.objectstore.s3.settings import S3Config
 from vigie.platform.process.watch import watch_process
 from vigie.platform.runfile import RunFile
 from vigie.platform.supervisor import Supervisor
@@ -186,11 +188,15 @@ class Application:
         debug = self._config.section(DebugConfig)
         if not debug.fault_points:
             return faults_from_environment(os.environ, enabled=False, known=())
-        from vigie.faultpoints import FAULT_POINTS
+        from vigie.faultpoints import known_points
 
+        known = known_points(
+            kafka=bool(self._config.section(KafkaConfig).bootstrap),
+            s3=self._config.section(S3Config).endpoint is not None,
+        )
         if debug.fault_file is not None:
-            return SwitchedFaults(debug.fault_file, known=FAULT_POINTS)
-        return faults_from_environment(os.environ, enabled=True, known=FAULT_POINTS)
+            return SwitchedFaults(debug.fault_file, known=known)
+        return faults_from_environment(os.environ, enabled=True, known=known)
 
     # The life is made last, of the host and the routes among others: they ask it through these.
 

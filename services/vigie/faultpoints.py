@@ -21,3 +21,18 @@ FAULT_POINTS: Final = (
     *HOLD_FAULTS,
     *EVIDENCE_FAULTS,
 )
+"""Those that one process on embedded storage reaches."""
+
+
+def known_points(*, kafka: bool, s3: bool) -> tuple[str, ...]:
+    """The same, and those of storage on other machines, whose clients are loaded for it."""
+    found = FAULT_POINTS
+    if kafka:
+        from vigie.platform.eventlog.kafka.relay import FAULT_POINTS as RELAY_FAULTS
+
+        found += RELAY_FAULTS
+    if s3:
+        from vigie.platform.objectstore.s3.store import FAULT_POINTS as S3_FAULTS
+
+        found += S3_FAULTS
+    return found

@@ -15,6 +15,7 @@ from vigie.access.permissions import PERMISSIONS
 from vigie.app import SECTIONS
 from vigie.cli.commands import load_all
 from vigie.cli.main import app
+from vigie.faultpoints import known_points
 from vigie.platform.config.fields import keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,6 +218,7 @@ def test_every_configuration_key_named_exists(path: Path) -> None:
     named_here = set(
         re.findall(rf"`((?:{sections})\.[a-z_]+(?:\.[a-z_]+)?)(?: = [^`]*)?`", text_of(path))
     )
-    # File names and permissions look alike.
-    ignored = {name for name in named_here if name.endswith((".py", ".proto", ".key", ".db"))}
+    # File names, permissions and fault points look alike.
+    ignored = set(known_points(kafka=True, s3=True))
+    ignored |= {name for name in named_here if name.endswith((".py", ".proto", ".key", ".db"))}
     assert named_here - known - ignored - {spec.name for spec in PERMISSIONS} == set()

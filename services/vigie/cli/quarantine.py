@@ -8,7 +8,7 @@ import typer
 
 from vigie.cli import options as opt
 from vigie.cli.commands import command, examples, new_app
-from vigie.cli.installation import looked_at, opened, read_config, telling
+from vigie.cli.installation import RECORDING, looked_at, opened, read_config, telling
 from vigie.cli.language import tr
 from vigie.cli.onrecord import put_on_record
 from vigie.cli.output import local_time, plain, show_fields, show_table
@@ -30,7 +30,19 @@ app = new_app(
 )
 
 Number = Annotated[int, typer.Argument(min=1, help=tr("Number in `list`.", "Numéro de `list`."))]
+Context = Annotated[
+    str,
+    typer.Option(
+        "--context",
+        help=tr(
+            "recording or audit, where their databases differ.",
+            "recording ou audit, si leurs bases diffèrent.",
+        ),
+    ),
+]
 Why = Annotated[str, typer.Option("--reason", help=tr("Why; kept on record.", "Motif ; consigné."))]
+CONSUMING: Final = (RECORDING, "audit")
+"""Contexts that consume, and so have a quarantine."""
 _PAGE: Final = 500
 
 
@@ -39,13 +51,15 @@ def list_events(
     context: typer.Context,
     topic: Annotated[str, typer.Option(help=tr("Only this topic.", "Ce sujet."))] = "",
     group: Annotated[str, typer.Option(help=tr("Only this consumer.", "Ce lecteur."))] = "",
+    of: Context = RECORDING,
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:
     """List the events in quarantine, oldest first; also while the product runs."""
     session = session_of(context)
     with telling():
-        found = asyncio.run(_list(read_config(config, data), topic or None, group or None))
+        settings = read_config(config, data)
+        found = asyncio.run(_list(settings, _known(of), topic or None, group or None))
     if session.as_json:
         for item in found:
             session.show_json(_document(item))
@@ -72,9 +86,17 @@ def list_events(
     show_table(session.console, columns, rows)
 
 
-async def _list(config: Config, topic: str | None, group: str | None) -> Sequence[QuarantinedEvent]:
+def _known(context: str) -> str:
+    if context not in CONSUMING:
+        raise typer.BadParameter(f"--context {context}: {', '.join(CONSUMING)}")
+    return context
+
+
+async def _list(
+    config: Config, context: str, topic: str | None, group: str | None
+) -> Sequence[QuarantinedEvent]:
     found: list[QuarantinedEvent] = []
-    async with looked_at(config) as installation:
+    async with looked_at(config, context) as installation:
         quarantine = Quarantine(installation.database, installation.clock)
         while True:
             after = found[-1].number if found else 0
@@ -88,6 +110,7 @@ async def _list(config: Config, topic: str | None, group: str | None) -> Sequenc
 def show(
     context: typer.Context,
     number: Number,
+    of: Context = RECORDING,
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:
@@ -95,7 +118,7 @@ def show(
     session = session_of(context)
 
     async def get() -> QuarantinedEvent:
-        async with looked_at(read_config(config, data)) as installation:
+        async with looked_at(read_config(config, data), _known(of)) as installation:
             return await Quarantine(installation.database, installation.clock).get(number)
 
     with telling():
@@ -129,6 +152,7 @@ def replay(
     context: typer.Context,
     number: Number,
     reason: Why,
+    of: Context = RECORDING,
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:
@@ -138,7 +162,7 @@ def replay(
     """
     session = session_of(context)
     with telling():
-        asyncio.run(_change(read_config(config, data), number, "replay", reason))
+        asyncio.run(_change(read_config(config, data), _known(of), number, "replay", reason))
     _done(session, number, tr("will be tried again", "sera traité à nouveau"))
 
 
@@ -148,6 +172,7 @@ def discard(
     number: Number,
     reason: Why,
     yes: Annotated[bool, typer.Option("--yes", help=tr("Do not ask.", "Ne pas demander."))] = False,
+    of: Context = RECORDING,
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:
@@ -159,13 +184,13 @@ def discard(
             abort=True, err=True,
         )  # fmt: skip
     with telling():
-        asyncio.run(_change(read_config(config, data), number, "discard", reason))
+        asyncio.run(_change(read_config(config, data), _known(of), number, "discard", reason))
     _done(session, number, tr("dropped", "jeté"))
 
 
-async def _change(config: Config, number: int, action: str, reason: str) -> None:
+async def _change(config: Config, context: str, number: int, action: str, reason: str) -> None:
     """Put the action on record, then do it: never the other way round."""
-    async with opened(config) as installation:
+    async with opened(config, context) as installation:
         quarantine = Quarantine(installation.database, installation.clock)
         item = await quarantine.get(number)
         name = f"quarantine/{item.stored.topic}/{item.group}/{item.stored.position.offset}"

@@ -274,7 +274,7 @@ class ServiceClients:
         return self._channel(self._target(context), context, "")
 
     def channel_to(self, address: str, context: str) -> grpc.aio.Channel:
-        """The channel to one instance of a context."""
+        """The channel to one instance of a context, for calls that are carried."""
         return self._channel(target_of([address]), context, "")
 
     def stub(self, make: Callable[[grpc.aio.Channel], StubType], service: str) -> StubType:
@@ -327,7 +327,8 @@ class ServiceClients:
             options.append(("grpc.ssl_target_name_override", name))
         return open_channel(
             target,
-            source=self._source,
+            # What is carried bears the token of whoever calls, and no other.
+            source=self._source if service else None,
             services=(service,) if service else (),
             tls=credentials,
             default_timeout_seconds=self._default_timeout_seconds if service else None,

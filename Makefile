@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint format types protos protos-check docs docs-check bench faults-local fuzz soak lock clean
+.PHONY: help install demo test test-services test-long lint format types protos protos-check docs docs-check bench faults-local fuzz soak lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,12 @@ test: $(STAMP) ## Unit, contract, integration and end-to-end tests, with coverag
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/fuzz -n 2 --dist loadfile --no-loadscope-reorder -q --cov --cov-report= $(PYTEST_ARGS)
 	@echo "==> integration and end-to-end tests, which wait for processes, cameras and time: four workers"
 	@$(BIN)/python -m pytest tests/integration tests/e2e -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-append --cov-report=term $(PYTEST_ARGS)
+
+# Which of them: one-process-external six-services six-services-seaweedfs
+DEPLOYMENTS ?= one-process-external six-services six-services-seaweedfs
+test-services: $(STAMP) ## End-to-end tests on Kafka, S3 and PostgreSQL, one process and apart (servers by VIGIE_TEST_*; DEPLOYMENTS=…)
+	@for each in $(DEPLOYMENTS); do echo "==> end-to-end tests: $$each"; \
+	    $(BIN)/python -m pytest tests/e2e --deployment $$each -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || exit 1; done
 
 test-long: $(STAMP) ## The same in their long forms: twenty times the examples, every kill point, minutes of foreign cameras
 	@VIGIE_LONG_TESTS=1 $(MAKE) --no-print-directory test PYTEST_ARGS="--timeout=3600 $(PYTEST_ARGS)"

@@ -109,8 +109,16 @@ def _insert_arrays(table: Table, columns: tuple[str, ...]) -> Insert:
     return table.insert().from_select(list(columns), chosen)
 
 
-def one_of(dialect: str, column: ColumnElement[T], name: str) -> ColumnElement[bool]:
-    """Whether ``column`` is among the list that is bound as ``name``."""
+def one_of(
+    dialect: str, column: ColumnElement[T], name: str, *, is_one: bool = False
+) -> ColumnElement[bool]:
+    """Whether ``column`` is among the list that is bound as ``name``.
+
+    ``is_one``: a single value is bound, no list; on SQLite, where a list is written out anew each
+    time, that is several times cheaper.
+    """
+    if is_one:
+        return column == bindparam(name)
     if dialect == "postgresql":
         return column == any_(bindparam(name, type_=ARRAY(column.type)))
     return column.in_(bindparam(name, expanding=True))

@@ -3,7 +3,7 @@
 The same code keeps the spans of what is stored and of what was destroyed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -30,7 +30,8 @@ from vigie.platform.database import insert_rows
 from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.model import PIECE_US, Segment
 
-_SpanRow = Row[Any]
+SpanRow = Row[Any]
+"""A row of `SPANS` or `DESTROYED_SPANS`."""
 _Values = dict[str, Any]
 
 
@@ -100,7 +101,7 @@ class _Span:
     last: int
     start_us: int
     end_us: int
-    stands: _SpanRow | None
+    stands: SpanRow | None
 
 
 async def add_segment(connection: AsyncConnection, table: Table, segment: Segment) -> None:
@@ -109,52 +110,74 @@ async def add_segment(connection: AsyncConnection, table: Table, segment: Segmen
 
 
 async def add_segments(
-    connection: AsyncConnection, table: Table, segments: Sequence[Segment]
+    connection: AsyncConnection,
+    table: Table,
+    segments: Sequence[Segment],
+    *,
+    near: Mapping[str, Sequence[SpanRow]] | None = None,
 ) -> None:
     """Let the spans of ``table`` cover more segments; covered already: nothing changes.
 
     Segments may come in any order. Rows are joined within one quarter of a day (`PIECE_US`); a
     neighbour whose time does not meet this segment's exactly is left apart
-    (the checker reports it, the timeline tells the truth).
+    (the checker reports it, the timeline tells the truth). ``near`` is what `near_spans` says of
+    them, where that is known already.
     """
-    near = await near_spans(connection, table, segments)
+    if near is None:
+        near = await near_spans(connection, table, segments)
     by_run: dict[str, list[Segment]] = {}
     for segment in segments:
         by_run.setdefault(segment.run, []).append(segment)
-    gone: list[_SpanRow] = []
-    rows: list[_Values] = []
-    longer: list[_Values] = []
+    change = _Change([], [], [])
     for run, ones in by_run.items():
-        stands = near.get(run, [])
+        stands = near.get(run, ())
         spans = [_Span(r.first_number, r.last_number, r.start_us, r.end_us, r) for r in stands]
         for segment in ones:
-            _join(spans, gone, segment)
+            _join(spans, change.gone, segment)
+        change.note((ones[0].camera, run), spans)
+    await change.write(connection, table)
+
+
+@dataclass(slots=True)
+class _Change:
+    """Rows to remove, to lengthen (the common case: the next segment of a run), to insert."""
+
+    gone: list[SpanRow]
+    longer: list[_Values]
+    rows: list[_Values]
+
+    def note(self, owner: tuple[str, str], spans: Sequence[_Span]) -> None:
+        """Note what makes the rows of (camera, run) what ``spans`` are."""
         for span in spans:
             if span.stands is None:
                 times = (span.start_us, span.end_us)
-                rows.append(_row((ones[0].camera, run), (span.first, span.last), times))
+                self.rows.append(_row(owner, (span.first, span.last), times))
             elif span.stands.last_number != span.last:
-                longer.append(_longer(run, span))
-    statements = _statements(table)
-    if gone:
-        await connection.execute(statements.remove, [_place(row) for row in gone])
-    if len(longer) > 1 and connection.dialect.name == "postgresql":
-        arrays = {name: [values[name] for values in longer] for name in longer[0]}
-        await connection.execute(statements.lengthen_many, arrays)
-    elif longer:
-        await connection.execute(statements.lengthen, longer)
-    await insert_rows(connection, table, rows)
+                self.longer.append(_longer(owner[1], span))
+
+    async def write(self, connection: AsyncConnection, table: Table) -> None:
+        """A few statements, however many rows."""
+        statements = _statements(table)
+        if self.gone:
+            await connection.execute(statements.remove, [_place(row) for row in self.gone])
+        if len(self.longer) > 1 and connection.dialect.name == "postgresql":
+            names = self.longer[0]
+            arrays = {name: [values[name] for values in self.longer] for name in names}
+            await connection.execute(statements.lengthen_many, arrays)
+        elif self.longer:
+            await connection.execute(statements.lengthen, self.longer)
+        await insert_rows(connection, table, self.rows)
 
 
 async def near_spans(
     connection: AsyncConnection, table: Table, segments: Iterable[Segment]
-) -> dict[str, list[_SpanRow]]:
+) -> dict[str, list[SpanRow]]:
     """Run -> rows that cover numbers of these segments, or lie beside them; by number."""
     bounds: dict[str, tuple[int, int]] = {}
     for segment in segments:
         low, high = bounds.get(segment.run, (segment.number, segment.number))
         bounds[segment.run] = min(low, segment.number), max(high, segment.number)
-    found: dict[str, list[_SpanRow]] = {}
+    found: dict[str, list[SpanRow]] = {}
     if connection.dialect.name == "postgresql" and len(bounds) > 1:
         wanted = {
             "runs": list(bounds),
@@ -172,7 +195,7 @@ async def near_spans(
     return found
 
 
-def _join(spans: list[_Span], gone: list[_SpanRow], segment: Segment) -> None:
+def _join(spans: list[_Span], gone: list[SpanRow], segment: Segment) -> None:
     """Let ``spans`` of the segment's run cover it too; rows that are no more go to ``gone``."""
     number = segment.number
     if any(span.first <= number <= span.last for span in spans):
@@ -236,5 +259,5 @@ def _row(owner: tuple[str, str], numbers: tuple[int, int], times: tuple[int, int
     }
 
 
-def _place(row: _SpanRow) -> _Values:
+def _place(row: SpanRow) -> _Values:
     return {"of_run": row.run, "of_first": row.first_number}

@@ -40,35 +40,36 @@ from vigie.recording.index.tables import (
 from vigie.recording.model import Segment
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
+_Near = dict[str, list[spans.SpanRow]]
 _PLACE: Final = select(SEGMENTS).where(
     SEGMENTS.c.run == bindparam("run"), SEGMENTS.c.number == bindparam("number")
 )
 
 
 @cache
-def _known(dialect: str) -> Select[Any]:
+def _known(dialect: str, *, is_one: bool) -> Select[Any]:
     """Rows of given keys; the time says which days of the index are looked at."""
     return select(SEGMENTS).where(
-        one_of(dialect, SEGMENTS.c.object_key, "keys"),
+        one_of(dialect, SEGMENTS.c.object_key, "keys", is_one=is_one),
         SEGMENTS.c.start_us >= bindparam("first_us"),
         SEGMENTS.c.start_us <= bindparam("last_us"),
     )
 
 
 @cache
-def _destroyed(dialect: str) -> Select[Any]:
+def _destroyed(dialect: str, *, is_one: bool) -> Select[Any]:
     column = DESTRUCTIONS.c.object_key
-    return select(column).where(one_of(dialect, column, "keys"))
+    return select(column).where(one_of(dialect, column, "keys", is_one=is_one))
 
 
 @cache
-def _holds_on(dialect: str) -> Select[Any]:
+def _holds_on(dialect: str, *, is_one: bool) -> Select[Any]:
     """Holds in force on cameras that overlap a time."""
     return (
         select(HOLDS.c.hold, HOLD_CAMERAS.c.camera, HOLDS.c.start_us, HOLDS.c.end_us)
         .join(HOLD_CAMERAS, HOLD_CAMERAS.c.hold == HOLDS.c.hold)
         .where(
-            one_of(dialect, HOLD_CAMERAS.c.camera, "cameras"),
+            one_of(dialect, HOLD_CAMERAS.c.camera, "cameras", is_one=is_one),
             HOLDS.c.released_us.is_(None),
             HOLDS.c.start_us < bindparam("end_us"),
             HOLDS.c.end_us > bindparam("start_us"),
@@ -145,12 +146,12 @@ async def put_segments(connection: AsyncConnection, segments: Sequence[Segment])
 
 
 async def _put(connection: AsyncConnection, segments: Sequence[Segment]) -> list[Indexed]:
-    new = await _unknown(connection, _without_repeats(segments))
+    new, near = await _unknown(connection, _without_repeats(segments))
     if not new:
         return []
     await days.make_days(connection, (segment.start_us for segment in new))
     await insert_rows(connection, SEGMENTS, [segment_values(segment) for segment in new])
-    await spans.add_segments(connection, SPANS, new)
+    await spans.add_segments(connection, SPANS, new, near=near)
     held = await _hold_segments(connection, new)
     return [Indexed(segment, is_held=segment.object_key in held) for segment in new]
 
@@ -168,22 +169,24 @@ def _without_repeats(segments: Sequence[Segment]) -> list[Segment]:
     return list(by_key.values())
 
 
-async def _unknown(connection: AsyncConnection, segments: Sequence[Segment]) -> list[Segment]:
-    """Segments that are neither indexed nor destroyed.
+async def _unknown(
+    connection: AsyncConnection, segments: Sequence[Segment]
+) -> tuple[list[Segment], _Near]:
+    """Segments that are neither indexed nor destroyed, and the spans near them.
 
     A place in a run is looked up in the spans, which are few and lie together: the rows of
     segments lie in as many days as the index has.
     """
     dialect = connection.dialect.name
     if not segments:
-        return []
+        return [], {}
     times = [segment.start_us for segment in segments]
     wanted = {
-        "keys": [segment.object_key for segment in segments],
+        "keys": _bound([segment.object_key for segment in segments]),
         "first_us": min(times),
         "last_us": max(times),
     }
-    rows = await connection.execute(_known(dialect), wanted)
+    rows = await connection.execute(_known(dialect, is_one=len(segments) == 1), wanted)
     known = {row.object_key: segment_from_row(row) for row in rows}
     new: list[Segment] = []
     for segment in segments:
@@ -193,17 +196,20 @@ async def _unknown(connection: AsyncConnection, segments: Sequence[Segment]) -> 
         elif stands != segment:
             raise _conflict(segment, stands.object_key)
     if not new:
-        return []
-    await _refuse_taken_places(connection, new)
-    keys = {"keys": [segment.object_key for segment in new]}
+        return [], {}
+    near = await _refuse_taken_places(connection, new)
+    keys = {"keys": _bound([segment.object_key for segment in new])}
+    destroyed = _destroyed(dialect, is_one=len(new) == 1)
     # A replay from before its destruction does not bring an object back.
-    gone = set((await connection.execute(_destroyed(dialect), keys)).scalars())
-    return [segment for segment in new if segment.object_key not in gone]
+    gone = set((await connection.execute(destroyed, keys)).scalars())
+    return [segment for segment in new if segment.object_key not in gone], near
 
 
-async def _refuse_taken_places(connection: AsyncConnection, new: Sequence[Segment]) -> None:
-    for table in (SPANS, DESTROYED_SPANS):
-        near = await spans.near_spans(connection, table, new)
+async def _refuse_taken_places(connection: AsyncConnection, new: Sequence[Segment]) -> _Near:
+    """The spans near segments, after a look whether another object has the place of one."""
+    stored: _Near = {}
+    for table in (DESTROYED_SPANS, SPANS):
+        stored = near = await spans.near_spans(connection, table, new)
         for segment in new:
             if not any(
                 row.first_number <= segment.number <= row.last_number
@@ -214,6 +220,7 @@ async def _refuse_taken_places(connection: AsyncConnection, new: Sequence[Segmen
             other = (await connection.execute(_PLACE, place)).first()
             if other is not None:
                 raise _conflict(segment, other.object_key)
+    return stored
 
 
 def _conflict(segment: Segment, known: str) -> ConflictingSegmentError:
@@ -243,6 +250,11 @@ async def put_camera_state(connection: AsyncConnection, state: registry_pb2.Came
     await upsert(connection, CAMERA_STATES, values, key=("camera", "revision"))
 
 
+def _bound(values: list[str]) -> list[str] | str:
+    """What is bound for `one_of`: the list, or its only value."""
+    return values[0] if len(values) == 1 else values
+
+
 async def hold_segment(connection: AsyncConnection, segment: Segment) -> bool:
     """Let the holds in force on a new segment's time take it in; whether there are any."""
     return bool(await _hold_segments(connection, [segment]))
@@ -250,12 +262,14 @@ async def hold_segment(connection: AsyncConnection, segment: Segment) -> bool:
 
 async def _hold_segments(connection: AsyncConnection, segments: Sequence[Segment]) -> set[str]:
     """Let the holds in force on the time of new segments take them in; keys that are held."""
+    cameras = sorted({segment.camera for segment in segments})
+    holds_on = _holds_on(connection.dialect.name, is_one=len(cameras) == 1)
     wanted = {
-        "cameras": sorted({segment.camera for segment in segments}),
+        "cameras": _bound(cameras),
         "start_us": min(segment.start_us for segment in segments),
         "end_us": max(segment.end_us for segment in segments),
     }
-    found = (await connection.execute(_holds_on(connection.dialect.name), wanted)).all()
+    found = (await connection.execute(holds_on, wanted)).all()
     rows = [
         {
             "object_key": segment.object_key,

@@ -60,7 +60,7 @@ async def killed(
         await until(replayed, "what was in the spool is stored")
         yield Killed(vigie, begun_us, killed_us, again_us, settled_us)
     finally:
-        await vigie.stop()
+        await vigie.remove()
 
 
 @EVERY_CAMERA

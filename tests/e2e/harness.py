@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from certificates import TRUST_DOMAIN, Authority
 from e2e.external import SERVED, External, free_ports
 from vigie.access.module import development_issuer
 from vigie.access.settings import AccessConfig
+from vigie.contracts import service_names
 from vigie.platform.clock import ManualWallClock, SystemWallClock
 from vigie.platform.grpc.client import ClientTls, StubType, open_channel
 from vigie.platform.grpc.peers import service_host
@@ -250,6 +252,23 @@ class Installation:
             await self._launch(name, arguments)
         for name in self.deployment.targets:
             await self._ready(name)
+        if self.deployment.apart:
+            await self._reached()
+
+    async def _reached(self) -> None:
+        """Wait until the gateway has connected to every service, as a load balancer would."""
+        channel = open_channel(self.address(), source=None)
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        async def serving() -> bool:
+            for service in service_names():
+                answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+                if answer.status != health_pb2.HealthCheckResponse.SERVING:
+                    return False
+            return True
+
+        await until(serving, "the gateway reaches every service")
+        await channel.close(None)
 
     async def _launch(self, name: str, arguments: Sequence[str]) -> None:
         self._run_file(name).unlink(missing_ok=True)

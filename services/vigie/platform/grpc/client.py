@@ -28,7 +28,8 @@ from vigie.platform.reasons import SERVICE_UNREACHABLE
 StubType = TypeVar("StubType")
 
 _FIRST_RECONNECT_MS: Final = 200
-_LONGEST_RECONNECT_MS: Final = 5_000
+_LONGEST_RECONNECT_MS: Final = 1_000
+"""A service that has come back is unreachable for so long at most."""
 
 
 @dataclass(frozen=True, slots=True)

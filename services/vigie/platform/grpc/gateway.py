@@ -25,7 +25,7 @@ from vigie.platform.grpc.services import context_of
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.module import ServiceBinding
 
-_LOOK_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
 _HEALTH_SERVICE: Final = "grpc.health.v1.Health"
 _Status = health_pb2.HealthCheckResponse

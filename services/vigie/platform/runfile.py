@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from vigie.platform.folders import make_durable_folder
 from vigie.platform.module import ServiceBinding
 
 
@@ -39,6 +40,8 @@ class RunFile:
         await asyncio.to_thread(self._write, text)
 
     def _write(self, text: str) -> None:
+        # A service that keeps nothing may be the first to look at the folder.
+        make_durable_folder(self._path.parent)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(self._path)

@@ -41,7 +41,7 @@ class RunFile:
 
     def _write(self, text: str) -> None:
         # A service that keeps nothing may be the first to look at the folder.
-        make_durable_folder(self._path.parent)
+        make_durable_folder(self._path.parent, 0o700)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(self._path)

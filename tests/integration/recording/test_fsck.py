@@ -49,6 +49,17 @@ async def checked(rig: Rig, *, deep: bool = False, spool: Path | None = None) ->
     return await run_fsck(installation, FsckOptions(deep=deep))
 
 
+async def test_an_outage_that_was_told_anew_just_now_is_left_alone(tmp_path: Path) -> None:
+    async with recording_rig(tmp_path, T0) as rig:
+        first, _ = await estate(rig)
+        # Ends earlier than an old word said, for another reason: told within the grace.
+        cause = GapCause.GAP_CAUSE_CREDENTIALS_REFUSED
+        await rig.outage(CAMERA, first.end_us, T0 + 9 * SECOND, cause)
+        assert (await checked(rig)).findings == []
+        rig.wall.set(NOW + 600 * SECOND)
+        assert (await checked(rig)).findings == []
+
+
 @pytest.mark.parametrize("deep", [False, True])
 async def test_a_sound_installation_is_found_sound(
     tmp_path: Path,

@@ -209,7 +209,8 @@ async def _run_end(view: View, told: RunEnd) -> Finding | None:
 async def _outages(view: View, told: _Told) -> AsyncIterator[Finding]:
     """I6: outages of the topic against the index, and the other way round."""
     for camera, outage in told.outages.values():
-        wrong = await _outage(view, camera, outage)
+        has_later_word = outage.outage in told.young
+        wrong = await _outage(view, camera, outage, has_later_word=has_later_word)
         if wrong is not None:
             yield wrong
     if told.oldest_us is None:
@@ -225,8 +226,14 @@ async def _outages(view: View, told: _Told) -> AsyncIterator[Finding]:
             yield error("I6", what, _REPAIR, forget("segments", row.outage), **where)
 
 
-async def _outage(view: View, camera: str, told: ingest_pb2.Outage) -> Finding | None:
-    """I6: the newest word about an outage is what the index has."""
+async def _outage(
+    view: View, camera: str, told: ingest_pb2.Outage, *, has_later_word: bool
+) -> Finding | None:
+    """I6: the newest word about an outage is what the index has.
+
+    Where a word younger than the bound was told as well, the index may have that one already:
+    then only what no word can change is looked at.
+    """
     async with view.database.reading() as connection:
         query = select(OUTAGES).where(OUTAGES.c.outage == told.outage).order_by(OUTAGES.c.piece_us)
         rows = (await connection.execute(query)).all()
@@ -234,7 +241,7 @@ async def _outage(view: View, camera: str, told: ingest_pb2.Outage) -> Finding |
     expected_empty = end_us <= told.start_us
     where = {"camera": camera, "outage": told.outage}
     if not rows:
-        if expected_empty and told.end_us:
+        if (expected_empty and told.end_us) or has_later_word:
             return None
         what = "an outage that was told of is not in the index"
         return error("I6", what, _REPAIR, tell("segments", told.outage), **where)
@@ -243,6 +250,8 @@ async def _outage(view: View, camera: str, told: ingest_pb2.Outage) -> Finding |
     # A later word than the bound may have stretched or closed it since.
     longer = told.end_us == 0 and rows[-1].end_us >= end_us
     mine = all(row.camera == camera for row in rows)
+    if has_later_word and joined and mine:
+        return None
     joined = joined and mine and rows[0].piece_us == told.start_us
     agrees = shape == (told.start_us, max(end_us, told.start_us), {told.cause})
     if joined and (agrees or (longer and shape[0] == told.start_us and shape[2] == {told.cause})):

@@ -132,9 +132,7 @@ def apply(
         raise typer.Exit(Exit.CHECK_FAILED)
 
 
-async def _check(
-    clients: KafkaClients, specs: Sequence[TopicSpec], name: str
-) -> list[Difference]:
+async def _check(clients: KafkaClients, specs: Sequence[TopicSpec], name: str) -> list[Difference]:
     """What differs; raises EVENT_LOG_OF_ANOTHER where they are another installation's."""
     found = await TopicAdmin(clients).differences(specs)
     mark = clients.config.topic_prefix + INSTALLATION_TOPIC.name

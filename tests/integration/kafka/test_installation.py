@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from integration.kafka.kafka_support import House, cable, event, everything, house, raw_producer, spec
+from integration.kafka.kafka_support import (
+    House,
+    cable,
+    event,
+    everything,
+    house,
+    raw_producer,
+    spec,
+)
 from servers_kafka import kafka_bootstrap, kafka_config
 from unit.cli.conftest import Vigie, fake, vigie
 from vigie.cli.exits import Exit

@@ -154,7 +154,8 @@ def test_errors_are_one_line_and_say_where() -> None:
 
 def test_the_file_of_topics_is_what_the_contexts_declare() -> None:
     file = (ROOT / "infra" / "kafka" / "topics.yaml").read_text(encoding="utf-8")
-    assert file == render(BROKER_TOPICS, KafkaConfig()), "write it anew: vigie topics show > infra/kafka/…"
+    wanted = render(BROKER_TOPICS, KafkaConfig())
+    assert file == wanted, "write it anew: vigie topics show > infra/kafka/…"
 
 
 def test_cameras_have_many_partitions_once_and_for_all() -> None:

@@ -134,7 +134,8 @@ async def _mark(publisher: Publisher, name: str, event_id: str, wall_clock: Wall
     except VigieError as error:
         raise VigieError(
             error.reason,
-            f"nobody has marked whose topics these are (`vigie topics apply` does): {error.message}",
+            "nobody has marked whose topics these are (`vigie topics apply` does): "
+            + error.message,
         ) from error
 
 

@@ -29,6 +29,7 @@ from vigie.ingest.services.streams import parse_status as parse_stream
 from vigie.ingest.supervisor.cameras import parse_camera
 from vigie.ingest.supervisor.demand import demand
 from vigie.ingest.supervisor.plan import reception_plan
+from vigie.ingest.v1.events_pb2 import SegmentEvent
 from vigie.platform.database import migrate
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent, Unprocessable, parse_event
@@ -180,10 +181,30 @@ async def test_what_cannot_be_understood_waits_whole_in_quarantine(
         await rig.log.append("segments", [from_the_broker(following).event])
         await rig.settle()
         [waiting] = await rig.quarantine.list()
-        assert (waiting.group, waiting.reason) == (group, "EVENT_IMPOSSIBLE")
+        assert (waiting.group, waiting.reason) == (group, "EVENT_VALUE_UNKNOWN")
         assert waiting.stored.event == stored.event, "bytes and headers as they were"
         found = await row(rig, SEGMENTS)
         assert found.camera == "cam-kept", "what follows goes on"
+
+
+async def test_an_event_that_says_nothing_at_all_is_told_apart(tmp_path: Path) -> None:
+    """No newer program would read it either."""
+    one = newest("ingest.v1.SegmentEvent.outage")
+    empty = SegmentEvent(camera="cam-kept", instance="ingest-6").SerializeToString()
+    async with recording_rig(tmp_path, NOW_US) as rig:
+        with pytest.raises(Unprocessable, match="EVENT_IMPOSSIBLE"):
+            await handled(rig, from_the_broker(one, empty))
+
+
+async def test_what_waits_is_taken_by_the_program_that_knows_it(tmp_path: Path) -> None:
+    """Replayed, its bytes are what that program is given; this one keeps them in quarantine."""
+    stored = changed("ingest.v1.SegmentEvent.outage", _unknown_case)
+    async with recording_rig(tmp_path, NOW_US) as rig:
+        await rig.log.append("segments", [stored.event])
+        await rig.settle()
+        [waiting] = await rig.quarantine.list()
+        later = future_class(SegmentEvent).FromString(waiting.stored.event.value or b"")
+        assert later.WhichOneof("what") == "future_what"
 
 
 async def test_the_checker_tells_of_an_event_that_says_nothing_known(tmp_path: Path) -> None:
@@ -211,7 +232,7 @@ async def test_the_checker_tells_of_an_event_that_says_nothing_known(tmp_path: P
 async def test_ingest_keeps_the_last_good_state_of_a_camera_and_says_so(tmp_path: Path) -> None:
     """To stop a camera, or to record it, on a lifecycle that is not known would be a guess."""
     later = changed("registry.v1.CameraState", _unknown_lifecycle)
-    with pytest.raises(Unprocessable, match=f"LIFECYCLE_UNKNOWN: lifecycle {FUTURE_VALUE}"):
+    with pytest.raises(Unprocessable, match=f"EVENT_VALUE_UNKNOWN: lifecycle {FUTURE_VALUE}"):
         parse_camera(later)
     async with recording_rig(tmp_path, NOW_US) as rig:
         good = from_the_broker(newest("registry.v1.CameraState")).event

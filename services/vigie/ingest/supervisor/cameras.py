@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from vigie.platform.eventlog import StoredEvent
-from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.platform.eventlog.events import EVENT_VALUE_UNKNOWN, Unprocessable, parse_event
 from vigie.registry.v1.events_pb2 import CameraLifecycle, CameraState
 
 CAMERAS_TOPIC: Final = "cameras"
@@ -75,5 +75,5 @@ def parse_camera(stored: StoredEvent) -> CameraState:
     if state.camera != stored.event.key:
         raise Unprocessable("WRONG_KEY", f"the state of {state.camera!r}")
     if state.lifecycle not in CameraLifecycle.values():
-        raise Unprocessable("LIFECYCLE_UNKNOWN", f"lifecycle {state.lifecycle} of {state.camera!r}")
+        raise Unprocessable(EVENT_VALUE_UNKNOWN, f"lifecycle {state.lifecycle} of {state.camera!r}")
     return state

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,31 @@ def test_the_command(vigie: Vigie, kafka_config: KafkaConfig, tmp_path: Path) ->
         assert outcome.code == Exit.CONFLICT, outcome.err
         assert "belong to installation north, this is south" in outcome.err.replace("\n", " ")
         assert "Traceback" not in outcome.err
+
+
+def test_a_service_that_is_given_the_prefix_of_another_ends_in_one_line(
+    vigie: Vigie, kafka_config: KafkaConfig, tmp_path: Path
+) -> None:
+    file = tmp_path / "vigie.toml"
+    text = (
+        '[data]\ndirectory = "data"\n'
+        f"[kafka]\nbootstrap = {json.dumps(kafka_config.bootstrap)}\n"
+        f'topic_prefix = "{kafka_config.topic_prefix}"\nreplication = 1\nmin_in_sync = 1\n'
+    )
+    file.write_text(text + '[s3]\ninstallation = "north"\n')
+    assert vigie("topics", "apply", "--config", str(file)).code == Exit.OK
+    file.write_text(text + '[s3]\ninstallation = "south"\n')
+    ended = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-m", "vigie", "serve", "all", "--config", str(file)]
+        + ["--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 10, said
+    where = f"topics {kafka_config.topic_prefix}* at {', '.join(kafka_config.bootstrap)}"
+    line = f"EVENT_LOG_OF_ANOTHER: {where} belong to installation north, this is south"
+    assert [one for one in said.splitlines() if one.endswith(f" did not start: {line}")], said
+    assert "Traceback" not in said

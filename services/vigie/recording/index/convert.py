@@ -131,13 +131,16 @@ def camera_state_from_event(state: registry_pb2.CameraState) -> CameraState:
     """
     if not state.camera or not state.HasField("effective_time"):
         raise EventInvalidError(f"state of camera {state.camera!r} without name or time")
-    if state.lifecycle not in set(Lifecycle):
-        raise EventUnknownError(f"lifecycle {state.lifecycle} of camera {state.camera!r}")
+    try:
+        lifecycle = Lifecycle(state.lifecycle)
+    except ValueError as error:
+        what = f"lifecycle {state.lifecycle} of camera {state.camera!r}"
+        raise EventUnknownError(what) from error
     return CameraState(
         camera=state.camera,
         revision=state.revision,
         effective_us=timestamp_us(state.effective_time),
-        lifecycle=Lifecycle(state.lifecycle),
+        lifecycle=lifecycle,
         zone=state.zone,
         authorisations=tuple(
             AuthorisationTerm(

@@ -153,9 +153,9 @@ def test_a_service_that_is_given_the_prefix_of_another_ends_in_one_line(
     file.write_text(text + '[s3]\ninstallation = "north"\n')
     assert vigie("topics", "apply", "--config", str(file)).code == Exit.OK
     file.write_text(text + '[s3]\ninstallation = "south"\n')
-    ended = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-m", "vigie", "serve", "all", "--config", str(file)]
-        + ["--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+    places = ("--http", "127.0.0.1:0", "--listen", "127.0.0.1:0")
+    ended = subprocess.run(
+        [sys.executable, "-m", "vigie", "serve", "all", "--config", str(file), *places],
         capture_output=True,
         text=True,
         timeout=120,

@@ -7,7 +7,6 @@ and agree on the first.
 
 import asyncio
 import json
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,7 @@ from vigie.platform.eventlog.kafka.failures import unavailable
 from vigie.platform.eventlog.kafka.publisher import Publisher
 from vigie.platform.eventlog.kafka.reading import Reading, to_the_end
 from vigie.platform.eventlog.port import TopicSpec
-from vigie.platform.folders import make_durable_folder, sync_folder, write_file_durably
+from vigie.platform.folders import make_durable_folder, write_shared_file_durably
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.reasons import EVENT_LOG_OF_ANOTHER
 
@@ -167,8 +166,5 @@ def _remember(clients: KafkaClients, folder: Path | None, name: str) -> None:
     except (FileNotFoundError, ValueError, TypeError):
         told = {}
     told[clients.config.topic_prefix] = name
-    # Services on one machine share the folder and start at once: each writes a file of its own.
-    own = path.with_name(f"{_MEMORY}.{secrets.token_hex(8)}")
-    write_file_durably(own, (json.dumps(told, sort_keys=True) + "\n").encode())
-    own.replace(path)
-    sync_folder(folder)
+    # Services on one machine share the folder and start at once.
+    write_shared_file_durably(path, (json.dumps(told, sort_keys=True) + "\n").encode())

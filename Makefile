@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-long lint format types protos protos-check docs docs-check bench faults-local fuzz soak lock clean
+.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults-local fuzz soak lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ test-services: $(STAMP) ## End-to-end tests on Kafka, S3 and PostgreSQL, one pro
 
 test-long: $(STAMP) ## The same in their long forms: twenty times the examples, every kill point, minutes of foreign cameras
 	@VIGIE_LONG_TESTS=1 $(MAKE) --no-print-directory test PYTEST_ARGS="--timeout=3600 $(PYTEST_ARGS)"
+
+keep-events: $(STAMP) ## Keep the bytes of events that this version writes differently (tests/contract/events)
+	@PYTHONPATH=services:tests $(BIN)/python -m contract.kept_events
 
 lint: $(STAMP) ## ruff, buf lint, import walls
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -151,7 +151,7 @@ def permissions() -> str:
 
 def topics() -> str:
     """The page of the topics of the event log."""
-    from vigie.app import TOPICS
+    from vigie.topics import BROKER_TOPICS
 
     rows = [
         (
@@ -160,7 +160,7 @@ def topics() -> str:
             str(topic.partitions),
             topic.why,
         )
-        for topic in sorted(TOPICS, key=lambda topic: topic.name)
+        for topic in sorted(BROKER_TOPICS, key=lambda topic: topic.name)
     ]
     return page("Topics", _TOPICS, table(("topic", "keeps", "partitions", "why"), rows))
 

@@ -7,6 +7,7 @@ from vigie.audit.recorder import TOPICS as AUDIT_TOPICS
 from vigie.evidence.repository import TOPICS as EVIDENCE_TOPICS
 from vigie.ingest.topics import TOPICS as INGEST_TOPICS
 from vigie.platform.eventlog import TopicSpec
+from vigie.platform.eventlog.kafka.installation import INSTALLATION_TOPIC
 from vigie.recording.topics import TOPICS as RECORDING_TOPICS
 from vigie.registry.journal import CAMERAS_TOPIC
 
@@ -17,6 +18,8 @@ TOPICS: Final = (
     *EVIDENCE_TOPICS,
     *AUDIT_TOPICS,
 )
+BROKER_TOPICS: Final = (*TOPICS, INSTALLATION_TOPIC)
+"""What is made at brokers: besides, whose topics they are. The embedded log has one owner."""
 
 
 def topics_named(names: Iterable[str]) -> tuple[TopicSpec, ...]:

@@ -15,13 +15,25 @@ from vigie.cli.installation import telling
 from vigie.cli.language import tr
 from vigie.cli.output import show_table
 from vigie.cli.session import Session, session_of
+from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
 from vigie.platform.config import ConfigSection, load_config
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.kafka.clients import KafkaClients
+from vigie.platform.eventlog.kafka.installation import (
+    INSTALLATION_TOPIC,
+    Identity,
+    compare,
+    identify,
+    marked,
+)
+from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
+from vigie.platform.eventlog.kafka.publisher import Publisher
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.eventlog.kafka.topicfile import render
 from vigie.platform.eventlog.kafka.topics import Difference, TopicAdmin
 from vigie.platform.eventlog.port import TopicSpec
+from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.objectstore.s3.settings import S3Config
 from vigie.platform.reasons import CONFIG_INVALID
 
 app = new_app(
@@ -50,7 +62,7 @@ def show(context: typer.Context, config: opt.ConfigFile = None) -> None:
     """The topics as declared (YAML)."""
     session = session_of(context)
     with telling():
-        settings, specs = _read(config, None)
+        settings, specs, _ = _read(config, None)
     if session.as_json:
         for spec in specs:
             session.show_json(
@@ -75,8 +87,8 @@ def diff(
     """What differs, and what `apply` would make of it."""
     session = session_of(context)
     with telling():
-        settings, specs = _read(config, bootstrap)
-        found = _run(_admin(settings).differences(specs))
+        settings, specs, _ = _read(config, bootstrap)
+        found = _run(TopicAdmin(_clients(settings)).differences(specs))
     _tell(session, found, len(specs))
 
 
@@ -87,8 +99,8 @@ def check(
     """Check; exit code 7 when a topic is not as declared."""
     session = session_of(context)
     with telling():
-        settings, specs = _read(config, bootstrap)
-        found = _run(_admin(settings).differences(specs))
+        settings, specs, name = _read(config, bootstrap)
+        found = _run(_check(_clients(settings), specs, name))
     _tell(session, found, len(specs))
     if found:
         raise typer.Exit(Exit.CHECK_FAILED)
@@ -113,17 +125,37 @@ def apply(
     """Make and mend the topics; exit code 7 when differences are left."""
     session = session_of(context)
     with telling():
-        settings, specs = _read(config, bootstrap)
-        left = _run(_apply(_admin(settings), specs, also_deleting=yes))
+        settings, specs, name = _read(config, bootstrap)
+        left = _run(_apply(_clients(settings), specs, name, also_deleting=yes))
     _tell(session, left, len(specs))
     if left:
         raise typer.Exit(Exit.CHECK_FAILED)
 
 
+async def _check(clients: KafkaClients, specs: Sequence[TopicSpec], name: str) -> list[Difference]:
+    """What differs; raises EVENT_LOG_OF_ANOTHER where they are another installation's."""
+    found = await TopicAdmin(clients).differences(specs)
+    mark = clients.config.topic_prefix + INSTALLATION_TOPIC.name
+    if not any(one.missing and one.topic == mark for one in found):
+        compare(clients, await marked(clients) or name, (name,))
+    return found
+
+
 async def _apply(
-    admin: TopicAdmin, specs: Sequence[TopicSpec], *, also_deleting: bool
+    clients: KafkaClients, specs: Sequence[TopicSpec], name: str, *, also_deleting: bool
 ) -> list[Difference]:
-    """Mend what may be mended; a topic with a dangerous difference is left alone whole."""
+    """Mend what may be mended; a topic with a dangerous difference is left alone whole.
+
+    Nothing of another installation is touched: whose they are is asked, or marked, first.
+    """
+    admin, clock = TopicAdmin(clients), SystemWallClock()
+    missing = [one for one in await admin.differences([INSTALLATION_TOPIC]) if one.missing]
+    await admin.apply([INSTALLATION_TOPIC], missing)
+    publisher = Publisher(clients, SystemMonotonicClock(), KafkaMetrics(MetricsRegistry()))
+    try:
+        await identify(clients, publisher, Identity(name), clock)
+    finally:
+        await publisher.close()
     found = await admin.differences(specs)
     kept = {one.topic for one in found if one.deletes and not also_deleting}
     await admin.apply(specs, [one for one in found if one.topic not in kept])
@@ -132,24 +164,27 @@ async def _apply(
 
 def _read(
     config_file: Path | None, bootstrap: Sequence[str] | None
-) -> tuple[KafkaConfig, Sequence[TopicSpec]]:
-    from vigie.app import SECTIONS, TOPICS
+) -> tuple[KafkaConfig, Sequence[TopicSpec], str]:
+    """Section ``[kafka]``, the topics, the name of the installation ("": none is given)."""
+    from vigie.app import SECTIONS
+    from vigie.topics import BROKER_TOPICS
 
     sections: dict[str, type[ConfigSection]] = {**SECTIONS, "kafka": KafkaConfig}
-    settings = load_config(config_file, sections, os.environ).section(KafkaConfig)
+    config = load_config(config_file, sections, os.environ)
+    settings = config.section(KafkaConfig)
     if bootstrap:
         settings = settings.model_copy(update={"bootstrap": list(bootstrap)})
-    return settings, TOPICS
+    return settings, BROKER_TOPICS, config.section(S3Config).installation
 
 
-def _admin(settings: KafkaConfig) -> TopicAdmin:
+def _clients(settings: KafkaConfig) -> KafkaClients:
     if not settings.bootstrap:
         raise VigieError(
             CONFIG_INVALID,
             "no brokers are configured: the event log of this installation is the embedded one",
             field="kafka.bootstrap",
         )
-    return TopicAdmin(KafkaClients(settings, "vigie-topics"))
+    return KafkaClients(settings, "vigie-topics")
 
 
 def _run(work: Coroutine[Any, Any, list[Difference]]) -> list[Difference]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 
 
@@ -38,6 +39,22 @@ def write_file_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_shared_file_durably(path: Path, content: bytes) -> None:
+    """The same where several processes may write the file at once: the last one's stands, whole.
+
+    Args:
+        path: what it replaces, if anything.
+        content: of the file.
+
+    Raises:
+        OSError: it is not there, or not durably.
+    """
+    own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    write_file_durably(own, content)
+    own.replace(path)
     sync_folder(path.parent)
 
 

@@ -91,6 +91,15 @@ EVENT_TOO_LARGE: Final = ReasonSpec(
     "L'événement dépasse la taille admise par le journal.",
     "Say it in several events, or raise the size that the log and its topics take.",
 )
+EVENT_LOG_OF_ANOTHER: Final = ReasonSpec(
+    "EVENT_LOG_OF_ANOTHER",
+    StatusCode.FAILED_PRECONDITION,
+    "Another installation uses the topics of this prefix; both would act on each other's events.",
+    "Une autre installation utilise les sujets de ce préfixe ; chacune traiterait les événements"
+    " de l'autre.",
+    "Give each installation a `kafka.topic_prefix` of its own; or correct `s3.installation`, also"
+    " in the file that `vigie topics apply` is given.",
+)
 
 # --- Object store -----------------------------------------------------------------------------
 
@@ -217,6 +226,7 @@ STORAGE_REASONS: Final[tuple[ReasonSpec, ...]] = (
     POSITION_REFUSED,
     POSITION_BEYOND_END,
     EVENT_TOO_LARGE,
+    EVENT_LOG_OF_ANOTHER,
     STORE_UNAVAILABLE,
     STORE_CHECKSUM_MISMATCH,
     OBJECT_EXISTS,

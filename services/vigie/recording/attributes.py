@@ -133,13 +133,20 @@ def end_attributes(end: RunEnd) -> dict[str, str]:
         "Vigie-Run": end.run,
         "Vigie-SegmentCount": str(end.segment_count),
         "Vigie-EndUs": str(end.end_us),
-        "Vigie-EndReason": RunEndReason.Name(RunEndReason.ValueType(end.reason)).removeprefix(
-            "RUN_END_REASON_"
-        ),
+        "Vigie-EndReason": _reason_name(end.reason),
     }
 
 
+def _reason_name(reason: int) -> str:
+    """The name without prefix; of a reason that a newer ingest has told, its number."""
+    if reason not in RunEndReason.values():
+        return str(reason)
+    return RunEndReason.Name(RunEndReason.ValueType(reason)).removeprefix("RUN_END_REASON_")
+
+
 def _reason(name: str) -> int:
+    if name.isdecimal() and int(name) < 1 << 31:
+        return int(name)
     full = name if name.startswith("RUN_END_REASON_") else f"RUN_END_REASON_{name}"
     return RunEndReason.Value(full) if full in RunEndReason.keys() else 0  # noqa: SIM118 - an enum
 

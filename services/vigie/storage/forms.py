@@ -46,7 +46,7 @@ class ProductionForms:
 
     async def event_log(self, basis: Basis, name: str, database: Database | None) -> EventLog:
         """See `ExternalForms.event_log`."""
-        from vigie.platform.eventlog.kafka import open_kafka_event_log
+        from vigie.platform.eventlog.kafka import Identity, open_kafka_event_log
 
         return await open_kafka_event_log(
             basis.config.section(KafkaConfig),
@@ -56,6 +56,10 @@ class ProductionForms:
             metrics=basis.metrics,
             client_name=f"vigie-{basis.target.name}-{name}",
             faults=basis.faults,
+            identity=Identity(
+                basis.config.section(S3Config).installation,
+                basis.config.section(DataConfig).directory,
+            ),
         )
 
     async def store(self, basis: Basis) -> ObjectStore:

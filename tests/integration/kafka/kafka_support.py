@@ -11,7 +11,12 @@ import pytest
 from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
 from vigie.platform.database import Database, EmbeddedDatabase, open_database
 from vigie.platform.eventlog import Event, EventLog, StoredEvent, TopicSpec
-from vigie.platform.eventlog.kafka import KafkaConfig, KafkaEventLog, open_kafka_event_log
+from vigie.platform.eventlog.kafka import (
+    Identity,
+    KafkaConfig,
+    KafkaEventLog,
+    open_kafka_event_log,
+)
 from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.topics import TopicAdmin
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
@@ -137,6 +142,7 @@ class House:
         metrics: MetricsRegistry | None = None,
         faults: FaultPoints = NO_FAULTS,
         without_word_seconds: float = 30.0,
+        identity: Identity | None = None,
         **settings: Any,
     ) -> KafkaEventLog:
         made = await open_kafka_event_log(
@@ -148,6 +154,7 @@ class House:
             client_name=name,
             faults=faults,
             without_word_seconds=without_word_seconds,
+            identity=identity,
         )
         self._logs.append(made)
         await self.make(*topics)

@@ -11,7 +11,8 @@ from integration.kafka.kafka_support import PATIENCE_SECONDS, House, event, ever
 from integration.kafka.sasl_broker import ADMIN, SaslBroker, certificates, sasl_broker
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import Gained
-from vigie.platform.eventlog.kafka import KafkaConfig
+from vigie.platform.eventlog.kafka import Identity, KafkaConfig
+from vigie.platform.eventlog.kafka.installation import INSTALLATION_TOPIC
 
 pytestmark = [pytest.mark.needs_server, pytest.mark.slow]
 __all__ = ["sasl_broker"]
@@ -105,6 +106,23 @@ async def test_what_is_not_a_services_own_is_refused_in_one_line(
     subscription = await owner.subscribe("cameras", "recording-index")
     with pytest.raises(VigieError, match=r"this user may not use the consumer group \(ACL\)"):
         await subscription.fetch(max_events=1, timeout_seconds=20)
+
+
+async def test_whose_topics_these_are_is_marked_by_the_administrator_and_read_by_services(
+    registry: House, ingest: House, admin: House
+) -> None:
+    await admin.make(INSTALLATION_TOPIC)
+    for service in (registry, ingest):
+        with pytest.raises(VigieError) as told:
+            await service.log(None, *TOPICS, identity=Identity("north"))
+        assert told.value.reason.name == "EVENT_LOG_UNAVAILABLE", "it waits until that is done"
+        for words in ("nobody has marked whose topics these are", "may not use the topic (ACL)"):
+            assert words in told.value.message
+    await admin.log(None, *TOPICS, identity=Identity("north"))
+    for service in (registry, ingest):
+        await service.log(None, *TOPICS, identity=Identity("north"))
+        with pytest.raises(VigieError, match="belong to installation north, this is south"):
+            await service.log(None, *TOPICS, identity=Identity("south"))
 
 
 async def test_wrong_passwords_and_certificates_are_told_apart_from_brokers_that_are_away(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from vigie.platform.eventlog import StoredEvent
-from vigie.platform.eventlog.events import Unprocessable, parse_event
-from vigie.registry.v1.events_pb2 import CameraState
+from vigie.platform.eventlog.events import EVENT_VALUE_UNKNOWN, Unprocessable, parse_event
+from vigie.registry.v1.events_pb2 import CameraLifecycle, CameraState
 
 CAMERAS_TOPIC: Final = "cameras"
 
@@ -68,9 +68,12 @@ def parse_camera(stored: StoredEvent) -> CameraState:
     """The state of a camera in an event.
 
     Raises:
-        Unprocessable: it is not one; the camera keeps its last good state, aloud.
+        Unprocessable: it is not one, or its lifecycle is none that this version knows (whether the
+            camera is to be received would be a guess); the camera keeps its last good state, aloud.
     """
     state = parse_event(stored, CameraState)
     if state.camera != stored.event.key:
         raise Unprocessable("WRONG_KEY", f"the state of {state.camera!r}")
+    if state.lifecycle not in CameraLifecycle.values():
+        raise Unprocessable(EVENT_VALUE_UNKNOWN, f"lifecycle {state.lifecycle} of {state.camera!r}")
     return state

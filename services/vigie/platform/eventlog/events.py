@@ -14,6 +14,8 @@ M = TypeVar("M", bound=Message)
 EVENT_TYPE_UNKNOWN: Final = "EVENT_TYPE_UNKNOWN"
 EVENT_WITHOUT_VALUE: Final = "EVENT_WITHOUT_VALUE"
 EVENT_UNPARSABLE: Final = "EVENT_UNPARSABLE"
+EVENT_VALUE_UNKNOWN: Final = "EVENT_VALUE_UNKNOWN"
+"""It says something that only a newer program knows: to be replayed by that, not discarded."""
 
 
 class Unprocessable(Exception):  # noqa: N818 - what it says of the event, not an error of ours

@@ -106,6 +106,9 @@ def _take(told: _Told, event: ingest_pb2.SegmentEvent, offset: int) -> Finding |
         if number < before or run in told.ends:
             what = "events of a run stand in another order than they were told"
             return error("I1", what, _LOOK, EVIDENCE, camera=event.camera, run=run, offset=offset)
+    else:
+        what = "an event says nothing that this version knows"
+        return error("I1", what, _LOOK, EVIDENCE, camera=event.camera, offset=offset)
     return None
 
 

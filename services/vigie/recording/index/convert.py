@@ -52,6 +52,10 @@ class EventInvalidError(ValueError):
     """An event that says something impossible; it is quarantined, never skipped."""
 
 
+class EventUnknownError(EventInvalidError):
+    """An event that says what only a newer program knows; it waits for that in quarantine."""
+
+
 def timestamp_us(timestamp: Timestamp) -> int:
     """Microseconds since the Unix epoch of a protobuf timestamp (nanoseconds are cut)."""
     return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000
@@ -123,14 +127,20 @@ def camera_state_from_event(state: registry_pb2.CameraState) -> CameraState:
 
     Raises:
         EventInvalidError: no name, or no time.
+        EventUnknownError: a lifecycle that this version does not know.
     """
     if not state.camera or not state.HasField("effective_time"):
         raise EventInvalidError(f"state of camera {state.camera!r} without name or time")
+    try:
+        lifecycle = Lifecycle(state.lifecycle)
+    except ValueError as error:
+        what = f"lifecycle {state.lifecycle} of camera {state.camera!r}"
+        raise EventUnknownError(what) from error
     return CameraState(
         camera=state.camera,
         revision=state.revision,
         effective_us=timestamp_us(state.effective_time),
-        lifecycle=Lifecycle(state.lifecycle),
+        lifecycle=lifecycle,
         zone=state.zone,
         authorisations=tuple(
             AuthorisationTerm(

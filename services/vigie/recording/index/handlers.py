@@ -9,9 +9,13 @@ from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.eventlog import StoredEvent
-from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.platform.eventlog.events import EVENT_VALUE_UNKNOWN, Unprocessable, parse_event
 from vigie.recording.index import holdings, writer
-from vigie.recording.index.convert import EventInvalidError, live_state_from_event
+from vigie.recording.index.convert import (
+    EventInvalidError,
+    EventUnknownError,
+    live_state_from_event,
+)
 from vigie.recording.metrics import RecordingMetrics
 from vigie.recording.model import LiveState
 from vigie.registry.v1.events_pb2 import CameraState
@@ -55,7 +59,7 @@ class IndexHandlers:
         except writer.ConflictingSegmentError as error:
             raise Unprocessable(SEGMENT_CONFLICT, str(error)) from error
         except EventInvalidError as error:
-            raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
+            raise _refusal(error) from error
         self._database.on_commit(connection, lambda: self._indexed(indexed))
 
     def _indexed(self, indexed: Sequence[writer.Indexed]) -> None:
@@ -77,7 +81,7 @@ class IndexHandlers:
             try:
                 await writer.put_camera_state(connection, state)
             except (EventInvalidError, ValueError) as error:
-                raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
+                raise _refusal(error) from error
 
     async def holds(self, connection: AsyncConnection, events: Sequence[StoredEvent]) -> None:
         """Handle events of topic ``holds``."""
@@ -90,8 +94,13 @@ class IndexHandlers:
             try:
                 await holdings.put_hold(connection, state)
             except EventInvalidError as error:
-                raise Unprocessable(EVENT_IMPOSSIBLE, str(error)) from error
+                raise _refusal(error) from error
         self._database.on_commit(connection, self._holds_changed)
+
+
+def _refusal(error: ValueError) -> Unprocessable:
+    known = not isinstance(error, EventUnknownError)
+    return Unprocessable(EVENT_IMPOSSIBLE if known else EVENT_VALUE_UNKNOWN, str(error))
 
 
 def _check_key(stored: StoredEvent, named: str) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, func, insert, select
 
 from vigie.ingest.v1 import events_pb2
 from vigie.platform.database.connection import AsyncConnection
+from vigie.recording.index.convert import EventUnknownError
 from vigie.recording.index.tables import OUTAGES
 from vigie.recording.model import PIECE_US, Cause
 
@@ -36,7 +37,8 @@ async def put_outage(connection: AsyncConnection, camera: str, outage: events_pb
     """Write an outage as it is now known; the same event again changes nothing.
 
     Raises:
-        OutageInvalidError: unknown cause, or an end before the start.
+        OutageInvalidError: no cause, or an end before the start.
+        EventUnknownError: a cause that this version does not know.
     """
     lasting = outage.end_us == 0
     end_us = outage.known_until_us if lasting else outage.end_us
@@ -45,7 +47,8 @@ async def put_outage(connection: AsyncConnection, camera: str, outage: events_pb
     try:
         cause = Cause(outage.cause)
     except ValueError as error:
-        raise OutageInvalidError(f"outage {outage.outage}: cause {outage.cause}") from error
+        kind = EventUnknownError if outage.cause else OutageInvalidError
+        raise kind(f"outage {outage.outage}: cause {outage.cause}") from error
     if lasting and await _known_better(connection, outage, end_us):
         return
     kept_until_us = await _forget_what_changes(connection, outage, end_us)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from google.protobuf.unknown_fields import UnknownFieldSet
 from sqlalchemy import Select, bindparam, select
 
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
@@ -18,6 +19,7 @@ from vigie.recording.index import days, spans
 from vigie.recording.index.convert import (
     INTEGER_LIMIT,
     EventInvalidError,
+    EventUnknownError,
     camera_state_from_event,
     camera_state_values,
     segment_from_event,
@@ -104,6 +106,7 @@ async def apply_segment_events(
 
     Raises:
         EventInvalidError: an event says something impossible.
+        EventUnknownError: an event says something that only a newer program knows.
     """
     segments: list[Segment] = []
     for event in events:
@@ -118,9 +121,9 @@ async def apply_segment_events(
             except OutageInvalidError as error:
                 raise EventInvalidError(str(error)) from error
         else:
-            raise EventInvalidError(
-                f"segment event of {event.camera!r} says nothing this version knows"
-            )
+            # What this version has no name for is kept by protobuf as an unknown field.
+            kind = EventUnknownError if len(UnknownFieldSet(event)) else EventInvalidError
+            raise kind(f"segment event of {event.camera!r} says nothing this version knows")
     return await put_segments(connection, segments)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from vigie.app import TOPICS
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import TopicSpec
 from vigie.platform.eventlog.kafka.clients import KafkaClients
@@ -16,6 +15,7 @@ from vigie.platform.eventlog.kafka.failures import plainly, unavailable
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.eventlog.kafka.topicfile import render
 from vigie.platform.eventlog.kafka.topics import Difference, settings_of
+from vigie.topics import BROKER_TOPICS
 
 ROOT = Path(__file__).resolve().parents[4]
 SERVICES = ROOT / "services"
@@ -154,12 +154,13 @@ def test_errors_are_one_line_and_say_where() -> None:
 
 def test_the_file_of_topics_is_what_the_contexts_declare() -> None:
     file = (ROOT / "infra" / "kafka" / "topics.yaml").read_text(encoding="utf-8")
-    assert file == render(TOPICS, KafkaConfig()), "write it anew: vigie topics show > infra/kafka/…"
+    wanted = render(BROKER_TOPICS, KafkaConfig())
+    assert file == wanted, "write it anew: vigie topics show > infra/kafka/…"
 
 
 def test_cameras_have_many_partitions_once_and_for_all() -> None:
     """They bound the number of ingest processes, and cannot be added later."""
-    [cameras] = [spec for spec in TOPICS if spec.name == "cameras"]
+    [cameras] = [spec for spec in BROKER_TOPICS if spec.name == "cameras"]
     assert cameras.partitions == 256
     assert cameras.compacted
 

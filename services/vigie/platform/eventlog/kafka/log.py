@@ -19,6 +19,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.kafka import outbox
 from vigie.platform.eventlog.kafka.assignment import WITHOUT_WORD_SECONDS, KafkaShare
 from vigie.platform.eventlog.kafka.clients import KafkaClients
+from vigie.platform.eventlog.kafka.installation import INSTALLATION_TOPIC, Identity, identify
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.kafka.offsets import Offsets
 from vigie.platform.eventlog.kafka.publisher import Publisher
@@ -57,6 +58,7 @@ class KafkaEventLog:
         *,
         faults: FaultPoints = NO_FAULTS,
         without_word_seconds: float = WITHOUT_WORD_SECONDS,
+        identity: Identity | None = None,
     ) -> None:
         self._clients = clients
         self._database = database
@@ -64,6 +66,7 @@ class KafkaEventLog:
         self._clock = monotonic_clock
         self._metrics = metrics
         self._without_word_seconds = without_word_seconds
+        self._identity = identity
         self._admin = TopicAdmin(clients)
         self._offsets = Offsets(clients)
         self._publisher = Publisher(clients, monotonic_clock, metrics)
@@ -96,14 +99,21 @@ class KafkaEventLog:
         await self._admin.partitions([self._broker(name) for name in self._partitions])
 
     async def declare(self, topics: Sequence[TopicSpec]) -> None:
-        """See `EventLog.declare`: checks; `vigie topics apply` makes and changes topics."""
-        differences = await self._admin.differences(topics)
+        """See `EventLog.declare`: checks; `vigie topics apply` makes and changes topics.
+
+        The first time, whose topics they are is compared too (EVENT_LOG_OF_ANOTHER).
+        """
+        own = [] if self._identity is None else [INSTALLATION_TOPIC]
+        differences = await self._admin.differences([*topics, *own])
         if differences:
             raise VigieError(
                 TOPIC_MISMATCH,
                 "; ".join(str(one) for one in differences)
                 + " (`vigie topics diff` shows it, `vigie topics apply` mends it)",
             )
+        if self._identity is not None:
+            await identify(self._clients, self._publisher, self._identity, self._wall_clock)
+            self._identity = None
         self._partitions.update({spec.name: spec.partitions for spec in topics})
 
     async def append(
@@ -271,6 +281,7 @@ async def open_kafka_event_log(
     client_name: str = "vigie",
     faults: FaultPoints = NO_FAULTS,
     without_word_seconds: float = WITHOUT_WORD_SECONDS,
+    identity: Identity | None = None,
 ) -> KafkaEventLog:
     """Bring the outbox's and the consumers' tables up to date and open the log.
 
@@ -286,6 +297,7 @@ async def open_kafka_event_log(
         client_name: how the brokers' logs name this process.
         faults: where tests strike.
         without_word_seconds: see `vigie.platform.eventlog.kafka.assignment`.
+        identity: compared with the mark in the topics when they are declared; ``None``: not.
 
     Raises:
         VigieError: DATA_NEWER_THAN_PROGRAM, DATABASE_UNAVAILABLE.
@@ -301,6 +313,7 @@ async def open_kafka_event_log(
         KafkaMetrics(metrics or MetricsRegistry()),
         faults=faults,
         without_word_seconds=without_word_seconds,
+        identity=identity,
     )
     made.start()
     return made

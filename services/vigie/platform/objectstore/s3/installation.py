@@ -9,7 +9,7 @@ import structlog
 
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
-from vigie.platform.folders import make_durable_folder, write_file_durably
+from vigie.platform.folders import make_durable_folder, write_shared_file_durably
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.objectstore.s3 import naming
 from vigie.platform.objectstore.s3.failures import StoreFailure
@@ -140,4 +140,5 @@ def _remember(requests: Requests, workspace: Path | None, name: str) -> None:
     except (FileNotFoundError, ValueError, TypeError):
         told = {}
     told[_memory(requests)] = name
-    write_file_durably(path, (json.dumps(told, sort_keys=True) + "\n").encode())
+    # Services on one machine share the folder and start at once.
+    write_shared_file_durably(path, (json.dumps(told, sort_keys=True) + "\n").encode())

@@ -36,8 +36,9 @@ class S3Config(ConfigSection):
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
         description="Name of this installation, the same for all its services. It is written into "
-        "the bucket, and who finds another one there does not start. Unset: whatever name is "
-        "there the first time is remembered.",
+        "the bucket and into the topics at the brokers (`kafka.topic_prefix`), and who finds "
+        "another one there does not start. Unset: whatever name is there the first time is "
+        "remembered.",
     )
     region: str = Field(
         default="us-east-1", min_length=1, description="Region that requests are signed for."

@@ -27,6 +27,7 @@ TITLES: Final = {
     "soak": "A long time",
     "fuzzing": "Hostile bytes",
     "fsck": "The checker",
+    "services": "Services apart on Kafka, S3 and PostgreSQL",
 }
 
 
@@ -66,7 +67,7 @@ def main() -> int:
     options = parser.parse_args()
     made = table(entries())
     if not made:
-        print("no results: run `make faults-local` first", file=sys.stderr)
+        print("no results: run `make faults-local` or `make faults` first", file=sys.stderr)
         return 1
     print(made)
     if options.write:

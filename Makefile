@@ -78,6 +78,7 @@ faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=
 	@$(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"
 
 faults: $(STAMP) ## Break services apart on real servers, bounded (servers by VIGIE_TEST_*; VIGIE_FAULTS=long: pairs, too)
+	@grep -l '"section": "services"' build/faults/ledger/*.jsonl 2>/dev/null | xargs -r rm -f
 	@$(BIN)/python -m pytest tests/faults/services $(PYTEST_ARGS)
 	@if ls build/faults/ledger/*.jsonl >/dev/null 2>&1; then $(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"; fi
 

@@ -1,6 +1,7 @@
 """The table of failure modes, made from what the fault tests wrote down.
 
-Printed; with ``--write`` it goes into ``docs/reference/failure-modes.md``, too.
+Printed; with ``--write`` it goes into ``docs/reference/failure-modes.md``, too: a section that the
+results speak of is replaced, the others stay as they are.
 """
 
 import argparse
@@ -39,15 +40,27 @@ def entries() -> list[dict[str, Any]]:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Markdown, a table for each section."""
-    parts = []
+    return "\n\n".join(_sections(rows).values())
+
+
+def _sections(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Title -> its part of the page, in the order of the page."""
+    parts = {}
     rows = list(rows)
     for section, title in TITLES.items():
         mine = sorted((r for r in rows if r["section"] == section), key=lambda r: str(r["fault"]))
         if mine:
             head = "| fault | what holds | seen | missing (s) | well again after (s) |"
             lines = [head, "| --- | --- | --- | --- | --- |", *map(_line, mine)]
-            parts.append(f"## {title}\n\n" + "\n".join(lines))
-    return "\n\n".join(parts)
+            parts[title] = f"## {title}\n\n" + "\n".join(lines)
+    return parts
+
+
+def merged(before: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """What was made earlier, with the sections that ``rows`` speak of made anew."""
+    parts = {part.split("\n", 1)[0]: f"## {part}".strip() for part in before.split("## ")[1:]}
+    parts |= _sections(rows)
+    return "\n\n".join(parts[title] for title in TITLES.values() if title in parts)
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -73,8 +86,9 @@ def main() -> int:
     if options.write:
         page = PAGE.read_text("utf-8")
         before, _, rest = page.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", "utf-8")
+        old, _, after = rest.partition(END)
+        whole = merged(old, entries())
+        PAGE.write_text(f"{before}{BEGIN}\n\n{whole}\n\n{END}{after}", "utf-8")
     return 0
 
 

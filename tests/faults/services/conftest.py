@@ -59,9 +59,11 @@ async def town(
         async with simulated_cameras(cameras, folder / "cameras") as simulator:
             await vigie.start()
             town = Town(vigie, simulator, proxies)
-            await town.move_in()
-            yield town
-            await town.people.end()
+            try:
+                await town.move_in()
+                yield town
+            finally:
+                await town.people.end()
     finally:
         if proxies is not None:
             proxies.mend()

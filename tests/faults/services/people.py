@@ -1,7 +1,6 @@
-"""People who look at footage all the while: one watches live, one reads timelines."""
+"""People who look at footage all the while: some watch live, one reads timelines."""
 
 import asyncio
-import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from vigie.platform.grpc.client import ClientError
 
 _LOOK_SECONDS: Final = 8
 """Who has not been answered for so long tries again, as a person would."""
-_CHUNKS: Final = 15
+_CHUNKS: Final = 50
 _BREATH_SECONDS: Final = 0.2
 _READING_SECONDS: Final = 1.0
 _REFUSED: Final = (grpc.aio.AioRpcError, TimeoutError)
@@ -32,18 +31,20 @@ class People:
         wrong: answers that contradict themselves; must stay empty.
     """
 
-    def __init__(self, vigie: Installation, cameras: Sequence[str], since_us: int) -> None:
+    def __init__(self, vigie: Installation, cameras: Sequence[str]) -> None:
         self._vigie = vigie
         self._cameras = tuple(cameras)
-        self._since_us = since_us
+        self._since_us = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.seen: dict[str, float] = {}
         self.read = 0.0
         self.refusals: Counter[str] = Counter()
         self.wrong: list[str] = []
 
-    def begin(self) -> None:
-        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._read())]
+    def begin(self, since_us: int) -> None:
+        self._since_us = since_us
+        viewers = [asyncio.create_task(self._watch(camera)) for camera in self._cameras]
+        self._tasks = [*viewers, asyncio.create_task(self._read())]
 
     async def end(self) -> None:
         for task in self._tasks:
@@ -60,8 +61,8 @@ class People:
                 task.result()
         return self.read > since and all(self.seen.get(c, 0.0) > since for c in self._cameras)
 
-    async def _watch(self) -> None:
-        for camera in itertools.cycle(self._cameras):
+    async def _watch(self, camera: str) -> None:
+        while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._look(camera)

@@ -45,6 +45,8 @@ PATIENCE_SECONDS: Final = 120
 _FIRST_US: Final = 4_000_000
 _ASKED_US: Final = 3_000_000
 _CALL_SECONDS: Final = 3.0
+_BEFORE_US: Final = 200_000
+"""A window begins so long before what was looked at last: within footage."""
 _PARTITIONS: Final = re.compile(
     r'^vigie_eventlog_partitions_info\{[^}]*topic="cameras"[^}]*\} (\d+)', re.MULTILINE
 )
@@ -83,8 +85,9 @@ class Services(Installation):
             at = running.addresses["http"]
             try:
                 await asyncio.to_thread(_page, f"http://{at}/readyz")
-            except urllib.error.HTTPError as error:
-                error.close()
+            except OSError as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
                 return False
         return True
 
@@ -166,14 +169,16 @@ class Town:
     listed: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[evidence_pb.EvidenceRequest] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.people = People(self.vigie, NAMES)
+
     async def move_in(self) -> None:
         """Enter cameras and people, and wait for the first footage."""
         asked_us = WALL.now_us()
         await estate.register(self.vigie, self.simulator.urls, NAMES)
         await stored_until(self.vigie, NAMES, asked_us, asked_us + _FIRST_US)
         self.begun_us = await recorded_from(self.vigie, NAMES, asked_us)
-        self.people = People(self.vigie, NAMES, self.begun_us)
-        self.people.begin()
+        self.people.begin(self.begun_us)
         await self.all_is_well(time.monotonic())
         ends = await stored_until(self.vigie, NAMES, self.begun_us, WALL.now_us())
         self.settled_us = min(ends.values())
@@ -305,7 +310,7 @@ class Town:
         """
         await self._remember()
         await self._ask()
-        before_us, refused = self.settled_us, self.people.refusals.total()
+        before_us, refused = self.settled_us - _BEFORE_US, self.people.refusals.total()
         since = await fault()
         left = self.vigie.waiting()
         well = await self.all_is_well(time.monotonic())

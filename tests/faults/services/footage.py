@@ -23,10 +23,12 @@ class Looked:
     Attributes:
         frames: how many are shown.
         gaps: of the timeline.
+        joins: how often the footage of one run is left for that of another that overlaps it.
     """
 
     frames: int
     gaps: tuple[Entry, ...]
+    joins: int
 
     @property
     def missing_seconds(self) -> float:
@@ -69,7 +71,7 @@ async def look(
     if not joins:
         numbers = [mark.decode_number for mark in shown]
         assert numbers == sorted(numbers), "out of order"
-    return Looked(len(there), gaps)
+    return Looked(len(there), gaps, len(joins))
 
 
 def _shown(part: Fragment) -> list[proof.Timed]:

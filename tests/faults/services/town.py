@@ -119,7 +119,8 @@ class Proxies:
         store, database = (environment.get(f"VIGIE_TEST_{it}") for it in ("S3", "POSTGRES"))
         if not store or not database:
             return None
-        return cls(Toxiproxy(store), Toxiproxy(database))
+        _, _, place = urlsplit(database).netloc.rpartition("@")
+        return cls(Toxiproxy(store), Toxiproxy(f"//{place}"))
 
     def stand_in(self, patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None:
         """Let the installation take the proxies for the servers."""
@@ -148,12 +149,14 @@ class Survived:
         recovery_seconds: from the end of the fault until everything worked.
         causes: of the gaps.
         refusals: what people were refused meanwhile.
+        joins: how often, in playback, one run is left for another that overlaps it.
     """
 
     missing_seconds: float
     recovery_seconds: float
     causes: frozenset[str]
     refusals: int
+    joins: int
 
 
 @dataclass(slots=True)
@@ -334,4 +337,5 @@ class Town:
             well - since,
             frozenset(gap.cause for each in looks for gap in each.gaps),
             self.people.refusals.total() - refused,
+            sum(each.joins for each in looks),
         )

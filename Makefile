@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults-local fuzz soak lock clean
+.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults faults-local fuzz soak lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,8 +77,13 @@ bench: $(STAMP) ## Measure reception, timeline and storage; prints figures and r
 
 faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=long: all of it; VIGIE_FAULTS_SEED=N)
 	@rm -rf build/faults/ledger
-	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/faults --ignore=tests/faults/services $(PYTEST_ARGS)
 	@$(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"
+
+faults: $(STAMP) ## Break services apart on real servers, bounded (servers by VIGIE_TEST_*; VIGIE_FAULTS=long: pairs, too)
+	@grep -l '"section": "services"' build/faults/ledger/*.jsonl 2>/dev/null | xargs -r rm -f
+	@$(BIN)/python -m pytest tests/faults/services $(PYTEST_ARGS)
+	@if ls build/faults/ledger/*.jsonl >/dev/null 2>&1; then $(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"; fi
 
 fuzz: $(STAMP) ## Fuzz every parser, guided by coverage, for hours (RUNS=N inputs a target; TARGETS="sdp …")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r tests/fuzz/requirements.txt

@@ -1,6 +1,7 @@
 """The table of failure modes, made from what the fault tests wrote down.
 
-Printed; with ``--write`` it goes into ``docs/reference/failure-modes.md``, too.
+Printed; with ``--write`` it goes into ``docs/reference/failure-modes.md``, too: a section that the
+results speak of is replaced, the others stay as they are.
 """
 
 import argparse
@@ -27,6 +28,7 @@ TITLES: Final = {
     "soak": "A long time",
     "fuzzing": "Hostile bytes",
     "fsck": "The checker",
+    "services": "Services apart on Kafka, S3 and PostgreSQL",
 }
 
 
@@ -38,15 +40,27 @@ def entries() -> list[dict[str, Any]]:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Markdown, a table for each section."""
-    parts = []
+    return "\n\n".join(_sections(rows).values())
+
+
+def _sections(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Title -> its part of the page, in the order of the page."""
+    parts = {}
     rows = list(rows)
     for section, title in TITLES.items():
         mine = sorted((r for r in rows if r["section"] == section), key=lambda r: str(r["fault"]))
         if mine:
             head = "| fault | what holds | seen | missing (s) | well again after (s) |"
             lines = [head, "| --- | --- | --- | --- | --- |", *map(_line, mine)]
-            parts.append(f"## {title}\n\n" + "\n".join(lines))
-    return "\n\n".join(parts)
+            parts[title] = f"## {title}\n\n" + "\n".join(lines)
+    return parts
+
+
+def merged(before: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """What was made earlier, with the sections that ``rows`` speak of made anew."""
+    parts = {part.split("\n", 1)[0]: f"## {part}".strip() for part in before.split("## ")[1:]}
+    parts |= _sections(rows)
+    return "\n\n".join(parts[title] for title in TITLES.values() if title in parts)
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -66,14 +80,15 @@ def main() -> int:
     options = parser.parse_args()
     made = table(entries())
     if not made:
-        print("no results: run `make faults-local` first", file=sys.stderr)
+        print("no results: run `make faults-local` or `make faults` first", file=sys.stderr)
         return 1
     print(made)
     if options.write:
         page = PAGE.read_text("utf-8")
         before, _, rest = page.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", "utf-8")
+        old, _, after = rest.partition(END)
+        whole = merged(old, entries())
+        PAGE.write_text(f"{before}{BEGIN}\n\n{whole}\n\n{END}{after}", "utf-8")
     return 0
 
 

@@ -341,6 +341,10 @@ class Installation:
         process.send_signal(signal.SIGKILL)
         await process.wait()
 
+    def signal_one(self, name: str, number: signal.Signals) -> None:
+        """A signal to one process, which goes on running."""
+        self._running[name].process.send_signal(number)
+
     async def start_one(self, name: str) -> None:
         """Start one process again; returns when it is ready."""
         await self._launch(name, self.deployment.targets[name])

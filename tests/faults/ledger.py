@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "build" / "faults" / "ledger"
 SECTIONS: Final = (
     "streams", "files", "events", "disk", "kill", "power", "clock", "load", "soak", "fuzzing",
-    "fsck",
+    "fsck", "services",
 )  # fmt: skip
 """The parts of the table, in its order."""
 

@@ -30,6 +30,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import FileState, ObjectStore
+from vigie.platform.reasons import DATABASE_UNAVAILABLE, STORE_UNAVAILABLE
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,13 @@ class EvidenceWorker:
         self._on.work_directory.mkdir(parents=True)
         while True:
             self._wake.clear()
-            await self.run_once()
+            try:
+                await self.run_once()
+            except VigieError as error:
+                # What is owed stands in the database: the next pass begins where this one was.
+                if error.reason.code is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                log.warning("evidence_pass_failed", error=str(error))
             await self._pause(_PASS_SECONDS)
 
     async def run_once(self) -> None:
@@ -117,7 +124,10 @@ class EvidenceWorker:
             await asyncio.gather(sleeping, waking, return_exceptions=True)
 
     async def _make(self, request: EvidenceRequest) -> None:
-        """Bring one request to READY or FAILED; a request withdrawn meanwhile is left alone."""
+        """Bring one request to READY or FAILED; a request withdrawn meanwhile is left alone.
+
+        One that the store kept from being made is left as it is, for the next pass.
+        """
         begun_us = self._on.monotonic_clock.now_us()
         folder = self._on.work_directory / request.request
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,6 +144,11 @@ class EvidenceWorker:
             if error.reason is reasons.EVIDENCE_STATE_WRONG:
                 log.info("evidence_build_abandoned", request=request.request)
                 return
+            if error.reason is STORE_UNAVAILABLE:
+                await self._await_store(request, error)
+                return
+            if error.reason is DATABASE_UNAVAILABLE:
+                raise  # nothing can be said of the request; it is begun again
             await self._fail(request, error.reason.name, error.message)
         except RejectedError as error:
             await self._fail(request, reasons.EVIDENCE_PACKAGE_REJECTED.name, str(error))
@@ -160,6 +175,24 @@ class EvidenceWorker:
             await self._on.monotonic_clock.sleep(pause)
             pause = min(2 * pause, _RETRY_SECONDS)
         await self._step(request, "HELD", f"holds/{request.hold}", State.BUILDING)
+
+    async def _await_store(self, request: EvidenceRequest, error: VigieError) -> None:
+        """Wait for the store, however long it is away; the next pass begins the package again.
+
+        A decision that people have made is not undone by a server that restarts.
+        """
+        log.warning("evidence_build_waits", request=request.request, error=str(error))
+        self.wake()
+        while True:
+            await self._on.monotonic_clock.sleep(_RETRY_SECONDS)
+            try:
+                await self._on.store.check()
+            except VigieError as still:
+                if still.reason is not STORE_UNAVAILABLE:
+                    return  # the next pass meets it and says so
+            else:
+                log.info("evidence_build_goes_on", request=request.request)
+                return
 
     async def _build(self, request: EvidenceRequest, path: Path) -> Built:
         deadline = self._deadline(self._on.config.pending_timeout_seconds)

@@ -33,6 +33,8 @@ T = TypeVar("T")
 CHECK_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_AWAY_SECONDS: Final = 2.0
+"""What is away is looked at more often: it is in use again before anybody says that it is back."""
 
 log = structlog.get_logger("vigie.remote")
 
@@ -144,7 +146,9 @@ class Remote(Generic[T]):
         finally:
             self._is_open.set()
         while True:
-            await self._clock.sleep(self._check_seconds)
+            away = self._trouble is not None
+            seconds = min(self._check_seconds, _AWAY_SECONDS) if away else self._check_seconds
+            await self._clock.sleep(seconds)
             await self._look(self._opened)
 
     async def _patiently(self) -> T:

@@ -15,7 +15,7 @@ from vigie.platform.reasons import (
     DATABASE_UNAVAILABLE,
     EVENT_LOG_UNAVAILABLE,
 )
-from vigie.platform.remote import Remote, RemoteEventLog, RemoteStore
+from vigie.platform.remote import CHECK_SECONDS, Remote, RemoteEventLog, RemoteStore
 from vigie.platform.supervisor import Supervisor
 
 WHAT = "event log: kafka at 127.0.0.1:9092"
@@ -44,7 +44,7 @@ class Elsewhere:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, check_seconds: float = CHECK_SECONDS) -> None:
         self.there, self.clock, self.supervisor = Elsewhere(), ManualMonotonicClock(), Supervisor()
         self.remote: Remote[Any] = Remote(
             "event-log",
@@ -55,6 +55,7 @@ class Rig:
             away=EVENT_LOG_UNAVAILABLE,
             clock=self.clock,
             supervisor=self.supervisor,
+            check_seconds=check_seconds,
         )
 
     async def until(self, wanted: Any) -> None:
@@ -116,6 +117,19 @@ async def test_it_is_watched_once_it_is_open(rig: Rig) -> None:
     await rig.until(lambda: "OSError: reset" in _said(rig))
     rig.there.checking = None
     await rig.until(lambda: rig.remote.not_ready() is None)
+
+
+async def test_what_is_away_is_looked_at_more_often() -> None:
+    rig = Rig(check_seconds=15.0)
+    await rig.remote.start()
+    await rig.remote.opened()
+    rig.there.checking = VigieError(EVENT_LOG_UNAVAILABLE, "no broker answers")
+    await rig.until(lambda: rig.remote.not_ready() is not None)
+    assert rig.clock.now_us() >= 15_000_000
+    rig.there.checking, back_us = None, rig.clock.now_us()
+    await rig.until(lambda: rig.remote.not_ready() is None)
+    assert rig.clock.now_us() - back_us <= 3_000_000
+    await rig.remote.stop(timeout_seconds=1)
 
 
 async def test_it_is_closed_when_it_stops(rig: Rig) -> None:

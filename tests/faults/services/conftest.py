@@ -1,0 +1,70 @@
+"""One installation for all faults; they come in an order that chance draws."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from e2e.harness import simulated_cameras
+from faults.conftest import SEED
+from faults.services.town import CAMERAS, Proxies, Services, Town
+from vigie.simcam import ServerConfig
+
+_HERE = Path(__file__).parent
+_LAST = "test_in_the_end_"
+_ORDER = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Faults in the order of the seed, then what is to be said of all of them together."""
+    places = [place for place, item in enumerate(items) if item.path.parent == _HERE]
+    mine = sorted((items[place] for place in places), key=lambda item: item.nodeid)
+    random.Random(SEED).shuffle(mine)
+    mine.sort(key=lambda item: item.name.startswith(_LAST))
+    for place, item in zip(places, mine, strict=True):
+        items[place] = item
+    config.stash[_ORDER] = [item.name for item in mine]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str:
+    """The order, so that it is seen when a fault shows only after another."""
+    return "order of faults: " + ", ".join(config.stash.get(_ORDER, []))
+
+
+@pytest.fixture(scope="module")
+def proxies() -> Iterator[Proxies | None]:
+    """Proxies before the store and the database."""
+    made = Proxies.before(os.environ)
+    yield made
+    if made is not None:
+        made.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def town(
+    tmp_path_factory: pytest.TempPathFactory, simulated_footage: Path, proxies: Proxies | None
+) -> AsyncIterator[Town]:
+    """The installation at work."""
+    folder = tmp_path_factory.mktemp("town")
+    given = dict(os.environ)
+    with pytest.MonkeyPatch.context() as patch:
+        if proxies is not None:
+            proxies.stand_in(patch, given)
+        vigie = Services(folder / "vigie")
+    cameras = ServerConfig(cameras=CAMERAS, port_per_camera=True, cache_folder=simulated_footage)
+    try:
+        async with simulated_cameras(cameras, folder / "cameras") as simulator:
+            await vigie.start()
+            town = Town(vigie, simulator, proxies)
+            try:
+                await town.move_in()
+                yield town
+            finally:
+                await town.people.end()
+    finally:
+        if proxies is not None:
+            proxies.mend()
+        await vigie.remove()

@@ -1,0 +1,127 @@
+"""The worker waits for the store and the database: a decision is not undone by their absence."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unit.evidence.conftest import NOW_US, approved
+from vigie.evidence.model import EvidenceRequest, State
+from vigie.evidence.repository import Step
+from vigie.evidence.settings import EvidenceConfig
+from vigie.evidence.watch import RequestWatch
+from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
+from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
+from vigie.platform.errors import VigieError
+from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.reasons import DATABASE_UNAVAILABLE, STORE_CHECKSUM_MISMATCH, STORE_UNAVAILABLE
+
+
+class Shelf:
+    """The repository, the recordings and the store of one request; each can be away."""
+
+    def __init__(self) -> None:
+        self.request = replace(approved(1, 2), state=State.APPROVED)
+        self.steps: list[str] = []
+        self.troubles: list[VigieError] = []
+        self.store_away = self.database_away = False
+        self.checks = self.builds = self.lists = 0
+
+    async def list(self, states: tuple[State, ...], limit: int) -> list[EvidenceRequest]:
+        self.lists += 1
+        if self.database_away:
+            raise VigieError(DATABASE_UNAVAILABLE, "no connection")
+        return [self.request] if self.request.state in states else []
+
+    async def counts(self) -> dict[State, int]:
+        return {}
+
+    async def custody(self, _: str) -> Sequence[Any]:
+        return []
+
+    async def get(self, _: str) -> EvidenceRequest:
+        return self.request
+
+    async def advance(self, _: str, step: Step) -> None:
+        self.steps.append(step.action)
+        assert step.state is not None
+        self.request = replace(self.request, state=step.state)
+
+    async def hold_applied(self, _: str) -> bool:
+        return True
+
+    async def check(self) -> None:
+        self.checks += 1
+        if self.store_away:
+            raise VigieError(STORE_UNAVAILABLE, "no connection")
+
+    async def build(self, *_: object) -> Any:
+        self.builds += 1
+        raise self.troubles.pop(0)
+
+
+class Rig:
+    def __init__(self, folder: Path) -> None:
+        self.shelf: Any = Shelf()
+        self.clock = ManualMonotonicClock()
+        self.worker = EvidenceWorker(
+            WorkerDependencies(
+                repository=self.shelf, recordings=self.shelf, builder=self.shelf,
+                signer=None, store=self.shelf,  # type: ignore[arg-type] # nothing gets so far
+                watch=RequestWatch(self.shelf), wall_clock=ManualWallClock(NOW_US),
+                monotonic_clock=self.clock, config=EvidenceConfig(), work_directory=folder,
+                metrics=MetricsRegistry(),
+            )
+        )  # fmt: skip
+
+    async def until(self, wanted: Any) -> None:
+        async with asyncio.timeout(30):
+            while not wanted():
+                await self.clock.advance(1)
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path / "work")
+
+
+async def test_a_package_waits_for_the_store_and_is_begun_again(rig: Rig) -> None:
+    """And is given up only for a reason that waiting does not mend."""
+    shelf = rig.shelf
+    shelf.troubles = [
+        VigieError(STORE_UNAVAILABLE, "no connection"),
+        VigieError(STORE_CHECKSUM_MISMATCH, "altered"),
+    ]
+    shelf.store_away = True
+    running = asyncio.create_task(rig.worker.run())
+    await rig.until(lambda: shelf.checks >= 5)
+    assert (shelf.builds, shelf.request.state) == (1, State.BUILDING)
+    assert shelf.steps == ["HELD"], "an absence is not written into the custody again and again"
+    shelf.store_away = False
+    await rig.until(lambda: shelf.request.state is State.FAILED)
+    assert shelf.steps == ["HELD", "HELD", "FAILED"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_absent_database_ends_neither_the_worker_nor_a_request(rig: Rig) -> None:
+    shelf = rig.shelf
+    shelf.database_away = True
+    running = asyncio.create_task(rig.worker.run())
+    await rig.until(lambda: shelf.lists >= 3)
+    assert not running.done()
+    shelf.troubles = [
+        VigieError(DATABASE_UNAVAILABLE, "no connection"),
+        VigieError(STORE_CHECKSUM_MISMATCH, "altered"),
+    ]
+    shelf.database_away = False
+    await rig.until(lambda: shelf.builds == 1)
+    assert shelf.request.state is State.BUILDING
+    await rig.until(lambda: shelf.request.state is State.FAILED)
+    assert shelf.builds == 2
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -104,7 +104,14 @@ async def stored_until(
     waiting = set(cameras)
 
     async def stored() -> bool:
-        for camera, entries in (await timelines(vigie, sorted(waiting), since_us)).items():
+        try:
+            found = await timelines(vigie, sorted(waiting), since_us)
+        except grpc.aio.AioRpcError as error:
+            # Of services apart, one learns from the log what another has been told.
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return False
+        for camera, entries in found.items():
             end_us = max((entry.end_us for entry in entries if entry.kind == SPAN), default=0)
             if end_us >= instant_us:
                 ends[camera] = end_us

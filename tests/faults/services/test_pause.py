@@ -47,6 +47,6 @@ async def test_a_paused_ingest_process_does_no_harm(town: Town, ledger: Ledger) 
     assert found.causes <= {"INGEST_DOWN"}
     assert found.missing_seconds <= RECEPTION_SECONDS
     await town.clean()
-    promise = f"the other records its cameras; {WHOLE}, or is in a gap INGEST_DOWN of at most 10 s"
+    promise = f"the other records its cameras; {WHOLE}, or is in a gap INGEST_DOWN of 11 s at most"
     fault = "an ingest process of two is paused for longer than the session time-out, and wakes up"
     note(ledger, fault, promise, found, f"{found.joins} joins of runs that overlap")

@@ -103,7 +103,7 @@ async def test_another_ingest_process_takes_over(
     assert found.causes <= {"INGEST_DOWN"}
     assert found.missing_seconds <= RECEPTION_SECONDS
     await town.clean()
-    promise = f"the other records its cameras; {WHOLE}, or is in a gap INGEST_DOWN of at most 10 s"
+    promise = f"the other records its cameras; {WHOLE}, or is in a gap INGEST_DOWN of 11 s at most"
     seen = f"{without:.1f} s were missing as long as the dead process's spool could not be had"
     note(ledger, "kill -9 of an ingest process of two; it stays away", promise, found, seen)
 

@@ -15,6 +15,8 @@ from vigie.simcam import ServerConfig
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
+_ALONE = ("test_pause.py",)
+"""Files whose tests have an installation of their own."""
 _ORDER = pytest.StashKey[list[str]]()
 
 
@@ -23,7 +25,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = [place for place, item in enumerate(items) if item.path.parent == _HERE]
     mine = sorted((items[place] for place in places), key=lambda item: item.nodeid)
     random.Random(SEED).shuffle(mine)
-    mine.sort(key=lambda item: item.name.startswith(_LAST))
+    mine.sort(key=lambda item: (item.path.name in _ALONE, item.name.startswith(_LAST)))
     for place, item in zip(places, mine, strict=True):
         items[place] = item
     config.stash[_ORDER] = [item.name for item in mine]

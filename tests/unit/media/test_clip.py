@@ -124,6 +124,15 @@ def test_any_window_shows_the_frames_of_its_time(
         assert at == pytest.approx((true - plan.start_us) * 0.09, abs=2)
 
 
+@pytest.mark.parametrize("before_us", [1, 66, 400])
+def test_a_window_that_begins_just_before_a_frame_is_no_discontinuity(
+    before_us: int, tmp_path: Path
+) -> None:
+    segments = record(H264, encode(H264))
+    plan = one_clip(segments, START_US + 28 * FRAME_US - before_us, START_US + 40 * FRAME_US)
+    assert complaints(plan_bytes(plan), tmp_path) == ""
+
+
 def test_a_gap_keeps_true_times_and_is_listed(tmp_path: Path) -> None:
     units = encode(H264, b_frames=2)
     later = START_US + 10_000_000

@@ -21,6 +21,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
@@ -154,15 +155,16 @@ class _Clock:
     """Wall clock to ticks of the clip; see rule 2 for frames before the window.
 
     ``start`` is where the window begins, after the frames that are only decoded. How long those
-    last follows the first frame shown: libav reports a step of more than a thousand times the
-    average before it as a discontinuity.
+    last follows the first two frames shown: libav reports a step of more than a thousand times
+    the average before it as a discontinuity, and the first step may be next to nothing.
     """
 
     def __init__(self, shown_us: Sequence[int], start_us: int, end_us: int) -> None:
         self._start_us = start_us
         self._before = sorted(time for time in shown_us if time <= start_us)
-        following = min((time for time in shown_us if time > start_us), default=end_us)
-        self._step = min(_MAX_HIDDEN_TICKS, _ticks(following - start_us) // 900 + 1)
+        following = nsmallest(2, (time for time in shown_us if time > start_us)) or [end_us]
+        longest = max(after - before for before, after in pairwise([start_us, *following]))
+        self._step = min(_MAX_HIDDEN_TICKS, _ticks(longest) // 900 + 1)
         # The last of `_before` is on screen at the start.
         self.start = max(0, len(self._before) - 1) * self._step
         self.end = self.start + max(1, _ticks(end_us - start_us))
@@ -170,7 +172,7 @@ class _Clock:
     def ticks(self, shown_us: int) -> int:
         if shown_us <= self._start_us:
             return bisect_left(self._before, shown_us) * self._step
-        return self.start + _ticks(shown_us - self._start_us)
+        return self.start + max(1, _ticks(shown_us - self._start_us))
 
     def wall_us(self, ticks: int) -> int:
         return self._start_us + (ticks - self.start) * 100 // 9

@@ -28,7 +28,8 @@ class ObjectInfo:
         metadata: attributes given at upload (names as in the ONVIF annex, values US-ASCII). A store
             may give the names back in lower case.
         stored_at_us: when the store made it durable, by its own clock and to its own resolution,
-            microseconds since the Unix epoch.
+            microseconds since the Unix epoch. A store may move it on when a hold or the retention
+            changes (SeaweedFS); the content is the same.
         holds: identifiers of the holds on it.
         retain_until_us: earliest instant of deletion, or ``None``.
         foreign: it stands in the store but was not put there through this port (or its record is

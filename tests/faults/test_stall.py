@@ -65,7 +65,7 @@ async def test_a_process_that_was_stopped_records_nothing_at_wrong_times(
     for camera, each in accounts.items():
         [gap] = each.gaps
         assert gap.cause == "INGEST_DOWN", (camera, gap)
-        assert gap.detail.startswith("this process did not run for "), (camera, gap)
+        assert gap.detail.startswith("nothing was read for "), (camera, gap)
         assert gap.start_us <= stopped_us + KEY_INTERVAL_US, (camera, gap)
         assert gap.end_us >= woken_us, (camera, gap)
         assert gap.end_us - woken_us <= AGAIN_SECONDS * 1e6, (camera, gap)

@@ -22,7 +22,7 @@ _US: Final = 1_000_000
 
 def stall_detail(away_us: int) -> str:
     """The detail of a gap that a stall has made."""
-    return f"this process did not run for {away_us / _US:.1f} s"
+    return f"nothing was read for {away_us / _US:.1f} s: this process was stopped or starved"
 
 
 class StallWatch:

@@ -18,7 +18,7 @@ from vigie.ingest.native.reception import Reception
 from vigie.ingest.native.session import NativeSession, State
 from vigie.ingest.native.settings import NativeSettings
 from vigie.ingest.native.watch import Watch
-from vigie.ingest.stall import STALL_SECONDS, Heartbeat, StallWatch
+from vigie.ingest.stall import STALL_SECONDS, Heartbeat, StallWatch, stall_detail
 from vigie.ingest.timekeeping import LATE_US, START_UP_US
 from vigie.media.gop import Discontinuity, DiscontinuityReason, ReceptionStatistics
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
@@ -171,7 +171,7 @@ def test_what_waited_during_a_stall_is_not_read(playing: Playing) -> None:
 
     assert playing.line.reads == 5
     assert playing.sink.end == (
-        EndCause.INGEST_DOWN, "this process did not run for 12.0 s",
+        EndCause.INGEST_DOWN, stall_detail(12 * SECOND),
     )  # fmt: skip
     assert playing.media.finished == 1, "what came before is delivered"
     assert playing.line.closed
@@ -258,7 +258,7 @@ def test_a_run_that_ends_with_a_stall_has_no_time_of_what_waited(tmp_path: Any) 
     recorder = camera_recorder(recorder_tools(tmp_path), told)
     for index in range(4):
         recorder.group(film.parameters, film.group(index, last=index == 3))
-    recorder.ended(EndCause.INGEST_DOWN, "this process did not run for 12.0 s", START_US)
+    recorder.ended(EndCause.INGEST_DOWN, stall_detail(12 * SECOND), START_US)
     again_us = START_US + 17 * SECOND
     for index in range(3):
         recorder.group(film.parameters, film.group(index, start_us=again_us, last=index == 2))
@@ -268,6 +268,6 @@ def test_a_run_that_ends_with_a_stall_has_no_time_of_what_waited(tmp_path: Any) 
     assert first[-1].end_us == START_US + 4 * SECOND + 20_000
     assert second[0].start_us == again_us + 20_000
     assert told.interruptions[0] == (
-        "INGEST_DOWN", "this process did not run for 12.0 s", first[-1].end_us,
+        "INGEST_DOWN", stall_detail(12 * SECOND), first[-1].end_us,
     )  # fmt: skip
     assert [end.reason for end in told.ends] == ["OUTAGE", "STOPPED"]

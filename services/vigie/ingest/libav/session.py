@@ -26,7 +26,7 @@ _CODECS: Final = {"h264": VideoCodec.H264, "hevc": VideoCodec.H265}
 _US: Final = 1_000_000
 # What libav's RTP reader logs, and nothing else tells, when packets are gone.
 _LOSS_MESSAGES: Final = ("missed", "max delay reached", "dropping old packet", "bad cseq")
-_AWAY: Final = "this process did not run for seconds"
+_AWAY: Final = "nothing was read for seconds: this process was stopped or starved"
 _log = structlog.get_logger("vigie.ingest.libav")
 
 

@@ -212,7 +212,10 @@ def open_channel(
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", round(probes[0] * 1000)),
         ("grpc.keepalive_timeout_ms", round(probes[1] * 1000)),
-        ("grpc.http2.ping_timeout_ms", round(probes[1] * 1000)),  # else a minute, whatever the above
+        (
+            "grpc.http2.ping_timeout_ms",
+            round(probes[1] * 1000),
+        ),  # else a minute, whatever the above
         *more_options,
     )
     interceptors = []

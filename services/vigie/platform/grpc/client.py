@@ -31,7 +31,7 @@ _FIRST_RECONNECT_MS: Final = 200
 _LONGEST_RECONNECT_MS: Final = 1_000
 """A service that has come back is unreachable for so long at most."""
 _CLIENT_PROBES: Final = (30.0, 10.0)
-SERVICE_PROBES: Final = (1.5, 1.5)
+SERVICE_PROBES: Final = (1.0, 2.0)
 """Seconds without a byte until a connection is probed, and until it ends without an answer.
 
 The kernel of a machine goes on taking bytes for a process that is stopped: without probes a call to

@@ -70,7 +70,7 @@ def server_options(config: GrpcConfig) -> tuple[tuple[str, int], ...]:
         ("grpc.http2.ping_timeout_ms", round(config.keepalive_timeout_seconds * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         # Services probe each other more often than others do (`client.SERVICE_PROBES`).
-        ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
         # Two processes must not share a port unseen.
         ("grpc.so_reuseport", 0),
     )

@@ -35,6 +35,11 @@ _HARMLESS: Final = frozenset(
     }
 )
 
+# What a camera does that is not read from: it leaves frames out, or parts of them.
+_NOT_WAITED_FOR: Final = frozenset(
+    {DiscontinuityReason.PACKETS_LOST, DiscontinuityReason.TIMESTAMP_JUMP}
+)
+
 
 class ArrivalClock:
     """Wall-clock times of arrivals that were noted on the monotonic clock.
@@ -144,6 +149,8 @@ class Delivery:
         self._frames = self._bytes = 0
         self.is_foreign = False
         """Whether what came last could not be read as what was announced."""
+        self.is_behind = False
+        """Whether what comes has waited for this process: what is lost of it is our doing."""
 
     def note_time(self, wall_us: int, monotonic_us: int) -> None:
         """Both clocks at this tick, before anything is pushed."""
@@ -250,6 +257,8 @@ class Delivery:
 
     def _lose(self, loss: Discontinuity, wall_us: int) -> None:
         cause = _CAUSES.get(loss.reason, EndCause.PACKETS_LOST)
+        if self.is_behind and loss.reason in _NOT_WAITED_FOR:
+            cause = EndCause.INGEST_DOWN
         count = f", {loss.packets} packets" if loss.packets else ""
         self.is_foreign = loss.reason not in _HARMLESS
         self._open = self._live = None

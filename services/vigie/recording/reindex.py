@@ -1,7 +1,7 @@
 """Rebuilds the index from the bucket alone (`vigie recording reindex`).
 
 1. Every object below the prefix is listed; its attributes give its row. An object without them is
-   read: its boxes give media times and parameters, its key gives camera, start and number.
+   read: its boxes give media times and parameters, its key gives camera, run, start and number.
 2. Rows go into new tables, in batches; the index in use is not touched and goes on being read.
    On the embedded database these are made for the purpose; on PostgreSQL, where a service may not
    make tables, they stand ready and empty (``staging_…``).
@@ -182,12 +182,21 @@ class Reindexer:
         if key is None:
             raise AttributesMissingError("the key is not one of footage")
         if key.is_end:
-            return run_end_from_object(info)
+            return self._run_end(info, key)
         try:
             return segment_from_object(info)
         except AttributesMissingError:
             report.parsed += 1
             return await self._parse(info, key, runs)
+
+    def _run_end(self, info: ObjectInfo, key: FootageKey) -> RunEnd:
+        """The end of a run; of one whose attributes were lost in a copy, what its key says."""
+        try:
+            return run_end_from_object(info)
+        except AttributesMissingError:
+            if not key.run:
+                raise
+            return RunEnd(key.camera, key.run, key.instant_us, key.counter, 0, info.key)
 
     async def _parse(self, info: ObjectInfo, key: FootageKey, runs: "RunGuesser") -> Segment:
         """A segment from its content: what to do when attributes were lost in a copy."""
@@ -206,7 +215,7 @@ class Reindexer:
         segment = Segment(
             object_key=info.key,
             camera=key.camera,
-            run=runs.run_of(key, media_start, duration_us),
+            run=key.run or runs.run_of(key, media_start, duration_us),
             number=key.counter,
             start_us=key.instant_us,
             end_us=key.instant_us + duration_us,
@@ -299,7 +308,7 @@ class Reindexer:
 
 
 class RunGuesser:
-    """Tells which run an object without attributes belongs to, as its neighbours suggest.
+    """Tells which run an object without attributes belongs to whose (older) key does not say it.
 
     Objects come in order of their keys, hence of their time for each camera: the next number with
     the next media time, at the time at which the last one ended, is of the same run.

@@ -14,6 +14,9 @@ from vigie.simcam import FrameMark
 from vigie.simcam.client import ControlClient
 
 _JOIN_US: Final = 1_000
+_LATE_US: Final = 100_000
+"""The least delay of any frame in 10 s on a busy machine: a run's times are late by so much at most
+(docs/design/time.md), each run's by its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ async def look(
     shown = [each.frame.mark for part in played.fragments for each in _shown(part)]
     joins = _joins(played.fragments)
     doubled = [number for number, times in _counted(shown).items() if times > 1]
-    # Each run has its own idea of when a frame was filmed, to some milliseconds: the one frame at
+    # Each run has its own idea of when a frame was filmed, to some milliseconds: the frames at
     # which another run takes over may fall on both sides of that instant, or on neither.
     assert_in_gaps([sent[number] for number in doubled], joins)
     there = {mark.decode_number for mark in shown}
@@ -86,7 +89,7 @@ def _shown(part: Fragment) -> list[proof.Timed]:
 def _joins(fragments: Sequence[Fragment]) -> list[tuple[int, int]]:
     """Instants at which the footage of one run is left for that of another that overlaps it."""
     return [
-        (after.show_start_us, after.show_start_us)
+        (after.show_start_us - _LATE_US, after.show_start_us)
         for before, after in pairwise(fragments)
         if abs(before.start_us + before.duration_us - after.start_us) > _JOIN_US
         and abs(before.show_end_us - after.show_start_us) <= _JOIN_US

@@ -22,13 +22,6 @@ pytestmark = [
 SESSION_SECONDS: Final = 6.0
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=False,  # whether it happens depends on what the network has kept meanwhile
-    reason="a process that wakes up finds seconds of footage in its sockets at once, takes that"
-    " for jumps of the clock (CLOCK_JUMP), begins run after run at wrong times, and runs that"
-    " begin at the same instant have the same object keys: OBJECT_EXISTS, quarantined",
-)
 async def test_a_paused_ingest_process_does_no_harm(town: Town, ledger: Ledger) -> None:
     """It is taken for dead, another records its cameras; then it wakes up and goes on for a bit."""
 

@@ -1,6 +1,8 @@
 """A call for what only another instance has: carried there once, decided and recorded there."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +16,7 @@ from vigie.ingest.reasons import LIVE_ELSEWHERE
 from vigie.platform.grpc.bearer import FixedToken
 from vigie.platform.grpc.call import current_call
 from vigie.platform.grpc.carry import Carrier
-from vigie.platform.grpc.client import ClientError, ServiceClients
+from vigie.platform.grpc.client import SERVICE_PROBES, ClientError, ServiceClients
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.logging import LoggingConfig, configure_logging
 from vigie.wiring import InstancesOf
@@ -128,3 +130,95 @@ async def test_what_is_carried_ends_when_the_carrier_stops() -> None:
         error = await failing(call.read())
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STOPPING")
         await asyncio.wait_for(stopping, 8)
+
+
+_OWNER = """
+import asyncio, sys
+import grpc
+from vigie.platform.grpc.host import server_options
+from vigie.platform.grpc.settings import GrpcConfig
+
+class Streams(grpc.GenericRpcHandler):
+    def service(self, details):
+        return grpc.stream_stream_rpc_method_handler(self.answer)
+
+    async def answer(self, requests, context):
+        yield bytes.fromhex(sys.argv[1])
+        await asyncio.Event().wait()
+
+async def main():
+    server = grpc.aio.server(options=server_options(GrpcConfig()))
+    server.add_generic_rpc_handlers((Streams(),))
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await server.wait_for_termination()
+
+asyncio.run(main())
+"""
+NOTICED_SECONDS = 6.0
+"""Three, and what a busy machine adds."""
+
+
+@asynccontextmanager
+async def owning_process() -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """A process that answers every call once and then streams nothing; its address."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _OWNER, answer().SerializeToString().hex(),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        yield f"127.0.0.1:{int(await process.stdout.readline())}", process
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_an_owner_that_is_stopped_is_noticed_by_calls_without_a_deadline() -> None:
+    """Its machine goes on taking bytes for it: nothing else tells that it does not run."""
+    table: dict[int, str] = {}
+    async with owning_process() as (address, process), instance("a", Probe(), table) as here:
+        table[11] = address
+        stub: Any = ProbeStub(here.channel("person"))
+        under_way = stub.Play(window(11, 20))
+        await under_way.read()
+        process.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(NOTICED_SECONDS):
+            error = await failing(under_way.read())
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNREACHABLE")
+        async with asyncio.timeout(NOTICED_SECONDS):
+            error = await failing(stub.Play(window(11, 20)).read())
+        assert error.reason == "SERVICE_UNREACHABLE"
+        process.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(60):
+            while not await _answers(stub):
+                pass
+
+
+async def _answers(stub: Any) -> bool:
+    try:
+        await stub.Play(window(11, 20)).read()
+    except grpc.aio.AioRpcError:
+        return False
+    return True
+
+
+async def test_a_quiet_stream_may_be_probed_for_long() -> None:
+    """The probes of services are fewer than what a server takes for too many."""
+    table: dict[int, str] = {}
+    async with owning_process() as (address, _), instance("a", Probe(), table) as here:
+        table[11] = address
+        stub: Any = ProbeStub(here.channel("person"))
+        call = stub.Play(window(11, 20))
+        await call.read()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(8 * SERVICE_PROBES[0]):
+                await call.read()
+        assert await failing_code(call) is grpc.StatusCode.CANCELLED
+
+
+async def failing_code(call: Any) -> grpc.StatusCode:
+    """The status of a call that was given up here: nobody else had ended it."""
+    call.cancel()
+    code: grpc.StatusCode = await call.code()
+    return code

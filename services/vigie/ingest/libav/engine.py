@@ -6,6 +6,7 @@ import av.logging
 
 from vigie.ingest.engine import Session, SessionSink, SourceSpec
 from vigie.ingest.libav.session import LibavSession, LibavSettings
+from vigie.ingest.stall import Heartbeat
 from vigie.platform.clock import MonotonicClock, WallClock
 
 
@@ -27,11 +28,13 @@ class LibavEngine:
         self._lock = threading.Lock()
         self._sessions: list[LibavSession] = []
         self._is_started = False
+        self._heartbeat = Heartbeat(monotonic)
 
     def start(self) -> None:
         """Start the sessions opened so far; from now on each starts at once."""
         # Losses are told by libav's log alone; messages go to the thread that caused them.
         av.logging.set_level(av.logging.WARNING)
+        self._heartbeat.start()
         with self._lock:
             self._is_started = True
             for session in self._sessions:
@@ -39,7 +42,14 @@ class LibavEngine:
 
     def open(self, source: SourceSpec, sink: SessionSink) -> Session:
         """Begin to receive."""
-        session = LibavSession(source, sink, self._settings, self._wall, self._monotonic)
+        session = LibavSession(
+            source,
+            sink,
+            self._settings,
+            self._wall,
+            self._monotonic,
+            heartbeat=self._heartbeat,
+        )
         with self._lock:
             if self._is_started:
                 self._sessions = [known for known in self._sessions if known.is_alive]
@@ -60,3 +70,4 @@ class LibavEngine:
         for session in sessions:
             if session.is_alive:
                 session.join(max(deadline_us - self._monotonic.now_us(), 0) / 1_000_000)
+        self._heartbeat.stop()

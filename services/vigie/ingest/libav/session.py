@@ -17,6 +17,7 @@ from vigie.ingest.engine import ConnectionInfo, EndCause, SessionSink, SourceSpe
 from vigie.ingest.libav.source import OpenPlan, explain, plan
 from vigie.ingest.libav.units import AccessUnitReader
 from vigie.ingest.rtsp.address import Scrubber
+from vigie.ingest.stall import Heartbeat
 from vigie.media.codec import VideoCodec
 from vigie.media.gop import DiscontinuityReason, Limits
 from vigie.platform.clock import MonotonicClock, WallClock
@@ -25,6 +26,7 @@ _CODECS: Final = {"h264": VideoCodec.H264, "hevc": VideoCodec.H265}
 _US: Final = 1_000_000
 # What libav's RTP reader logs, and nothing else tells, when packets are gone.
 _LOSS_MESSAGES: Final = ("missed", "max delay reached", "dropping old packet", "bad cseq")
+_AWAY: Final = "nothing was read for seconds: this process was stopped or starved"
 _log = structlog.get_logger("vigie.ingest.libav")
 
 
@@ -62,6 +64,7 @@ class LibavSession:
         settings: times and bounds.
         wall: says when frames came.
         monotonic: says how long things take.
+        heartbeat: tells whether this process was away.
     """
 
     def __init__(
@@ -71,12 +74,16 @@ class LibavSession:
         settings: LibavSettings,
         wall: WallClock,
         monotonic: MonotonicClock,
+        *,
+        heartbeat: Heartbeat,
     ) -> None:
         self._source = source
         self._sink = sink
         self._settings = settings
         self._wall = wall
         self._monotonic = monotonic
+        self._heartbeat = heartbeat
+        self._stalls = heartbeat.stalls()
         self._scrub = Scrubber(source.password, source.uri)
         self._closing = threading.Event()
         self._delivery: Delivery | None = None
@@ -118,6 +125,8 @@ class LibavSession:
         finally:
             if self._closing.is_set():
                 cause, detail = EndCause.STOPPED, ""
+            elif self._was_away():  # what libav noticed first is a consequence
+                cause, detail = EndCause.INGEST_DOWN, _AWAY
             self._finish(cause, self._scrub(detail))
 
     def _finish(self, cause: EndCause, detail: str) -> None:
@@ -174,6 +183,8 @@ class LibavSession:
         for packet, is_last in _look_ahead(container.demux(stream)):
             if self._closing.is_set():
                 raise _Ended(EndCause.STOPPED, "")
+            if self._was_away():
+                raise _Ended(EndCause.INGEST_DOWN, _AWAY)
             if is_last and not planned.is_file:
                 break  # a dropped connection cuts the last packet short and sets no flag
             now_us, wall_us = self._monotonic.now_us(), self._wall.now_us()
@@ -186,6 +197,10 @@ class LibavSession:
             if now_us - last_seen_us > 6 * self._settings.silence_timeout_seconds * _US:
                 raise _Ended(EndCause.CAMERA_SILENT, "packets, but no whole frame")
         raise _Ended(EndCause.CLOSED_BY_CAMERA, "the source ended")
+
+    def _was_away(self) -> bool:
+        """Whether this process was since the session began: when what waited came is not known."""
+        return self._heartbeat.stalls() != self._stalls
 
     def _push(
         self, reader: AccessUnitReader, packet: "av.Packet[av.VideoStream]", now_us: int

@@ -26,6 +26,11 @@ class Environment:
     def __post_init__(self) -> None:
         self.kernel_buffer_bytes = grantable_buffer(self.settings.kernel_buffer_bytes)
 
+    @property
+    def stall_us(self) -> int:
+        """See `NativeSettings.stall_seconds`."""
+        return round(self.settings.stall_seconds * 1_000_000)
+
     def tls(self, *, verify: bool) -> ssl.SSLContext:
         """The context for rtsps; contexts are dear (1 MB of certificates), so there are two."""
         context = self._contexts.get(verify)

@@ -187,8 +187,10 @@ class Reactor:
 
     def _tick(self, now_us: int) -> None:
         """The base tick: every session."""
-        statistics = self.statistics
-        statistics.note_lag(now_us - self._next_tick_us)
+        statistics, lag_us = self.statistics, now_us - self._next_tick_us
+        statistics.note_lag(lag_us)
+        if lag_us >= self._environment.stall_us and self._sessions:
+            _log.warning("reception_stalled", seconds=round(lag_us / _US, 1))
         statistics.ticks += 1
         self._visit(self._sessions)
         self._forget_ended()

@@ -16,15 +16,16 @@ from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.dial import Dialler
 from vigie.ingest.native.environment import Environment
 from vigie.ingest.native.host import Host, State
+from vigie.ingest.native.login import authenticator_for
 from vigie.ingest.native.reception import Reception
 from vigie.ingest.native.resolver import Resolved
 from vigie.ingest.native.watch import Watch
 from vigie.ingest.rtsp import address as addresses
 from vigie.ingest.rtsp.address import Address, Scrubber
-from vigie.ingest.rtsp.auth import Authenticator
 from vigie.ingest.rtsp.client import RtspClient
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.events import Event, Playing, Prepared, Redirected
+from vigie.ingest.stall import StallWatch, stall_detail
 
 _US: Final = 1_000_000
 _log = structlog.get_logger("vigie.ingest.native")
@@ -61,6 +62,7 @@ class NativeSession:
         self._deadline_us = 0  # of the conversation
         self._last_byte_us = 0
         self._media_packets = 0
+        self._stalls = StallWatch(environment.monotonic.now_us(), environment.stall_us)
         self._watch: Watch | None = None
         self._now_us = self._wall_us = 0
         self._control_channel = 1
@@ -79,6 +81,7 @@ class NativeSession:
 
     def begin(self) -> None:
         """Step 1: take the address apart and resolve the name."""
+        self._stalls.look(self._environment.monotonic.now_us())  # the thread begins to look
         try:
             address = addresses.parse(self._source.uri)
         except RtspError as error:
@@ -115,7 +118,7 @@ class NativeSession:
     def _converse(self, connection: Connection) -> None:
         address = self._address
         assert address is not None
-        self._client = RtspClient(address, _authenticator(self._source, address), self._scrub)
+        self._client = RtspClient(address, authenticator_for(self._source, address), self._scrub)
         self._demux = Demultiplexer(self._client, self, self._settings.garbage_bytes)
         self.state = State.CONVERSING
         timeout_us = round(self._settings.handshake_timeout_seconds * _US)
@@ -129,6 +132,8 @@ class NativeSession:
     def on_ready(self, now_us: int, wall_us: int) -> None:
         """The watched socket is ready."""
         self._now_us, self._wall_us = now_us, wall_us
+        if self._was_away(now_us):
+            return
         if self.state is State.DIALLING and self._dialler is not None:
             self._dialled(self._dialler, self._dialler.advance())
         elif self.state is State.CONVERSING:
@@ -137,12 +142,25 @@ class NativeSession:
     def on_tick(self, now_us: int, wall_us: int) -> None:
         """Look after timers; when playing, drain the socket."""
         self._now_us, self._wall_us = now_us, wall_us
+        if self._was_away(now_us):
+            return
         if self.state is State.PLAYING:
             self._drain()
         if self.is_closing:
             self.end(EndCause.STOPPED, "")
         else:
             self._look_at_time()
+
+    def _was_away(self, now_us: int) -> bool:
+        """Whether this process was, until now: then the session is over.
+
+        What has come meanwhile is not read: nobody knows when it came.
+        """
+        away_us = self._stalls.look(now_us)
+        if away_us:
+            cause = EndCause.STOPPED if self.is_closing else EndCause.INGEST_DOWN
+            self.end(cause, stall_detail(away_us))
+        return self.state is State.ENDED
 
     def _look_at_time(self) -> None:
         if self.state is State.PLAYING:
@@ -193,23 +211,28 @@ class NativeSession:
                     more = False
                     break
             if filled > len(rest):
-                self._note_arrival()
+                if not self._note_arrival():
+                    return
                 self._take(filled)
             if count == 0 and self._connection is connection:
                 self._on_closed()
         self._after_drain(received, budget)
 
-    def _note_arrival(self) -> None:
-        """Stamp what was read, after it was read.
+    def _note_arrival(self) -> bool:
+        """Stamp what was read, after it was read; whether it can be used.
 
         On a busy machine it may have come long after the tick began, and a frame must never seem
         to have come before it was taken: the earliest frame fixes the time of all.
         """
         clocks = self._environment
         self._now_us, self._wall_us = clocks.monotonic.now_us(), clocks.wall.now_us()
+        if self._was_away(self._now_us):
+            return False
         self._last_byte_us = self._now_us
         if self._reception is not None:
             self._reception.note_time(self._wall_us, self._now_us)
+            self._reception.is_behind = self._stalls.is_behind(self._now_us)
+        return True
 
     def _after_drain(self, received: int, budget: int) -> None:
         self._host.note_received(received, throttled=received >= budget)
@@ -384,16 +407,3 @@ class NativeSession:
     def wants_ticks_often(self) -> bool:
         """Whether this one is drained at the live tick."""
         return self.is_hot or (self.state is State.PLAYING and self._sink.wants_frames)
-
-
-def _authenticator(source: SourceSpec, target: Address) -> Authenticator:
-    """The credentials for ``target``: none for another host than the camera's own.
-
-    A redirect must not carry a password away.
-    """
-    own = addresses.parse(source.uri)
-    if own.host != target.host:
-        return Authenticator("", "")
-    if source.username:
-        return Authenticator(source.username, source.password)
-    return Authenticator(own.username, own.password)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from vigie.ingest.stall import STALL_SECONDS
 from vigie.media.gop import Limits
 
 
@@ -30,6 +31,8 @@ class NativeSettings:
         garbage_bytes: the most that is skipped in search of the next packet.
         output_bytes: the most that waits to be sent to a camera that does not read.
         max_redirects: in a row.
+        stall_seconds: not looked at for this long, a session ends: when what waited came is
+            not known.
         limits: bounds of what one camera can make us hold.
     """
 
@@ -51,6 +54,7 @@ class NativeSettings:
     garbage_bytes: int = 1 << 20
     output_bytes: int = 128 << 10
     max_redirects: int = 5
+    stall_seconds: float = STALL_SECONDS
     limits: Limits = field(default_factory=lambda: Limits(gop_bytes=48 << 20))
 
     def __post_init__(self) -> None:

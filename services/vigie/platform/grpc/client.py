@@ -30,6 +30,12 @@ StubType = TypeVar("StubType")
 _FIRST_RECONNECT_MS: Final = 200
 _LONGEST_RECONNECT_MS: Final = 1_000
 """A service that has come back is unreachable for so long at most."""
+_CLIENT_PROBES: Final = (30.0, 10.0)
+SERVICE_PROBES: Final = (1.0, 2.0)
+"""Seconds without a byte until a connection is probed, and until it ends without an answer.
+
+The kernel of a machine goes on taking bytes for a process that is stopped: without probes a call to
+it waits for its own deadline, and one that streams has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +191,7 @@ def open_channel(
     tls: ClientTls | grpc.ChannelCredentials | None = None,
     default_timeout_seconds: float | None = 30.0,
     max_message_bytes: int = 4 << 20,
+    probes: tuple[float, float] = _CLIENT_PROBES,
     more_options: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
     """A channel that shows the token of ``source`` with each call.
@@ -196,14 +203,19 @@ def open_channel(
         tls: absent: plain text.
         default_timeout_seconds: deadline of calls with one answer that give none themselves.
         max_message_bytes: largest answer accepted.
+        probes: keep-alive: seconds without a byte, seconds without an answer.
         more_options: further channel arguments of gRPC.
     """
     options = (
         ("grpc.service_config", service_config(services)),
         ("grpc.enable_retries", 1),
         ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", round(probes[0] * 1000)),
+        ("grpc.keepalive_timeout_ms", round(probes[1] * 1000)),
+        (
+            "grpc.http2.ping_timeout_ms",
+            round(probes[1] * 1000),
+        ),  # else a minute, whatever the above
         *more_options,
     )
     interceptors = []
@@ -319,6 +331,8 @@ class ServiceClients:
             # It bounds the time of one attempt to connect, too.
             ("grpc.min_reconnect_backoff_ms", round(self._connect_seconds * 1000)),
             ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
+            # Probed for as long as a call waits, not twice only.
+            ("grpc.http2.max_pings_without_data", 0),
         ]
         credentials = None
         if self._tls is not None:
@@ -333,6 +347,7 @@ class ServiceClients:
             services=(service,) if service else (),
             tls=credentials,
             default_timeout_seconds=self._default_timeout_seconds if service else None,
+            probes=SERVICE_PROBES,
             more_options=options,
         )
 

@@ -66,8 +66,11 @@ def server_options(config: GrpcConfig) -> tuple[tuple[str, int], ...]:
         ("grpc.max_concurrent_streams", config.max_concurrent_streams),
         ("grpc.keepalive_time_ms", round(config.keepalive_seconds * 1000)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive_timeout_seconds * 1000)),
+        # Without it an answer to the probe is awaited for a minute, whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", round(config.keepalive_timeout_seconds * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+        # Services probe each other more often than others do (`client.SERVICE_PROBES`).
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
         # Two processes must not share a port unseen.
         ("grpc.so_reuseport", 0),
     )

@@ -1,0 +1,169 @@
+"""Runs recognised by the names of their objects alone; pure functions of keys.
+
+A name says when a segment begins and its number in its run. The segment with the next number
+begins where this one ends, so names tell how long each is, but the last of a run: there the name
+of the span end object tells, or else the object itself is asked. So is it for what no name says,
+which run it is: one look for a whole run.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from vigie.recording.keys import FootageKey
+from vigie.recording.model import PIECE_US, SEGMENT_LIMIT_US
+
+_TAIL: Final = 4
+_PRUNE_EVERY: Final = 256
+
+
+class Link(NamedTuple):
+    """A segment by its name.
+
+    Attributes:
+        number: in its run.
+        start_us: where it begins.
+        object_key: its name.
+    """
+
+    number: int
+    start_us: int
+    object_key: str
+
+
+class Row(NamedTuple):
+    """What a row of spans says: numbers, and microseconds since the Unix epoch."""
+
+    first: int
+    last: int
+    start_us: int
+    end_us: int
+
+
+@dataclass(slots=True)
+class Chain:
+    """Segments whose numbers and times follow each other.
+
+    Attributes:
+        head: the first segment.
+        tail: the last few segments, the last of all at the end.
+        begins: the first segments of the rows of spans so far.
+        end_object: key of the span end object, ``None``: there is none.
+        end_us: what its name says.
+    """
+
+    head: Link
+    tail: deque[Link]
+    begins: list[Link] = field(default_factory=list)
+    end_object: str | None = None
+    end_us: int = 0
+
+    def rows(self, end_us: int) -> list[Row]:
+        """The rows of spans, when the last segment of `tail` ends at ``end_us``."""
+        last = self.tail[-1].number
+        begins = [link for link in self.begins if link.number <= last]
+        ends = [(link.number - 1, link.start_us) for link in begins[1:]]
+        return [
+            Row(begin.number, number, begin.start_us, until_us)
+            for begin, (number, until_us) in zip(begins, [*ends, (last, end_us)], strict=True)
+        ]
+
+
+class ChainMaker:
+    """Makes chains from the keys of one camera in the order of their times."""
+
+    def __init__(self) -> None:
+        # Two processes may have recorded the same camera for a moment: there may be several.
+        self._open: dict[int, list[Chain]] = {}
+        self._done: list[Chain] = []
+        self._added = 0
+
+    def segment(self, key: FootageKey, object_key: str) -> None:
+        """Take the next segment."""
+        link = Link(key.counter, key.instant_us, object_key)
+        chain = self._take(key.counter, key.instant_us)
+        if chain is None:
+            chain = Chain(link, deque([link], _TAIL), [link])
+        else:
+            if chain.begins[-1].start_us // PIECE_US != link.start_us // PIECE_US:
+                chain.begins.append(link)
+            chain.tail.append(link)
+        self._open.setdefault(key.counter + 1, []).append(chain)
+        self._added += 1
+        if self._added % _PRUNE_EVERY == 0:
+            self._prune(key.instant_us)
+
+    def end(self, key: FootageKey, object_key: str) -> bool:
+        """Take a span end object; false when no segment that leads to it is there."""
+        chain = self._take(key.counter, key.instant_us)
+        if chain is None:
+            return False
+        chain.end_object, chain.end_us = object_key, key.instant_us
+        self._done.append(chain)
+        return True
+
+    def done(self, *, last: bool = False) -> list[Chain]:
+        """The chains that are whole, once each; with ``last``, all the others too."""
+        done, self._done = self._done, []
+        if last:
+            done += [chain for chains in self._open.values() for chain in chains]
+            self._open.clear()
+        return done
+
+    def _take(self, counter: int, instant_us: int) -> Chain | None:
+        """The chain that goes on with this number now, taken out; of several the latest."""
+        chains = self._open.get(counter, [])
+        fitting = [
+            chain
+            for chain in chains
+            if 0 < instant_us - chain.tail[-1].start_us <= SEGMENT_LIMIT_US
+        ]
+        if not fitting:
+            return None
+        chain = max(fitting, key=lambda each: each.tail[-1].start_us)
+        chains.remove(chain)
+        if not chains:
+            del self._open[counter]
+        return chain
+
+    def _prune(self, instant_us: int) -> None:
+        """What is too old to go on is whole."""
+        for counter, chains in list(self._open.items()):
+            old = [c for c in chains if instant_us - c.tail[-1].start_us > SEGMENT_LIMIT_US]
+            self._done += old
+            kept = [chain for chain in chains if chain not in old]
+            if kept:
+                self._open[counter] = kept
+            else:
+                del self._open[counter]
+
+
+def joined(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows of one run as the index has them, and those whose numbers are taken by others.
+
+    Chains are broken where a listing is out of order; their rows are joined here by the rule of
+    `vigie.recording.index.spans`.
+    """
+    kept: list[Row] = []
+    refused: list[Row] = []
+    for row in sorted(rows):
+        before = kept[-1] if kept else None
+        if before is None or row.first > before.last + 1:
+            kept.append(row)
+        elif row.first <= before.last:
+            refused.append(row)
+        elif before.end_us == row.start_us and _same_piece(before, row):
+            kept[-1] = Row(before.first, row.last, before.start_us, row.end_us)
+        else:
+            kept.append(row)
+    return kept, refused
+
+
+def _same_piece(before: Row, after: Row) -> bool:
+    return before.start_us // PIECE_US == after.start_us // PIECE_US
+
+
+def numbers_of(rows: Sequence[Row]) -> int:
+    """How many segments rows tell of."""
+    return sum(row.last - row.first + 1 for row in rows)

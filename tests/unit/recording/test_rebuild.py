@@ -78,7 +78,7 @@ async def record(
         if ended:
             last = segments[-1]
             key = end_key("footage", last.camera, last.end_us, last.number + 1)
-            reason = ingest_pb2.RUN_END_REASON_STREAM_CLOSED
+            reason = ingest_pb2.RUN_END_REASON_OUTAGE
             end = RunEnd(last.camera, last.run, last.end_us, last.number + 1, reason, key)
             await put(store, key, end_attributes(end))
             event = ingest_pb2.RunEnded(
@@ -111,7 +111,7 @@ async def timeline(database: Database, camera: str) -> list[Any]:
 async def estate(database: Database, store: ObjectStore, seed: int) -> None:
     """Runs as they are: long and short, ended and not, with holes, and two at the same time."""
     chance = random.Random(seed)
-    for camera in ("cam-a", "cam-é"):
+    for camera in ("cam-a", "cam-e"):
         at_us = T0 + chance.randrange(DAY)
         for number in range(4):
             run = f"{number:02x}{ord(camera[-1]):02x}" + "7" * 28
@@ -130,7 +130,7 @@ async def test_names_give_the_timeline_and_objects_the_rest(
 ) -> None:
     await estate(database, store, seed)
     before = await index(database)
-    drawn = {camera: await timeline(database, camera) for camera in ("cam-a", "cam-é")}
+    drawn = {camera: await timeline(database, camera) for camera in ("cam-a", "cam-e")}
     await forget(database)
     report = await Reindexer(database, store).rebuild(timeline_only=True)
     assert (report.listed, report.segments) == (len(before["recording_segments"]), 0)

@@ -115,7 +115,7 @@ class RecordedSegment:
     key: str = ""
 
     def __post_init__(self) -> None:
-        self.key = segment_key("footage", self.camera, self.start_us, self.number)
+        self.key = segment_key("footage", self.camera, self.run, self.start_us, self.number)
 
     @property
     def sha256(self) -> str:
@@ -203,7 +203,7 @@ class RecordedRun:
 
     @property
     def end_key(self) -> str:
-        return end_key("footage", self.camera, self.end_us, len(self.segments))
+        return end_key("footage", self.camera, self.run, self.end_us, len(self.segments))
 
     async def store_end(self, store: ObjectStore) -> None:
         await store.put_bytes(

@@ -74,7 +74,7 @@ def camera_day(camera: str, day: int, prefix: str = "footage") -> Iterator[Made]
             "VideoWidth": "1920",
             "VideoHeight": "1080",
         }
-        yield Made(segment_key(prefix, camera, start_us, number), told)
+        yield Made(segment_key(prefix, camera, name, start_us, number), told)
         if number == RUN_SEGMENTS - 1:
             end_us = start_us + SEGMENT_US
             ended = {
@@ -84,7 +84,7 @@ def camera_day(camera: str, day: int, prefix: str = "footage") -> Iterator[Made]
                 "Vigie-EndUs": str(end_us),
                 "Vigie-EndReason": "CAMERA_SILENT",
             }
-            yield Made(end_key(prefix, camera, end_us, RUN_SEGMENTS), ended)
+            yield Made(end_key(prefix, camera, name, end_us, RUN_SEGMENTS), ended)
 
 
 def fill(server: S3Server, config: S3Config, cameras: int, days: int, at_once: int = 4) -> int:

@@ -252,6 +252,21 @@ class ObjectStoreContract:
             empty = await harness.store.folder(nothing)
             assert (list(empty.folders), list(empty.objects)) == ([], [])
 
+    async def test_runs_at_one_instant_lie_side_by_side(self, harness: StoreHarness) -> None:
+        """Keys of two runs, and one of a run recorded before keys named theirs."""
+        place = "footage/cam-a/2026-11-22"
+        given = {
+            f"{place}{run}/10/00-00.000000Z.0.m4v": f"media of run {number}".encode()
+            for number, run in enumerate(("", "/" + "0195" * 8, "/" + "0196" * 8))
+        }
+        for key, content in given.items():
+            assert (await put(harness, key, content)).created
+        assert await keys(harness, f"{place}/") == sorted(given)
+        for key, content in given.items():
+            assert await content_of(harness, key) == content
+            assert await harness.store.delete(key)
+        assert await keys(harness) == []
+
     async def test_listing_tells_what_stat_tells(self, harness: StoreHarness) -> None:
         await put(harness)
         [info] = [info async for info in harness.store.list()]

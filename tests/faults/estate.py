@@ -221,8 +221,9 @@ def _run_record(run: RecordedRun) -> RunRecord:
     segment = run.segments[0]
     key_prefix = f"footage/{run.camera}"
     return RunRecord(
-        run.camera, run.run, "instance", T0, "boot", "h264", segment.codec, 192, 64, [], key_prefix
-    )
+        run.camera, run.run, "instance", T0, "boot", "h264", segment.codec, 192, 64, [],
+        key_prefix, key_postfix=run.run,
+    )  # fmt: skip
 
 
 def spool_record(segment: RecordedSegment) -> SegmentRecord:

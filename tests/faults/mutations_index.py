@@ -30,7 +30,8 @@ def row_of_nothing(at: Estate) -> None:
     at.sql(
         f"INSERT INTO recording_segments SELECT ?, camera, ?, {copied}"
         f" FROM recording_segments {KEY}",
-        segment_key("footage", CAMERA, T0 + 90 * SECOND, 0), "0195" + "8" * 28, B1.key,
+        segment_key("footage", CAMERA, "0195" + "8" * 28, T0 + 90 * SECOND, 0),
+        "0195" + "8" * 28, B1.key,
     )  # fmt: skip
 
 
@@ -77,12 +78,12 @@ def garbage_name(at: Estate) -> None:
 
 
 def garbage_content(at: Estate) -> None:
-    key = segment_key("footage", CAMERA, T0 + 50 * SECOND, 0)
+    key = segment_key("footage", CAMERA, "", T0 + 50 * SECOND, 0)
     at.write(at.object(key), b"not a film at all" * 100)
 
 
 def unknown_camera(at: Estate) -> None:
-    key = segment_key("footage", "cam-z", T0 + 50 * SECOND, 0)
+    key = segment_key("footage", "cam-z", "", T0 + 50 * SECOND, 0)
     at.write(at.object(key), b"not a film at all" * 100)
 
 

@@ -1,10 +1,12 @@
 """Holds keep footage, retention ends it; both survive interruption at every step."""
 
 import asyncio
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from recording_footage import RecordedRun, record_run
 from recording_rig import Rig, recording_rig, serving
@@ -12,6 +14,7 @@ from recording_support import DAY, RUN_A, RUN_B, SECOND, T0
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import StrikingFaults
 from vigie.recording.index import tables
+from vigie.recording.keys import segment_key
 from vigie.recording.reindex import Reindexer
 from vigie.recording.retention.sweeper import FAULT_POINTS
 from vigie.recording.timeline.algebra import Kind
@@ -42,6 +45,11 @@ async def listed(rig: Rig, start_us: int, end_us: int) -> list[tuple[str, int, i
 
 async def keys_in_store(rig: Rig) -> set[str]:
     return {info.key async for info in rig.store.list("footage/")}
+
+
+async def dicts_of(rig: Rig, table: Table) -> list[dict[str, Any]]:
+    names = [column.name for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in await rows_of(rig, table)]
 
 
 async def rows_of(rig: Rig, table: object) -> list[tuple[object, ...]]:
@@ -271,3 +279,45 @@ async def test_objects_without_attributes_are_understood_from_their_content(
         assert set(report.refused) == {"footage/readme.txt"}
         spans = await rows_of(rig, tables.SPANS)
         assert [(row[1], row[2], row[4], row[5]) for row in spans] == [(0, 2, T0, run.end_us)]
+
+
+async def test_runs_at_one_instant_are_told_apart_by_their_keys_alone(tmp_path: Path) -> None:
+    """Attributes were lost in a copy; the older run has keys that do not name it."""
+    async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig:
+        runs = [record_run(CAMERA, run, T0) for run in (RUN_A, RUN_B)]
+        older = record_run(CAMERA, "f" * 32, T0 + 20 * SECOND)
+        for segment in older.segments:
+            segment.key = segment_key("footage", CAMERA, "", segment.start_us, segment.number)
+        for run in (*runs, older):
+            for segment in run.segments:
+                await rig.store.put_bytes(
+                    segment.key,
+                    segment.data,
+                    sha256=segment.sha256,
+                    content_type="video/mp4",
+                    metadata={},
+                )
+        for run in runs:
+            empty = hashlib.sha256(b"").hexdigest()
+            await rig.store.put_bytes(
+                run.end_key, b"", sha256=empty, content_type="video/mp4", metadata={}
+            )
+
+        report = await Reindexer(rig.database, rig.store).rebuild()
+
+        assert (report.segments, report.parsed, report.refused) == (9, 9, {})
+        found = {
+            (row["run"], row["number"]): (row["start_us"], row["sha256"])
+            for row in await dicts_of(rig, tables.SEGMENTS)
+        }
+        for run in runs:
+            for segment in run.segments:
+                told = found.pop((run.run, segment.number))
+                assert told == (segment.start_us, segment.sha256)
+        assert len({run for run, _ in found}) == 1, "the older run is one run"
+        assert sorted(found.values()) == sorted((s.start_us, s.sha256) for s in older.segments)
+        ends = {
+            row["run"]: (row["end_us"], row["segment_count"])
+            for row in await dicts_of(rig, tables.RUN_ENDS)
+        }
+        assert ends == {run.run: (run.end_us, len(run.segments)) for run in runs}

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from recording_footage import RecordedRun, record_run
 from recording_rig import Rig, recording_rig
@@ -71,6 +72,30 @@ async def test_a_sound_installation_is_found_sound(
         assert report.findings == []
         assert report.clean
         assert len(report.checked) > 10
+
+
+async def test_runs_at_one_instant_and_older_keys_are_sound(tmp_path: Path) -> None:
+    async with recording_rig(tmp_path, T0) as rig:
+        await estate(rig)
+        rig.wall.set(T0 + 60 * SECOND)
+        await rig.run(record_run(CAMERA, "0195" + "c" * 28, T0))
+        older = record_run(CAMERA, "0195" + "d" * 28, T0 + 30 * SECOND)
+        for segment in older.segments:
+            segment.key = segment_key("footage", CAMERA, "", segment.start_us, segment.number)
+        await rig.run(older)
+        await rig.settle()
+        rig.wall.set(NOW)
+        assert (await checked(rig, deep=True)).findings == []
+        assert len({row.object_key for row in await rows(rig)}) == 12
+
+        renamed = tables.SEGMENTS.c.object_key == older.segments[0].key
+        await execute(rig, update(tables.SEGMENTS).where(renamed).values(run="0195" + "e" * 28))
+        assert {finding.invariant for finding in (await checked(rig)).findings} >= {"I3"}
+
+
+async def rows(rig: Rig) -> list[Any]:
+    async with rig.database.reading() as connection:
+        return list((await connection.execute(select(tables.SEGMENTS))).all())
 
 
 async def test_nothing_young_is_reported(tmp_path: Path) -> None:
@@ -140,7 +165,7 @@ async def foreign_footage(rig: Rig, a: RecordedRun, b: RecordedRun, folder: Path
 
 async def register_without_event(rig: Rig, a: RecordedRun, b: RecordedRun, folder: Path) -> None:
     values = {
-        "object_key": segment_key("footage", CAMERA, T0 - DAY, 0),
+        "object_key": segment_key("footage", CAMERA, "e" * 32, T0 - DAY, 0),
         "camera": CAMERA,
         "run": "e" * 32,
         "number": 0,

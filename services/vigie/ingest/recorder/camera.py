@@ -180,10 +180,10 @@ class CameraRecorder:
 
     def _open_run(self, parameters: CodecParameters, group: FrameGroup) -> RunRecorder:
         tools = self._tools
-        media = tools.media(parameters)
+        media, run_id = tools.media(parameters), tools.identifiers.hex()
         record = RunRecord(
             camera=self._camera,
-            run=tools.identifiers.hex(),
+            run=run_id,
             instance=self._settings.instance,
             created_us=tools.wall_clock.now_us(),
             boot=self._settings.boot,
@@ -194,6 +194,7 @@ class CameraRecorder:
             parameter_sets=[nal.hex() for nal in parameters.parameter_sets],
             key_prefix=key_lead(self._settings.key_prefix, self._camera),
             sync=self._settings.sync.value,
+            key_postfix=run_id,
         )
         directory = tools.layout.run(self._camera, record.run)
         try:

@@ -34,7 +34,7 @@ def segment_record(run: RunRecord, facts: SegmentFacts) -> SegmentRecord:
         camera=run.camera,
         run=run.run,
         number=facts.number,
-        object_key=segment_key(run.key_prefix, facts.start_us, facts.number),
+        object_key=segment_key(run.key_prefix, run.key_postfix, facts.start_us, facts.number),
         start_us=facts.start_us,
         duration_us=facts.duration_us,
         media_start_ticks=facts.media_start_ticks,

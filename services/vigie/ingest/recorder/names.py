@@ -1,4 +1,8 @@
-"""Object keys of the ONVIF object-storage recording format (RecordingControl, annex)."""
+"""Object keys of the ONVIF object-storage recording format (RecordingControl, annex).
+
+The run stands in the place of the annex's ``postfix``: camera, instant and counter alone do not
+tell two runs apart (a clock that was set back, two processes that received one camera at once).
+"""
 
 from typing import Final
 
@@ -13,16 +17,25 @@ def key_lead(prefix: str, camera: str) -> str:
     return f"{prefix}/{camera}" if prefix else camera
 
 
-def segment_key(lead: str, start_us: int, number: int) -> str:
-    """Key of a segment: date and time of its first sample, counter in its run."""
-    return _key(lead, start_us, number, SEGMENT_EXTENSION)
+def segment_key(lead: str, postfix: str, start_us: int, number: int) -> str:
+    """Key of a segment: date and time of its first sample, counter in its run.
+
+    Args:
+        lead: see `key_lead`.
+        postfix: the run; empty in runs that an older program began: their keys do not name it.
+        start_us: of its first sample.
+        number: its place in its run.
+    """
+    return _key(lead, postfix, start_us, number, SEGMENT_EXTENSION)
 
 
-def end_key(lead: str, end_us: int, segment_count: int) -> str:
+def end_key(lead: str, postfix: str, end_us: int, segment_count: int) -> str:
     """Key of the span end object: end of the last sample, counter one past the last segment."""
-    return _key(lead, end_us, segment_count, END_EXTENSION)
+    return _key(lead, postfix, end_us, segment_count, END_EXTENSION)
 
 
-def _key(lead: str, instant_us: int, number: int, extension: str) -> str:
-    instant = from_us(instant_us).strftime("%Y-%m-%d/%H/%M-%S.%fZ")
-    return f"{lead}/{instant}.{number}.{extension}"
+def _key(lead: str, postfix: str, instant_us: int, number: int, extension: str) -> str:
+    instant = from_us(instant_us)
+    date, time = instant.strftime("%Y-%m-%d"), instant.strftime("%H/%M-%S.%fZ")
+    place = f"{lead}/{date}/{postfix}" if postfix else f"{lead}/{date}"
+    return f"{place}/{time}.{number}.{extension}"

@@ -187,7 +187,9 @@ class RunRecorder:
             end_us=self._end_us,
             segment_count=self._number,
             reason=reason,
-            object_key=end_key(self.record.key_prefix, self._end_us, self._number),
+            object_key=end_key(
+                self.record.key_prefix, self.record.key_postfix, self._end_us, self._number
+            ),
         )
         self._faults.reach(points.RUN_END)
         write_record(self.directory.end_record, record, self._faults)

@@ -37,6 +37,8 @@ class RunRecord:
         parameter_sets: hexadecimal, without length prefix.
         key_prefix: what the object keys of this run begin with (prefix and camera).
         sync: when its media is forced to the disk (a `SyncPolicy`).
+        key_postfix: what they have behind the date (the run); empty where an older program
+            began the run.
     """
 
     camera: str
@@ -51,6 +53,7 @@ class RunRecord:
     parameter_sets: list[str]
     key_prefix: str
     sync: str = "fragment"
+    key_postfix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

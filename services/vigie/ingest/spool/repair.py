@@ -260,7 +260,7 @@ class RunRepair:
             end_us=newest.end_us,
             segment_count=last + 1,
             reason=reason,
-            object_key=end_key(run.key_prefix, newest.end_us, last + 1),
+            object_key=end_key(run.key_prefix, run.key_postfix, newest.end_us, last + 1),
         )
         self._faults.reach(points.RUN_END)
         write_record(directory.end_record, record, self._faults)

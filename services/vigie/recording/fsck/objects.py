@@ -171,11 +171,7 @@ def compare(segment: Segment, info: ObjectInfo) -> list[Finding]:
 
 def _identity(segment: Segment, info: ObjectInfo, where: dict[str, str]) -> list[Finding]:
     key = parse_key(segment.object_key)
-    if key is not None and (key.camera, key.instant_us, key.counter) != (
-        segment.camera,
-        segment.start_us,
-        segment.number,
-    ):
+    if key is not None and not key.names(segment):
         what = "an index row says other things than its object's key"
         return [error("I3", what, _REPAIR, settle(info.key), **where)]
     try:

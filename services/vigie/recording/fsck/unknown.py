@@ -84,11 +84,7 @@ async def _untold(view: View, info: ObjectInfo, key: FootageKey) -> list[Finding
         return [error("I3", what, _REPAIR, settle(info.key), **where)]
     if (segment.run, segment.number) in view.spooled:
         return []  # stored, not told yet: ingest tells it at its next start
-    if (segment.camera, segment.start_us, segment.number) != (
-        key.camera,
-        key.instant_us,
-        key.counter,
-    ):
+    if not key.names(segment):
         what = "the bucket has an object that says other things than its name"
         return [error("I3", what, _ASIDE, set_aside(info.key), **where)]
     if not await _camera_known(view, key.camera):

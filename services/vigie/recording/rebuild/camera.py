@@ -5,12 +5,17 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from vigie.platform.objectstore import ObjectInfo, ObjectStore
-from vigie.recording.attributes import AttributesMissingError, RunEnd, run_end_from_object
+from vigie.platform.objectstore import ObjectStore
+from vigie.recording.attributes import RunEnd
 from vigie.recording.keys import FootageKey, parse_key
 from vigie.recording.model import Segment
 from vigie.recording.rebuild.chains import Chain, ChainMaker, Row, joined
-from vigie.recording.rebuild.parsing import NotFootageError, run_named_after, segment_of
+from vigie.recording.rebuild.parsing import (
+    NotFootageError,
+    run_end_of,
+    run_named_after,
+    segment_of,
+)
 from vigie.recording.rebuild.report import ReindexReport
 
 _LOOKS_AT_ONCE: Final = 16
@@ -140,16 +145,13 @@ class CameraLister:
             return None
 
     async def _end(self, key: str) -> RunEnd | None:
-        info: ObjectInfo | None = await self._store.stat(key)
-        if info is None:
+        parsed, info = parse_key(key), await self._store.stat(key)
+        if parsed is None or info is None:
             return None
         try:
-            end = run_end_from_object(info)
-        except AttributesMissingError as error:
+            end = run_end_of(info, parsed)
+        except NotFootageError as error:
             self._report.refused[key] = str(error)
-            return None
-        if end.camera != self._found.camera:
-            self._report.refused[key] = f"it says that it is of camera {end.camera}"
             return None
         known = self._found.ends.setdefault(end.run, end)
         self._report.run_ends += known is end

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import spans
 from vigie.recording.index.convert import segment_from_row
-from vigie.recording.index.tables import SEGMENTS, SPANS
+from vigie.recording.index.tables import SEGMENTS, SPANS, UNDESCRIBED
 from vigie.recording.keys import FootageKey
 from vigie.recording.model import PIECE_LIMIT_US, SEGMENT_LIMIT_US, Segment
 
@@ -54,7 +54,9 @@ async def _take_back(connection: AsyncConnection, hour: Described) -> int:
             claims = row.first_number <= number <= row.last_number
             if not (claims and row.start_us <= start_us < row.end_us):
                 continue
-            if (row.run, number) in there:
+            if (row.run, number) in there or await _is_elsewhere(
+                connection, hour.camera, row.run, number
+            ):
                 continue
             following = [at for n, at in starts if n == number + 1 and at > start_us]
             until_us = min(following, default=max(start_us + 1, hour.hour_us + HOUR_US))
@@ -64,6 +66,17 @@ async def _take_back(connection: AsyncConnection, hour: Described) -> int:
             rows = await _spans(connection, hour)
             break
     return wrong
+
+
+async def _is_elsewhere(connection: AsyncConnection, camera: str, run: str, number: int) -> bool:
+    """Whether a segment of another run is, or may still be found, in a folder of its own."""
+    place = (SEGMENTS.c.run == run) & (SEGMENTS.c.number == number)
+    if (await connection.execute(select(SEGMENTS.c.run).where(place).limit(1))).first():
+        return True
+    named = select(UNDESCRIBED.c.folder).where(
+        UNDESCRIBED.c.camera == camera, UNDESCRIBED.c.folder.contains(f"/{run}/")
+    )
+    return (await connection.execute(named.limit(1))).first() is not None
 
 
 async def _straighten(connection: AsyncConnection, hour: Described) -> int:

@@ -24,7 +24,6 @@ from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore import ObjectInfo, ObjectStore
 from vigie.platform.reasons import OBJECT_NOT_FOUND
-from vigie.recording.attributes import AttributesMissingError, run_end_from_object
 from vigie.recording.index import days, writer
 from vigie.recording.index.convert import segment_values
 from vigie.recording.index.tables import (
@@ -39,7 +38,12 @@ from vigie.recording.index.tables import (
 from vigie.recording.keys import FootageKey, parse_key
 from vigie.recording.model import PIECE_LIMIT_US, SEGMENT_LIMIT_US, Segment
 from vigie.recording.rebuild.corrections import Described, correct
-from vigie.recording.rebuild.parsing import NotFootageError, RunGuesser, segment_of
+from vigie.recording.rebuild.parsing import (
+    NotFootageError,
+    RunGuesser,
+    run_end_of,
+    segment_of,
+)
 from vigie.recording.rebuild.report import ReindexReport
 from vigie.recording.timeline.intervals import Interval
 
@@ -296,13 +300,12 @@ async def _note_holds(connection: AsyncConnection, infos: Sequence[ObjectInfo]) 
 
 
 async def _put_end(connection: AsyncConnection, info: ObjectInfo, hour: _Hour) -> None:
+    key = parse_key(info.key)
+    assert key is not None
     try:
-        end = run_end_from_object(info)
-    except AttributesMissingError as error:
+        end = run_end_of(info, key)
+    except NotFootageError as error:
         hour.refused[info.key] = str(error)
-        return
-    if end.camera != hour.camera:
-        hour.refused[info.key] = f"it says that it is of camera {end.camera}"
         return
     values = {
         "run": end.run,

@@ -7,7 +7,12 @@ from typing import Final
 from vigie.media.bmff.reader import drive_async, fragment_steps, header_steps
 from vigie.media.errors import MediaError
 from vigie.platform.objectstore import ObjectInfo, ObjectStore
-from vigie.recording.attributes import AttributesMissingError, segment_from_object
+from vigie.recording.attributes import (
+    AttributesMissingError,
+    RunEnd,
+    run_end_from_object,
+    segment_from_object,
+)
 from vigie.recording.index.convert import EventInvalidError, check_segment
 from vigie.recording.keys import FootageKey
 from vigie.recording.model import Segment
@@ -60,7 +65,7 @@ async def _parse(store: ObjectStore, info: ObjectInfo, key: FootageKey, run_of: 
     segment = Segment(
         object_key=info.key,
         camera=key.camera,
-        run=await run_of(key, duration_us) if media_start else run_named_after(key),
+        run=key.run or (await run_of(key, duration_us) if media_start else run_named_after(key)),
         number=key.counter,
         start_us=key.instant_us,
         end_us=key.instant_us + duration_us,
@@ -80,6 +85,23 @@ async def _parse(store: ObjectStore, info: ObjectInfo, key: FootageKey, run_of: 
     return segment
 
 
+def run_end_of(info: ObjectInfo, key: FootageKey) -> RunEnd:
+    """The end of a run; of one whose attributes were lost in a copy, what its key says.
+
+    Raises:
+        NotFootageError: neither says it, or not of the same camera.
+    """
+    try:
+        end = run_end_from_object(info)
+    except AttributesMissingError as error:
+        if not key.run:
+            raise NotFootageError(str(error)) from error
+        return RunEnd(key.camera, key.run, key.instant_us, key.counter, 0, info.key)
+    if end.camera != key.camera:
+        raise NotFootageError(f"it says that it is of camera {end.camera}")
+    return end
+
+
 def run_named_after(key: FootageKey) -> str:
     """The name of a run that nobody knows, from its first segment."""
     digest = hashlib.sha256(f"{key.camera}/{key.instant_us}".encode()).hexdigest()
@@ -87,7 +109,7 @@ def run_named_after(key: FootageKey) -> str:
 
 
 class RunGuesser:
-    """Tells which run an object without attributes belongs to, as its neighbours suggest.
+    """Tells which run an object without attributes belongs to whose (older) key does not say it.
 
     Objects come in order of their keys, hence of their time for each camera: the next number at
     the time at which the last one ended is of the same run.

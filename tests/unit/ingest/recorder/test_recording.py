@@ -105,11 +105,12 @@ def test_the_least_delayed_frame_fixes_the_start(tmp_path: Path) -> None:
 def test_keys_are_those_of_the_annex(tmp_path: Path) -> None:
     told, _ = record(tmp_path, "h264", 4)
 
+    place = f"footage/cam-test-01/2026-09-21/{told.runs[0].run}/14"
     assert [segment.object_key for segment in told.segments] == [
-        "footage/cam-test-01/2026-09-21/14/13-20.020000Z.0.m4v",
-        "footage/cam-test-01/2026-09-21/14/13-23.020000Z.1.m4v",
+        f"{place}/13-20.020000Z.0.m4v",
+        f"{place}/13-23.020000Z.1.m4v",
     ]
-    assert told.ends[0].object_key == "footage/cam-test-01/2026-09-21/14/13-24.020000Z.2.m4v_end"
+    assert told.ends[0].object_key == f"{place}/13-24.020000Z.2.m4v_end"
 
 
 def test_every_fragment_is_in_the_index_and_starts_with_a_key_frame(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What recovery believes of a file that nobody closed."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from vigie.ingest.metrics import QUARANTINED
 from vigie.ingest.recorder.camera import RecorderTools
 from vigie.ingest.recorder.segment import SyncPolicy
 from vigie.ingest.spool.layout import RunDirectory
-from vigie.ingest.spool.records import SegmentRecord, SpoolRecordError, read_record
+from vigie.ingest.spool.records import EndRecord, SegmentRecord, SpoolRecordError, read_record
 from vigie.ingest.spool.repair import RunRepair
 from vigie.media.bmff.reader import read_fragments
 from vigie.platform.faultpoint import NO_FAULTS
@@ -212,3 +214,21 @@ def test_a_stale_running_digest_does_not_survive_its_segment(tmp_path: Path) -> 
     directory.sums(0).write_bytes(sums)
     repair(tools).close(directory, "RECOVERED")
     assert not directory.sums(0).exists()
+
+
+def test_a_run_of_an_older_program_keeps_the_keys_it_began_with(tmp_path: Path) -> None:
+    """Some of its segments may be stored already, under keys that do not name the run."""
+    tools, directory = abandoned(tmp_path, 3)
+    envelope = json.loads(directory.run_record.read_bytes())
+    del envelope["body"]["key_postfix"]
+    body = json.dumps(envelope["body"], sort_keys=True).encode()
+    envelope["sha256"] = hashlib.sha256(body).hexdigest()
+    directory.run_record.write_text(json.dumps(envelope))
+
+    assert repair(tools).close(directory, "RECOVERED").waiting == [0]
+
+    record, _ = closed(directory)
+    assert record.object_key == "footage/cam-test-01/2026-09-21/14/13-20.020000Z.0.m4v"
+    end = read_record(directory.end_record, EndRecord)
+    assert end is not None
+    assert end.object_key == "footage/cam-test-01/2026-09-21/14/13-23.020000Z.1.m4v_end"

@@ -47,6 +47,40 @@ async def test_footage_goes_from_the_engine_to_store_and_log(tmp_path: Path) -> 
     await installation.close()
 
 
+async def test_two_runs_that_begin_at_one_instant_are_both_stored(tmp_path: Path) -> None:
+    """A clock that was set back, or two processes that had the camera at once."""
+    first = await Installation(tmp_path).open()
+    deliver(first, 4)
+    await first.path.drain_writers(10)
+    assert await first.path.uploader.drain(10)
+    await first.close()
+
+    second = await Installation(tmp_path).open()
+    deliver(second, 4)
+    await second.path.drain_writers(10)
+    assert await second.path.uploader.drain(10)
+
+    stored = await second.stored()
+    assert [(each.start_us, each.number) for each in stored[:2]] == [
+        (each.start_us, each.number) for each in stored[2:]
+    ]
+    assert len({each.object_key for each in stored}) == 4
+    for run in sorted({each.run for each in stored}):
+        frames = [
+            frame
+            for each in stored
+            if each.run == run
+            for frame in frames_of(await second.content(each.object_key))
+        ]
+        assert frames == footage().frames(range(4))
+    ends = [event.run_ended for event in await second.events() if event.HasField("run_ended")]
+    assert len({end.object_key for end in ends}) == 2
+    assert {end.end_us for end in ends} == {ends[0].end_us}
+    assert not second.losses.lost
+    assert not list((tmp_path / "spool" / "quarantine").iterdir())
+    await second.close()
+
+
 class UnreliableStore:
     """The directory store behind a line that is down for the first ``failures`` puts."""
 

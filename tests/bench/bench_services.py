@@ -1,4 +1,4 @@
-"""Six services on Kafka, MinIO and PostgreSQL: processor time, memory, and how soon footage is listed.
+"""Six services on Kafka, MinIO and PostgreSQL: processor time, memory, segments to the timeline.
 
     VIGIE_TEST_KAFKA=… VIGIE_TEST_S3=… VIGIE_TEST_POSTGRES=… python tests/bench/bench_services.py
     python tests/bench/bench_services.py --full              # 100 cameras, 1080p25, 4 Mbit/s, 2 min

@@ -133,8 +133,7 @@ def summary(plan: Plan, result: Result) -> str:
     minutes = (last.at_seconds - first.at_seconds) / 60
     load = ", ".join(f"{each:.1f}" for each in result.load)
     lines = [
-        f"{plan.cameras} cameras ({plan.steady} left alone), {minutes:.1f} minutes,"
-        f" seed {plan.seed}",
+        f"{plan.cameras} cameras ({plan.steady} alone), {minutes:.1f} minutes, seed {plan.seed}",
         f"load of the machine {load}; simulator late by {result.late_us / 1e6:.1f} s at worst",
         "; ".join(f"{name}: {count}" for name, count in sorted(result.done.items())),
     ]

@@ -6,8 +6,9 @@ run: there the name of the span end object tells. Why a run ended, and what olde
 an object is asked for: one look for a whole run.
 """
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -156,25 +157,31 @@ def joined(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     Chains are broken where a listing is out of order; their rows are joined here by the rule of
     `vigie.recording.index.spans`.
     """
-    kept: list[Row] = []
+    sound: list[Row] = []
     refused: list[Row] = []
-    for row in sorted(rows):
-        before = kept[-1] if kept else None
-        if before is None or row.first > before.last + 1:
-            kept.append(row)
-        elif row.first <= before.last:
+    # A copy under another name is short: the run is what most of its segments say.
+    for row in sorted(rows, key=lambda each: (each.first - each.last, each)):
+        at = bisect_left(sound, row)
+        overlaps = (at > 0 and sound[at - 1].last >= row.first) or (
+            at < len(sound) and sound[at].first <= row.last
+        )
+        if overlaps:
             refused.append(row)
-        elif before.end_us == row.start_us and _same_piece(before, row):
+        else:
+            sound.insert(at, row)
+    kept: list[Row] = []
+    for row in sound:
+        before = kept[-1] if kept else None
+        if before is not None and _meet(before, row):
             kept[-1] = Row(before.first, row.last, before.start_us, row.end_us)
         else:
             kept.append(row)
     return kept, refused
 
 
-def _same_piece(before: Row, after: Row) -> bool:
-    return before.start_us // PIECE_US == after.start_us // PIECE_US
-
-
-def numbers_of(rows: Sequence[Row]) -> int:
-    """How many segments rows tell of."""
-    return sum(row.last - row.first + 1 for row in rows)
+def _meet(before: Row, after: Row) -> bool:
+    return (
+        before.last + 1 == after.first
+        and before.end_us == after.start_us
+        and before.start_us // PIECE_US == after.start_us // PIECE_US
+    )

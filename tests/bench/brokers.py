@@ -12,7 +12,7 @@ from pathlib import Path
 from e2e.external import free_ports
 
 VARIABLE = "VIGIE_TEST_KAFKA_HOME"
-_READY_SECONDS = 120
+_READY_SECONDS = 300
 
 
 def missing(home: str | None) -> str:
@@ -58,7 +58,14 @@ async def three_brokers(home: Path, folder: Path) -> AsyncIterator[list[str]]:
 
 
 def _java(home: Path, heap_mib: int) -> list[str]:
-    return ["java", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-cp", f"{home}/*"]
+    return [
+        "java",
+        f"-Xmx{heap_mib}m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        f"{home}/*",
+    ]
 
 
 async def _ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

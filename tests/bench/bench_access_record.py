@@ -70,6 +70,7 @@ async def measure(brokers: list[str], folder: Path, options: argparse.Namespace)
         config = KafkaConfig(
             bootstrap=brokers, topic_prefix=f"bench{uuid.uuid4().hex[:8]}.",
             replication=copies, min_in_sync=max(1, copies - 1),
+            request_timeout_seconds=60, delivery_timeout_seconds=120,
         )  # fmt: skip
         admin = TopicAdmin(KafkaClients(config))
         await admin.apply(TOPICS, await admin.differences(TOPICS))

@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults faults-local fuzz soak lock clean
+.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults faults-local fuzz soak soak-services lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,8 +72,10 @@ docs: $(STAMP) ## Regenerate docs/reference from protos, configuration, CLI, met
 docs-check: $(STAMP) ## Fail when docs/reference is not what the code says
 	@$(BIN)/python tools/reference.py check
 
-bench: $(STAMP) ## Measure reception, timeline and storage; prints figures and ratios
-	@for bench in tests/bench/bench_*.py; do echo "==> $$bench"; $(BIN)/python $$bench || failed=1; done; exit $${failed:-0}
+bench: $(STAMP) ## Measure reception, timeline, storage, services; prints figures and ratios (servers by VIGIE_TEST_*)
+	@mkdir -p build; rm -f build/bench.log; for bench in tests/bench/bench_*.py; do echo "==> $$bench"; \
+	    { $(BIN)/python $$bench 2>&1 || echo "FAILED $$bench"; } | tee -a build/bench.log; done; \
+	    echo "==> $$(grep -c '^no server:' build/bench.log) times there was no server"; ! grep '^FAILED ' build/bench.log
 
 faults-local: $(STAMP) ## Break one machine in every way, bounded (VIGIE_FAULTS=long: all of it; VIGIE_FAULTS_SEED=N)
 	@rm -rf build/faults/ledger
@@ -92,6 +94,9 @@ fuzz: $(STAMP) ## Fuzz every parser, guided by coverage, for hours (RUNS=N input
 MINUTES ?= 30
 soak: $(STAMP) ## 100 cameras that come, go, misbehave and change, for MINUTES=30: nothing may grow
 	@$(BIN)/python tests/faults/soak.py --minutes $(MINUTES)
+
+soak-services: $(STAMP) ## The same with six services on Kafka, S3 and PostgreSQL (servers by VIGIE_TEST_*)
+	@$(BIN)/python tests/faults/soak_services.py --minutes $(MINUTES)
 
 lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

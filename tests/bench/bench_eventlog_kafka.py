@@ -96,6 +96,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--copies", type=int, default=1)
     copies = arguments.parse_args().copies
+    if not os.environ.get("VIGIE_TEST_KAFKA"):
+        print("no server: VIGIE_TEST_KAFKA is not set; nothing was measured")
+        return
     config = KafkaConfig(
         bootstrap=os.environ["VIGIE_TEST_KAFKA"].split(","),
         topic_prefix=f"bench{uuid.uuid4().hex[:8]}.",

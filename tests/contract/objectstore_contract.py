@@ -240,6 +240,20 @@ class ObjectStoreContract:
             assert await keys(harness, nothing) == []
             assert await listed_keys(harness, nothing) == []
 
+    async def test_a_folder_shows_one_level(self, harness: StoreHarness) -> None:
+        for key in ("a.1", "a/b/1", "a/b/2", "a-b/3", "a/4", "a/b-c/5"):
+            await put(harness, key)
+        top = await harness.store.folder("")
+        assert (list(top.folders), [one.key for one in top.objects]) == (["a-b/", "a/"], ["a.1"])
+        below = await harness.store.folder("a/")
+        assert list(below.folders) == ["a/b-c/", "a/b/"]
+        [listed] = below.objects
+        assert (listed.key, listed.size_bytes) == ("a/4", len(b"media"))
+        assert listed.stored_at_us > 0
+        for nothing in ("nothing/", "a.1/", "../"):
+            empty = await harness.store.folder(nothing)
+            assert (list(empty.folders), list(empty.objects)) == ([], [])
+
     async def test_runs_at_one_instant_lie_side_by_side(self, harness: StoreHarness) -> None:
         """Keys of two runs, and one of a run recorded before keys named theirs."""
         place = "footage/cam-a/2026-11-22"

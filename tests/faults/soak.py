@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "services")]
@@ -128,7 +128,24 @@ class Result:
     load: tuple[float, float, float] = (0, 0, 0)
 
 
-async def soak(plan: Plan, folder: Path, kept: Result | None = None) -> Result:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How the product is run, looked at and judged.
+
+    Attributes:
+        deployment: a name in `DEPLOYMENTS`.
+        look: one look at it; the second argument is when the soak began (monotonic clock).
+        judge: notes in the result what of these looks must not be.
+    """
+
+    deployment: str
+    look: Callable[[Installation, float], Awaitable[Any]]
+    judge: Callable[[Plan, Result], None]
+
+
+async def soak(
+    plan: Plan, folder: Path, kept: Result | None = None, watch: Watch | None = None
+) -> Result:
     """Run it in a folder; what was measured is in ``kept`` even when it fails.
 
     Raises:
@@ -141,19 +158,22 @@ async def soak(plan: Plan, folder: Path, kept: Result | None = None) -> Result:
     async with simulated_cameras(config, folder / "cameras") as simulator:
         own = {"segment_seconds": str(plan.segment_seconds)}
         settings = SETTINGS | {"ingest": SETTINGS["ingest"] | own}
-        made = Installation(DEPLOYMENTS["one-process"], folder / "vigie", estate.PEOPLE, settings)
-        await made.start()
+        watch = watch or Watch("one-process", take, _judge)
+        made = Installation(
+            DEPLOYMENTS[watch.deployment], folder / "vigie", estate.PEOPLE, settings
+        )
         try:
+            await made.start()
             churn = Churn(made, simulator, sources, steady=plan.steady, chance=chance)
             back_seconds = plan.segment_seconds + 15
             audience = Audience(made, lambda: churn.cameras, chance, back_seconds=back_seconds)
-            await _live(made, churn, audience, plan, result)
-            _judge(plan, result)
+            await _live(made, churn, audience, plan, result, watch=watch)
+            watch.judge(plan, result)
             if audience.busy_share > BUSY_SHARE:
                 result.wrong.append(f"{audience.busy_share:.1%} of the calls could not be served")
+            await _after(made, await made.stop(), result)
         finally:
-            codes = await made.stop()
-        await _after(made, codes, result)
+            await made.remove()
     result.done = churn.done + audience.done + audience.refused
     result.done["faults of cameras"] = count_of_faults(churn.done)
     result.load = os.getloadavg()
@@ -161,7 +181,13 @@ async def soak(plan: Plan, folder: Path, kept: Result | None = None) -> Result:
 
 
 async def _live(
-    made: Installation, churn: Churn, audience: Audience, plan: Plan, result: Result
+    made: Installation,
+    churn: Churn,
+    audience: Audience,
+    plan: Plan,
+    result: Result,
+    *,
+    watch: Watch,
 ) -> None:
     asked_us = WALL.now_us()
     await churn.register()
@@ -173,7 +199,7 @@ async def _live(
         group.create_task(churn.go_on(plan.pace, enough))
         group.create_task(audience.go_on(plan.viewers, enough))
         while time.monotonic() - began < plan.minutes * 60:
-            result.samples.append(await take(made, began))
+            result.samples.append(await watch.look(made, began))
             result.late_us = max(result.late_us, await churn.lateness_us())
             await asyncio.sleep(plan.sample_seconds)
         enough.set()
@@ -182,9 +208,9 @@ async def _live(
     for part in batched(churn.cameras, 50):
         await stored_until(made, part, asked_us, now_us, seconds=180)
     result.late_us = max(result.late_us, await churn.lateness_us())
-    (address,) = made.http_addresses()
-    if gone := cameras_told_of(await metrics_page(address)) - set(churn.cameras):
-        result.wrong.append(f"metrics tell of cameras that are gone: {sorted(gone)[:5]}")
+    for address in made.http_addresses():
+        if gone := cameras_told_of(await metrics_page(address)) - set(churn.cameras):
+            result.wrong.append(f"metrics tell of cameras that are gone: {sorted(gone)[:5]}")
     for camera, entries in (await timelines(made, churn.steady, since_us, now_us)).items():
         gaps = {entry.cause for entry in entries if entry.kind != SPAN}
         if gaps and not (result.late_us >= LATE_US and gaps == {"CAMERA_SILENT"}):
@@ -236,8 +262,9 @@ def summary(plan: Plan, result: Result) -> str:
     return "\n".join(lines)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """What may be said of a soak."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--warm-up", type=float, help="seconds; a sixth of the time unless said")
     parser.add_argument("-n", "--cameras", type=int, default=100)
@@ -250,14 +277,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "soak")
     parser.add_argument("--picture", type=Path, help="where the SVG goes")
     parser.add_argument("--keep", action="store_true", help="leave footage and logs")
-    return parser.parse_args(arguments)
+    return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a soak; 1 when something was wrong."""
-    options = _options(arguments)
+def plan_of(options: argparse.Namespace) -> Plan:
+    """A plan from what was said."""
     warm_up = options.minutes * 10 if options.warm_up is None else options.warm_up
-    plan = Plan(
+    return Plan(
         minutes=options.minutes,
         warm_up_seconds=warm_up,
         cameras=options.cameras,
@@ -269,6 +295,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         segment_seconds=options.segment,
         footage=options.folder / "footage",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a soak; 1 when something was wrong."""
+    options = parser_of(__doc__ or "").parse_args(arguments)
+    plan = plan_of(options)
     options.folder.mkdir(parents=True, exist_ok=True)
     print(f"soak of {plan.minutes:g} minutes, --seed {plan.seed}", flush=True)
     result = Result()

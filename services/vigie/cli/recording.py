@@ -29,29 +29,43 @@ app = new_app(
 @command(
     app,
     "reindex",
-    "Reconstruire l'index à partir du stockage seul ; le produit doit être arrêté. L'index en "
-    "place ne change qu'à la fin, d'un coup ; code 7 si un objet n'a pu être indexé.",
+    "Reconstruire l'index à partir du stockage seul ; le produit doit être arrêté. D'abord la "
+    "chronologie, d'après les noms, qui remplace l'ancienne d'un coup ; puis les empreintes, que "
+    "le produit complète s'il y a interruption ; code 7 si un objet n'a pu être indexé.",
 )
 def reindex(
     context: typer.Context,
     reason: Annotated[
         str, typer.Option(help=tr("Why; kept on record.", "Motif ; consigné."))
     ] = "the index is rebuilt",
+    timeline_only: Annotated[
+        bool,
+        typer.Option(
+            "--timeline-only",
+            help=tr(
+                "End once the timeline is there; the product takes in the rest while it runs.",
+                "S'arrêter dès que la chronologie est là ; le produit indexe le reste en marche.",
+            ),
+        ),
+    ] = False,
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:
     """Rebuild the index from the bucket alone, with the product stopped (exit code 7).
 
-    The index in place changes at the very end, all at once; code 7 when an object could not be
-    indexed.
+    First the timeline, from the names of the objects; it takes the place of the old one all at
+    once. Then digests and media times, from the objects themselves; whatever interrupts that, the
+    product goes on with it. Code 7 when an object could not be indexed.
     """
     session = session_of(context)
     with telling():
-        report = asyncio.run(_reindex(read_config(config, data), reason))
+        report = asyncio.run(
+            _reindex(read_config(config, data), reason, timeline_only=timeline_only)
+        )
     if session.as_json:
         session.show_json(
-            {"segments": report.segments, "run_ends": report.run_ends, "parsed": report.parsed,
-             "refused": report.refused}
+            {"listed": report.listed, "segments": report.segments, "run_ends": report.run_ends,
+             "parsed": report.parsed, "pending_hours": report.pending, "refused": report.refused}
         )  # fmt: skip
     else:
         _show_reindex(session, report)
@@ -59,14 +73,15 @@ def reindex(
         raise typer.Exit(Exit.CHECK_FAILED)
 
 
-async def _reindex(config: Config, reason: str) -> ReindexReport:
+async def _reindex(config: Config, reason: str, *, timeline_only: bool) -> ReindexReport:
     async with opened(config) as found:
         await migrate(
             found.database, MIGRATIONS
         )  # the database may be new: the bucket alone counts
         await put_on_record(found, "recording/reindex", ["index"], reason)
         prefix = config.section(IngestConfig).key_prefix
-        report = await Reindexer(found.database, found.store, prefix=prefix).rebuild()
+        reindexer = Reindexer(found.database, found.store, prefix=prefix)
+        report = await reindexer.rebuild(timeline_only=timeline_only)
         if found.mark is not None:
             await found.mark.caught_up()
         return report
@@ -74,11 +89,18 @@ async def _reindex(config: Config, reason: str) -> ReindexReport:
 
 def _show_reindex(session: Session, report: ReindexReport) -> None:
     session.console.print(
-        tr(f"{report.segments} segments, {report.run_ends} run ends"
-           f" ({report.parsed} read from their content)",
-           f"{report.segments} segments, {report.run_ends} fins de séquence"
-           f" ({report.parsed} lus dans leur contenu)")
+        tr(f"{report.listed} segments on the timeline, {report.run_ends} run ends;"
+           f" {report.segments} indexed ({report.parsed} read from their content)",
+           f"{report.listed} segments sur la chronologie, {report.run_ends} fins de séquence ;"
+           f" {report.segments} indexés ({report.parsed} lus dans leur contenu)")
     )  # fmt: skip
+    if report.pending:
+        session.console.print(
+            tr(f"{report.pending} hours of cameras are left: the product indexes them while it"
+               " runs, and whatever is asked for at once",
+               f"{report.pending} heures de caméra restent : le produit les indexe en marche, et"
+               " sans attendre ce qui est demandé")
+        )  # fmt: skip
     if report.refused:
         columns = (tr("object", "objet"), tr("not indexed because", "non indexé car"))
         show_table(session.console, columns, sorted(report.refused.items()))

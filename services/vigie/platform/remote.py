@@ -21,6 +21,7 @@ from vigie.platform.eventlog.port import Share
 from vigie.platform.module import ServiceBinding
 from vigie.platform.objectstore import (
     FileState,
+    Folder,
     ListedObject,
     ObjectInfo,
     ObjectStore,
@@ -287,6 +288,10 @@ class RemoteStore:
     def list_keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ListedObject]:
         """See `ObjectStore.list_keys`."""
         return self._remote.get().list_keys(prefix, start_after=start_after)
+
+    async def folder(self, prefix: str) -> Folder:
+        """See `ObjectStore.folder`."""
+        return await self._remote.get().folder(prefix)
 
     async def delete(self, key: str) -> bool:
         """See `ObjectStore.delete`."""

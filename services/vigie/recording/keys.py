@@ -7,6 +7,7 @@ gave do not have it, and are read like the others.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from vigie.platform.clock import from_us, to_us
@@ -14,6 +15,8 @@ from vigie.recording.model import Segment
 
 SEGMENT_EXTENSION: Final = "m4v"
 END_EXTENSION: Final = "m4v_end"
+_MINUTES: Final = 60
+_SECONDS: Final = 60
 _KEY: Final = re.compile(
     r"(?P<lead>.+)/(?P<date>\d{4}-\d{2}-\d{2})/(?:(?P<run>[0-9a-f]{32})/)?(?P<hour>\d{2})/"
     r"(?P<minute>\d{2})-(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6}))?Z"
@@ -73,13 +76,28 @@ def parse_key(key: str) -> FootageKey | None:
     if match is None:
         return None
     prefix, _, camera = match["lead"].rpartition("/")
-    try:
-        instant = datetime.strptime(
-            f"{match['date']} {match['hour']}:{match['minute']}:{match['second']}",
-            "%Y-%m-%d %H:%M:%S",
-        ).replace(tzinfo=UTC, microsecond=int((match["fraction"] or "0").ljust(6, "0")))
-    except ValueError:
+    instant_us = _instant_us(match)
+    if instant_us is None:
         return None
     is_end = match["extension"] == END_EXTENSION
     run = match["run"] or ""
-    return FootageKey(prefix, camera, run, to_us(instant), int(match["counter"]), is_end)
+    return FootageKey(prefix, camera, run, instant_us, int(match["counter"]), is_end)
+
+
+def _instant_us(match: re.Match[str]) -> int | None:
+    """When a key says that it begins (or ends); ``None``: there is no such instant."""
+    hour_us = _hour_us(match["date"], match["hour"])
+    minute, second = int(match["minute"]), int(match["second"])
+    if hour_us is None or minute >= _MINUTES or second >= _SECONDS:
+        return None
+    fraction_us = int((match["fraction"] or "0").ljust(6, "0"))
+    return hour_us + (minute * _SECONDS + second) * 1_000_000 + fraction_us
+
+
+@lru_cache(maxsize=1024)
+def _hour_us(date: str, hour: str) -> int | None:
+    # A bucket is millions of keys, and an hour more than a hundred of them.
+    try:
+        return to_us(datetime.strptime(f"{date} {hour}", "%Y-%m-%d %H").replace(tzinfo=UTC))
+    except ValueError:
+        return None

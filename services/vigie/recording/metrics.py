@@ -83,6 +83,11 @@ CAUGHT_UP: Final = MetricSpec(
     "counter",
     "Segments of the bucket that a restored, older database did not know, indexed anew.",
 )
+UNDESCRIBED_HOURS: Final = MetricSpec(
+    "vigie_recording_undescribed_hours",
+    "gauge",
+    "Hours of cameras whose digests are still to be read from the bucket after a reindex.",
+)
 METRICS: Final = (
     SEGMENTS_INDEXED,
     BYTES_INDEXED,
@@ -98,6 +103,7 @@ METRICS: Final = (
     DAMAGED,
     CATCH_UP,
     CAUGHT_UP,
+    UNDESCRIBED_HOURS,
     FSCK_FINDINGS,
     FSCK_LAST,
 )
@@ -121,3 +127,4 @@ class RecordingMetrics:
         self.damaged = registry.counter(DAMAGED)
         self.catch_up = registry.gauge(CATCH_UP)
         self.caught_up = registry.counter(CAUGHT_UP)
+        self.undescribed_hours = registry.gauge(UNDESCRIBED_HOURS)

@@ -32,6 +32,8 @@ from vigie.recording.playback.footage import Footage
 from vigie.recording.playback.media import SegmentMedia
 from vigie.recording.playback.play import Player
 from vigie.recording.playback.snapshot import SnapshotMaker
+from vigie.recording.rebuild.describing import Describer
+from vigie.recording.rebuild.report import ReindexReport
 from vigie.recording.retention.planner import RetentionPlanner
 from vigie.recording.retention.sweeper import (
     RetentionSweeper,
@@ -121,6 +123,12 @@ class RecordingModule:
             self._metrics,
             faults=needs.faults,
         )
+        self._describer = Describer(
+            needs.database,
+            needs.store,
+            changed=self.keeper.wake,
+            left=self._metrics.undescribed_hours.set,
+        )
         self.timelines = TimelineReader(
             needs.database,
             needs.wall_clock,
@@ -156,7 +164,7 @@ class RecordingModule:
             verify=config.verify_before_play,
             count=lambda reason: self._metrics.damaged.labels(reason=reason).inc(),
         )
-        footage = Footage(needs.database, media)
+        footage = Footage(needs.database, media, self._describer)
         parts = PlaybackParts(
             timelines=self.timelines,
             player=Player(needs.database, self.timelines, footage),
@@ -169,7 +177,7 @@ class RecordingModule:
         return (
             ServiceBinding(
                 f"{package}.RecordingService",
-                RecordingServicer(needs.database, self.timelines),
+                RecordingServicer(needs.database, self.timelines, describer=self._describer),
                 add_RecordingServiceServicer_to_server,
             ),
             ServiceBinding(
@@ -243,6 +251,8 @@ class RecordingModule:
             self._tasks.append(
                 asyncio.create_task(self._catch_up(restored), name="recording-catch-up")
             )
+        if await self._describer.pending():
+            self._tasks.append(asyncio.create_task(self._describe(), name="recording-describe"))
         if self._config.retention_enabled:
             self._tasks.append(asyncio.create_task(self._retain(), name="recording-retention"))
         self._started = True
@@ -299,6 +309,19 @@ class RecordingModule:
             else:
                 self._metrics.catch_up.set(0)
                 self.keeper.wake()
+                return
+
+    async def _describe(self) -> None:
+        """Write the rows that a reindex has left to the product, however often it takes."""
+        while True:
+            report = ReindexReport()
+            try:
+                await self._describer.describe_all(report)
+            except Exception as error:
+                log.warning("describing_failed", error=str(error), exc_info=True)
+                await self._needs.monotonic_clock.sleep(_CATCH_UP_RETRY_SECONDS)
+            else:
+                log.info("index_described", segments=report.segments, refused=report.refused)
                 return
 
     async def _retain(self) -> None:

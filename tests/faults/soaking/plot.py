@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from faults.soaking.samples import Sample
+from typing import Any, Final
 
 _NAMESPACE: Final = "http://www.w3.org/2000/svg"
 _WIDTH: Final = 860
@@ -20,7 +18,7 @@ class Curve:
     """One row of the picture."""
 
     name: str
-    of: Callable[[Sample], float]
+    of: Callable[[Any], float]
 
 
 CURVES: Final = (
@@ -36,16 +34,22 @@ CURVES: Final = (
 )
 
 
-def draw(samples: Sequence[Sample], title: str, warm_up_seconds: float) -> str:
+def draw(
+    samples: Sequence[Any],
+    title: str,
+    warm_up_seconds: float,
+    curves: Sequence[Curve] = CURVES,
+) -> str:
     """The picture: a row for each curve over the minutes of the soak, from zero.
 
     Args:
         samples: two at least, in order of time.
         title: said above it.
         warm_up_seconds: what is left out of the comparison is drawn grey.
+        curves: its rows.
     """
     kept = samples[:: max(1, len(samples) // _MOST_POINTS)]
-    height = _TOP + _ROW * len(CURVES) + 30
+    height = _TOP + _ROW * len(curves) + 30
     parts = [
         f'<svg xmlns="{_NAMESPACE}" viewBox="0 0 {_WIDTH} {height}" font-size="12">',
         f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
@@ -53,9 +57,9 @@ def draw(samples: Sequence[Sample], title: str, warm_up_seconds: float) -> str:
         f'<text x="8" y="20" font-size="14">{_escaped(title)}</text>',
     ]
     end = kept[-1].at_seconds
-    for index, curve in enumerate(CURVES):
+    for index, curve in enumerate(curves):
         parts += _row(curve, kept, end, _TOP + index * _ROW, warm_up_seconds)
-    base = _TOP + len(CURVES) * _ROW
+    base = _TOP + len(curves) * _ROW
     for share in range(7):
         minutes = end / 60 * share / 6
         parts.append(
@@ -66,7 +70,7 @@ def draw(samples: Sequence[Sample], title: str, warm_up_seconds: float) -> str:
 
 
 def _row(
-    curve: Curve, samples: Sequence[Sample], end: float, top: int, warm_up_seconds: float
+    curve: Curve, samples: Sequence[Any], end: float, top: int, warm_up_seconds: float
 ) -> list[str]:
     values = [curve.of(sample) for sample in samples]
     most = max(*values, 1e-9)

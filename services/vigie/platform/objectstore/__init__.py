@@ -3,6 +3,7 @@
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.platform.objectstore.port import (
     FileState,
+    Folder,
     ListedObject,
     ObjectInfo,
     ObjectStore,
@@ -12,6 +13,7 @@ from vigie.platform.objectstore.port import (
 __all__ = [
     "DirectoryObjectStore",
     "FileState",
+    "Folder",
     "ListedObject",
     "ObjectInfo",
     "ObjectStore",

@@ -30,7 +30,13 @@ from vigie.platform.database.lock import DataDirectoryLock
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.folders import make_durable_folder
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.port import FileState, ListedObject, ObjectInfo, PutResult
+from vigie.platform.objectstore.port import (
+    FileState,
+    Folder,
+    ListedObject,
+    ObjectInfo,
+    PutResult,
+)
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.tree import ObjectTree
 from vigie.platform.objectstore.workspace import SweepReport
@@ -162,6 +168,10 @@ class DirectoryObjectStore:
         while batch := await self._in(self._readers, functools.partial(_take, objects)):
             for listed in batch:
                 yield listed
+
+    async def folder(self, prefix: str) -> Folder:
+        """See `ObjectStore.folder`."""
+        return await self._in(self._readers, functools.partial(self._tree.folder, prefix))
 
     async def delete(self, key: str) -> bool:
         """See `ObjectStore.delete`."""

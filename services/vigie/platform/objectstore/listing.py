@@ -29,6 +29,24 @@ def list_files(root: Path, prefix: str, start_after: str) -> Iterator[tuple[str,
         yield _key_text(key), state
 
 
+def list_folder(root: Path, prefix: str) -> tuple[list[str], list[tuple[str, os.stat_result]]]:
+    """Sub-folders (with their slash) and regular files one level below a prefix, in byte order."""
+    folders: list[str] = []
+    files: list[tuple[str, os.stat_result]] = []
+    folder = _deepest_folder(os.fsencode(prefix))
+    if prefix and not folder:
+        return folders, files
+    for key, entry in _sorted_entries(os.fsencode(root), folder):
+        if key.endswith(b"/"):
+            folders.append(_key_text(key))
+            continue
+        try:
+            files.append((_key_text(key), entry.stat(follow_symlinks=False)))
+        except FileNotFoundError:
+            continue
+    return folders, files
+
+
 def _walk(
     root: bytes, folder: bytes, prefix: bytes, after: bytes
 ) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:

@@ -10,7 +10,7 @@ Guarantees asked of an implementation (held by one contract suite):
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -60,6 +60,19 @@ class ListedObject:
     key: str
     size_bytes: int
     stored_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What lies one level below a prefix.
+
+    Attributes:
+        folders: prefixes that further keys share, each with its slash, in byte order.
+        objects: keys without a further slash, in byte order.
+    """
+
+    folders: Sequence[str]
+    objects: Sequence[ListedObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +189,13 @@ class ObjectStore(Protocol):
 
     def list_keys(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ListedObject]:
         """The same objects in the same order, without their attributes."""
+        ...
+
+    async def folder(self, prefix: str) -> Folder:
+        """What lies one level below ``prefix``, which is empty or ends in a slash.
+
+        With `list_keys` below each of its folders at once, a large store is listed in parallel.
+        """
         ...
 
     async def delete(self, key: str) -> bool:

@@ -17,9 +17,15 @@ from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.folders import sync_folder
 from vigie.platform.objectstore.durable import sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.listing import list_files
+from vigie.platform.objectstore.listing import list_files, list_folder
 from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record
-from vigie.platform.objectstore.port import FileState, ListedObject, ObjectInfo, PutResult
+from vigie.platform.objectstore.port import (
+    FileState,
+    Folder,
+    ListedObject,
+    ObjectInfo,
+    PutResult,
+)
 from vigie.platform.objectstore.ranges import RangeReader
 from vigie.platform.objectstore.record import (
     Record,
@@ -209,6 +215,15 @@ class ObjectTree:
             for key, state in list_files(self._space.root, prefix, start_after):
                 yield ListedObject(key, state.st_size, state.st_ctime_ns // 1000)
             self._space.require()
+
+    def folder(self, prefix: str) -> Folder:
+        """See the port."""
+        with as_store_error("list"):
+            folders, files = list_folder(self._space.root, prefix)
+            self._space.require()
+        objects = [ListedObject(key, state.st_size, state.st_ctime_ns // 1000)
+                   for key, state in files]  # fmt: skip
+        return Folder(folders, objects)
 
     def _info(self, key: str, state: os.stat_result) -> ObjectInfo:
         try:

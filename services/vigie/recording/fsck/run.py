@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import func, select
+
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database
 from vigie.platform.errors import VigieError
@@ -29,6 +31,7 @@ from vigie.recording.fsck import (
 from vigie.recording.fsck.report import ITSELF, JUDGEMENT, Finding, Report, error
 from vigie.recording.fsck.spool import Spool, check_spool
 from vigie.recording.fsck.view import BATCH, Numbering, View
+from vigie.recording.index.tables import UNDESCRIBED
 
 Check = Callable[[View], AsyncIterator[Finding]]
 
@@ -47,6 +50,10 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("I9 retention", retention.check_index),
     ("I9 authorisations", retention.check_authorised),
 )
+_ROWS_NEEDED: Final = frozenset(
+    {objects.check_objects, eventlog.check_segment_events, index.check_runs}
+)
+"""What compares rows of segments with something: after a reindex they may still be written."""
 _QUARANTINED: Final = {"recording-holds": "I4", "audit-index": "I5"}
 """The invariant that an event in quarantine breaks, by its consumer; of the others I6."""
 _RESTORE: Final = (
@@ -127,6 +134,9 @@ async def run_fsck(installation: Installation, options: FsckOptions = FsckOption
     )
     report = Report(view.bound_us, options.deep)
     checks = list(CHECKS)
+    if undescribed := await _undescribed(installation.database, report):
+        report.add(undescribed)
+        checks = [(name, check) for name, check in checks if check not in _ROWS_NEEDED]
     if installation.spool is not None:
         spool = Spool(installation.spool)
         await asyncio.to_thread(spool.read, view)
@@ -157,6 +167,29 @@ async def _run(check: Check, view: View, report: Report, name: str) -> None:
         what = f"the database cannot be read: {failure.message}"
         report.add(error("I3", what, _RESTORE, JUDGEMENT, check=name))
     report.count(name)
+
+
+async def _undescribed(database: Database, report: Report) -> Finding | None:
+    """Hours whose rows a reindex has left to the product."""
+    name = "I3 every hour has its rows"
+    try:
+        async with database.reading() as connection:
+            hours = await connection.scalar(select(func.count()).select_from(UNDESCRIBED))
+    except VigieError as failure:
+        if failure.reason.name != DATABASE_UNAVAILABLE.name:
+            raise
+        return None  # the checks will say so
+    report.count(name)
+    if not hours:
+        return None
+    return error(
+        "I3",
+        "a reindex is not finished: hours have no rows yet, and index, bucket and events were not"
+        " compared",
+        "start the product: it goes on by itself, and vigie_recording_undescribed_hours tells when",
+        ITSELF,
+        hours=hours,
+    )
 
 
 async def _restored(view: View, mark: Mark | None) -> AsyncIterator[Finding]:

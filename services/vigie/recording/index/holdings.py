@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import BigInteger, cast, delete, func, select, update
 
@@ -17,8 +18,11 @@ from vigie.recording.index.tables import (
     HOLD_TO_TAKE_OFF,
     HOLDS,
     SEGMENTS,
+    UNDESCRIBED,
 )
 from vigie.recording.model import SEGMENT_LIMIT_US
+
+_HOUR_US: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +251,20 @@ async def mark_applied(connection: AsyncConnection, now_us: int) -> list[str]:
         .where(HOLD_OBJECTS.c.hold == HOLDS.c.hold, HOLD_OBJECTS.c.state == HOLD_TO_PLACE)
         .exists()
     )
+    # After a reindex: objects that have no rows yet are not held yet.
+    undescribed = (
+        select(UNDESCRIBED.c.folder)
+        .join(HOLD_CAMERAS, HOLD_CAMERAS.c.camera == UNDESCRIBED.c.camera)
+        .where(
+            HOLD_CAMERAS.c.hold == HOLDS.c.hold,
+            UNDESCRIBED.c.start_us > HOLDS.c.start_us - _HOUR_US - SEGMENT_LIMIT_US,
+            UNDESCRIBED.c.start_us < HOLDS.c.end_us,
+        )
+        .exists()
+    )
     result = await connection.execute(
         update(HOLDS)
-        .where(HOLDS.c.applied_us.is_(None), HOLDS.c.released_us.is_(None), ~waiting)
+        .where(HOLDS.c.applied_us.is_(None), HOLDS.c.released_us.is_(None), ~waiting, ~undescribed)
         .values(applied_us=now_us, problem="")
         .returning(HOLDS.c.hold)
     )

@@ -35,6 +35,28 @@ SpanRow = Row[Any]
 _Values = dict[str, Any]
 
 
+NOTHING: Final = Segment(
+    object_key="",
+    camera="",
+    run="",
+    number=0,
+    start_us=0,
+    end_us=0,
+    media_start_ticks=0,
+    media_duration_ticks=0,
+    timescale=0,
+    sample_count=0,
+    size_bytes=0,
+    sha256="",
+    codec="",
+    width=0,
+    height=0,
+    camera_clock_offset_us=None,
+    header_sha256="",
+)
+"""A segment of which nothing is known: spans need its run, number, camera and times only."""
+
+
 class _Statements:
     """The statements of one table, built once."""
 

@@ -177,5 +177,18 @@ HOLD_PLACED: Final = 1
 HOLD_TO_TAKE_OFF: Final = 2
 """States of a row of `HOLD_OBJECTS`."""
 
+UNDESCRIBED: Final = Table(
+    "recording_undescribed",
+    METADATA,
+    # The folder of the bucket that has the objects of one camera and hour, with its slash.
+    Column("folder", String, primary_key=True),
+    Column("camera", String, nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Index("recording_undescribed_camera_start", "camera", "start_us"),
+    Index("recording_undescribed_start", "start_us", "folder"),
+)
+"""Hours whose spans are known from the names in the bucket, and whose rows of segments are not
+yet: see `vigie.recording.rebuild.describing`. Empty but after a reindex."""
+
 INDEX_TABLES: Final = (SEGMENTS, SPANS, DESTROYED_SPANS, RUN_ENDS)
 """What can be rebuilt from the bucket and the register of destructions."""

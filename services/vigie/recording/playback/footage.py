@@ -14,6 +14,7 @@ from vigie.recording.playback.media import (
     fragment_window,
     key_shown_us,
 )
+from vigie.recording.rebuild.describing import Describer
 from vigie.recording.timeline.intervals import Interval
 
 _BATCH: Final = 32
@@ -34,23 +35,34 @@ class Shot:
 class Footage:
     """Reads the footage that spans of a timeline list."""
 
-    def __init__(self, database: Database, media: SegmentMedia) -> None:
+    def __init__(
+        self, database: Database, media: SegmentMedia, describer: Describer | None = None
+    ) -> None:
         self._database = database
+        self._describer = describer
         self.media = media
 
     async def segments(self, run: str, window: Interval) -> AsyncIterator[Segment]:
         """Segments of a run that overlap a window, by number."""
         at_us = window.start_us
         while at_us < window.end_us:
-            async with self._database.reading() as connection:
-                batch = await reader.run_segments(
-                    connection, run, Interval(at_us, window.end_us), limit=_BATCH
-                )
+            batch = await self._batch(run, Interval(at_us, window.end_us))
             for segment in batch:
                 yield segment
             if len(batch) < _BATCH:
                 return
             at_us = batch[-1].end_us
+
+    async def _batch(self, run: str, window: Interval) -> list[Segment]:
+        """The next segments; hours that have no rows yet, after a reindex, get them first."""
+        while True:
+            async with self._database.reading() as connection:
+                batch = await reader.run_segments(connection, run, window, limit=_BATCH)
+            if self._describer is None:
+                return batch
+            reach_us = batch[-1].end_us if len(batch) == _BATCH else window.end_us
+            if not await self._describer.next_of_run(run, Interval(window.start_us, reach_us)):
+                return batch
 
     async def shots(self, run: str, window: Interval) -> AsyncIterator[Shot]:
         """Fragments of a run that are needed to show a window.

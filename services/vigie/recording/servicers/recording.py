@@ -14,6 +14,7 @@ from vigie.recording import reasons, requests
 from vigie.recording.admission import Access, Admission, zones_of
 from vigie.recording.index import holdings, reader
 from vigie.recording.model import Cause, Segment
+from vigie.recording.rebuild.describing import Describer
 from vigie.recording.timeline.algebra import Entry
 from vigie.recording.timeline.completeness import CauseTotal, Completeness
 from vigie.recording.timeline.intervals import Interval
@@ -34,8 +35,14 @@ class RecordingServicer(RecordingServiceServicer):
     """Answers what there is; see the contract."""
 
     def __init__(
-        self, database: Database, timelines: TimelineReader, *, entry_budget: int = ENTRY_BUDGET
+        self,
+        database: Database,
+        timelines: TimelineReader,
+        *,
+        describer: Describer | None = None,
+        entry_budget: int = ENTRY_BUDGET,
     ) -> None:
+        self._describer = describer
         self._database = database
         self._timelines = timelines
         self._admission = Admission(database)
@@ -105,10 +112,8 @@ class RecordingServicer(RecordingServiceServicer):
             after = (start_us, key)
         await self._admission.admit(current_call(), Access([camera], window))
         limit = requests.page_size(request.page_size, _DEFAULT_SEGMENTS)
+        segments = await self._segments(camera, window, limit + 1, after)
         async with self._database.reading() as connection:
-            segments = await reader.segments_in(
-                connection, camera, window, limit=limit + 1, after=after
-            )
             keys = [segment.object_key for segment in segments[:limit]]
             holds = await holdings.holds_on(connection, keys)
         response = pb.ListSegmentsResponse(
@@ -121,6 +126,22 @@ class RecordingServicer(RecordingServiceServicer):
             last = segments[limit - 1]
             response.next_page_token = make_token([last.start_us, last.object_key], bound_to)
         return response
+
+    async def _segments(
+        self, camera: str, window: Interval, limit: int, after: tuple[int, str] | None
+    ) -> list[Segment]:
+        """Segments of a window; hours that have no rows yet, after a reindex, get them first."""
+        from_us = max(window.start_us, after[0]) if after is not None else window.start_us
+        while True:
+            async with self._database.reading() as connection:
+                segments = await reader.segments_in(
+                    connection, camera, window, limit=limit, after=after
+                )
+            if self._describer is None:
+                return segments
+            reach_us = segments[-1].start_us + 1 if len(segments) == limit else window.end_us
+            if not await self._describer.next(camera, Interval(from_us, reach_us)):
+                return segments
 
     async def GetCompleteness(
         self, request: pb.GetCompletenessRequest, context: _Context

@@ -63,6 +63,12 @@ class Lister:
         async for some in found:
             yield [one for one in some if not one.key.startswith(naming.RESERVED)]
 
+    async def folder(self, prefix: str) -> Keys:
+        """Objects and sub-folders (with their slash) one level below, in byte order."""
+        if not _may_begin_a_key(prefix):
+            return []
+        return [one for one in await self._folder(prefix) if one.key != naming.RESERVED]
+
     def _below(self, prefix: str) -> AsyncIterator[Keys]:
         return self._flat(prefix) if self._in_order else self._walk(prefix)
 

@@ -13,7 +13,13 @@ from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.port import FileState, ListedObject, ObjectInfo, PutResult
+from vigie.platform.objectstore.port import (
+    FileState,
+    Folder,
+    ListedObject,
+    ObjectInfo,
+    PutResult,
+)
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.s3 import attributes, listing, metrics, naming, probe
 from vigie.platform.objectstore.s3.failures import StoreFailure
@@ -228,6 +234,21 @@ class S3ObjectStore:
         async for page in self._pages(prefix, start_after, attributes=False):
             for one in page:
                 yield ListedObject(one.key, one.entry.size_bytes, one.entry.stored_at_us)
+
+    async def folder(self, prefix: str) -> Folder:
+        """See `ObjectStore.folder`: one request for a thousand of what is there."""
+        abilities = await self.open()
+        lister = listing.Lister(self._requests, in_order=abilities.in_order)
+        found = await lister.folder(prefix)
+        await self._looker.require()
+        return Folder(
+            folders=[one.key for one in found if one.key.endswith("/")],
+            objects=[
+                ListedObject(one.key, one.entry.size_bytes, one.entry.stored_at_us)
+                for one in found
+                if not one.key.endswith("/")
+            ],
+        )
 
     async def _pages(
         self, prefix: str, start_after: str, *, attributes: bool

@@ -284,7 +284,8 @@ class Wiring:
         return self._sealer
 
     def _quarantine(self, context: str) -> Quarantine:
-        return Quarantine(self._database(context), self._clocks.wall)
+        database, event_log = self._database(context), self._storage.event_logs[context]
+        return Quarantine(database, self._clocks.wall, event_log)
 
     def _database(self, context: str) -> Database:
         return self._storage.databases[context]

@@ -268,7 +268,7 @@ class Opened:
             self.store,
             self.log,
             self.wall,
-            quarantine=Quarantine(self.database, self.wall),
+            quarantine=Quarantine(self.database, self.wall, self.log),
             numbering=self.log,
             spool=self.spool,
         )

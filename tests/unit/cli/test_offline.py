@@ -42,7 +42,7 @@ async def put_in_quarantine(data: Path) -> None:
         )
         stored = StoredEvent("segments", Position(0, 7), event)
         async with found.database.transaction() as connection:
-            await Quarantine(found.database, found.clock).add(
+            await Quarantine(found.database, found.clock, found.event_log).add(
                 connection, "recording-index", stored, Unprocessable("SEGMENT_INVALID", "no run")
             )
 

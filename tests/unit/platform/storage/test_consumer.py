@@ -55,7 +55,7 @@ class Bench:
         self.log = log
         self.database = database
         self.clock = ManualMonotonicClock()
-        self.quarantine = Quarantine(database, wall_clock)
+        self.quarantine = Quarantine(database, wall_clock, log)
         self.registry = CollectorRegistry()
         self.observer = PrometheusObserver(self.registry)
         self.trouble: dict[str, list[Exception]] = {}

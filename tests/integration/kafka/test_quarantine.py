@@ -41,7 +41,11 @@ __all__ = ["house", "kafka_bootstrap", "kafka_config"]
 Raw = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 CURIOUS: list[Raw] = [
     (None, b"no key, no headers", []),
-    (b"\xff\x00key", bytes(range(256)), [("twice", b"1"), ("twice", b"\xff"), ("h\u00e9", b"\x00")]),
+    (
+        b"\xff\x00key",
+        bytes(range(256)),
+        [("twice", b"1"), ("twice", b"\xff"), ("h\u00e9", b"\x00")],
+    ),
     (b"cam-a", None, [("ce_id", b"1")]),
     (b"cam-a", b"", [("empty", b"")]),
 ]

@@ -195,9 +195,7 @@ class Quarantine:
 
         await self._database.write(work)
 
-    async def discard(
-        self, number: int, *, actor: str = "", purpose: str = ""
-    ) -> QuarantinedEvent:
+    async def discard(self, number: int, *, actor: str = "", purpose: str = "") -> QuarantinedEvent:
         """Drop an event for good; returns it, so that the caller can record what was dropped.
 
         What was told of it stays in the topic `quarantine` for as long as that keeps events.
@@ -213,9 +211,7 @@ class Quarantine:
 
         async def work(connection: AsyncConnection) -> QuarantinedEvent:
             item = await self._told(connection, number)
-            await self._close(
-                connection, item, words.QUARANTINE_OUTCOME_DISCARDED, actor, purpose
-            )
+            await self._close(connection, item, words.QUARANTINE_OUTCOME_DISCARDED, actor, purpose)
             return item
 
         return await self._database.write(work)

@@ -12,6 +12,7 @@ from vigie.platform.faultpoint import StrikingFaults, raise_errno
 
 __all__ = ["bench", "database_kind"]
 
+
 async def test_every_event_takes_effect_once_in_order(bench: Bench) -> None:
     await bench.log.append("segments", [event(n) for n in range(500)])
     async with bench.running() as consumer:

@@ -283,6 +283,7 @@ async def open_kafka_event_log(
     *,
     metrics: MetricsRegistry | None = None,
     client_name: str = "vigie",
+    context: str = "",
     faults: FaultPoints = NO_FAULTS,
     without_word_seconds: float = WITHOUT_WORD_SECONDS,
     identity: Identity | None = None,
@@ -299,6 +300,7 @@ async def open_kafka_event_log(
         monotonic_clock: for waiting.
         metrics: what is counted goes there.
         client_name: how the brokers' logs name this process.
+        context: how its metrics name this log.
         faults: where tests strike.
         without_word_seconds: see `vigie.platform.eventlog.kafka.assignment`.
         identity: compared with the mark in the topics when they are declared; ``None``: not.
@@ -314,7 +316,7 @@ async def open_kafka_event_log(
         database,
         wall_clock,
         monotonic_clock,
-        KafkaMetrics(metrics or MetricsRegistry()),
+        KafkaMetrics(metrics or MetricsRegistry(), context),
         faults=faults,
         without_word_seconds=without_word_seconds,
         identity=identity,

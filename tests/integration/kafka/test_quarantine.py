@@ -1,4 +1,4 @@
-"""Topic `quarantine` at real brokers: records to the byte, each word at least once, under one id."""
+"""Topic `quarantine` at real brokers: records to the byte, words at least once, under one id."""
 
 import asyncio
 import hashlib

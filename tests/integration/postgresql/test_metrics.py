@@ -128,11 +128,15 @@ async def test_statements_that_took_too_long_are_counted_by_who_ended_them(
             await it.database.read(sleeping)
         assert it.counted("statement_timeouts", ended_by="server") == 1
         assert it.counted("statement_timeouts", ended_by="client") == 0
+
+        async def silenced(connection: AsyncConnection) -> None:
+            await nothing(connection)
+            postgres_proxy.lose_answers(close_after_ms=0)
+            await sleeping(connection)
+
         with pytest.raises(VigieError, match="did not answer in time"):
             async with it.database.reading() as connection:
-                await nothing(connection)
-                postgres_proxy.lose_answers(close_after_ms=0)
-                await sleeping(connection)
+                await silenced(connection)
         postgres_proxy.mend()
         assert it.counted("statement_timeouts", ended_by="server") == 1
         assert it.counted("statement_timeouts", ended_by="client") == 1

@@ -264,7 +264,7 @@ class Quarantine:
         self,
         connection: AsyncConnection,
         item: QuarantinedEvent,
-        outcome: words.QuarantineOutcome,
+        outcome: "words.QuarantineOutcome.ValueType",
         actor: str,
         purpose: str,
     ) -> None:

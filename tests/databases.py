@@ -8,6 +8,7 @@ one kind, and nothing is skipped: the contract's tests say that one is missing.
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -59,6 +60,16 @@ class _Schemas:
 
 
 _SCHEMAS: Final = _Schemas()
+
+
+@contextmanager
+def on_the_server(server: TestDatabase) -> Iterator[Callable[[Path], str]]:
+    """Meanwhile `open_any_database` opens on ``server``; schemas stay. Yields path -> schema."""
+    _SCHEMAS.server = server
+    try:
+        yield _SCHEMAS.by_path.__getitem__
+    finally:
+        _SCHEMAS.server, _SCHEMAS.by_path = None, {}
 
 
 @pytest.fixture(params=KINDS)

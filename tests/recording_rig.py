@@ -186,7 +186,7 @@ async def recording_rig(
     log = await open_event_log(database, wall)
     store = await open_directory_store(folder / "store", wall)
     metrics = MetricsRegistry()
-    quarantine = Quarantine(database, wall)
+    quarantine = Quarantine(database, wall, log)
     observer = PrometheusObserver(metrics.registry)
     await log.declare(FOREIGN_TOPICS)
     module = RecordingModule(

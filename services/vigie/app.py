@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final, Self
 
+from vigie.calling import services_listener
 from vigie.platform.config import Config
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.faultpoint import FaultPoints, SwitchedFaults, faults_from_environment
@@ -24,10 +25,18 @@ from vigie.platform.process.watch import watch_process
 from vigie.platform.runfile import RunFile
 from vigie.platform.supervisor import Supervisor
 from vigie.settings import SECTIONS, DataConfig, DebugConfig
-from vigie.storage import PRODUCTION, Basis, ExternalForms, open_storage
+from vigie.storage import (
+    PRODUCTION,
+    SYSTEM_CLOCKS,
+    Basis,
+    Clocks,
+    ExternalForms,
+    open_storage,
+)
+from vigie.surroundings import Surroundings
 from vigie.targets import ALL, TARGETS, Target
 from vigie.topics import TOPICS
-from vigie.wiring import SYSTEM_CLOCKS, Clocks, Surroundings, Wiring, services_listener
+from vigie.wiring import Wiring
 
 __all__ = ["NEEDS", "SECTIONS", "TOPICS", "Application"]
 

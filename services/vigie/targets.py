@@ -35,7 +35,7 @@ class Needs:
 NEEDS_OF: Final[Mapping[str, Needs]] = {
     # People and their rights come from a file; there is nothing to keep.
     "access": Needs(),
-    "audit": Needs(database=True, topics=("accesses",)),
+    "audit": Needs(database=True, topics=("accesses", "quarantine")),
     "registry": Needs(database=True, sealer=True, calls=("ingest",), topics=("cameras",)),
     # Keeps its state in the spool and in what it has published: it records while databases are
     # away.
@@ -45,7 +45,7 @@ NEEDS_OF: Final[Mapping[str, Needs]] = {
     "recording": Needs(
         database=True,
         store=True,
-        topics=("cameras", "holds", "segments", "stream-status", "destructions"),
+        topics=("cameras", "holds", "segments", "stream-status", "destructions", "quarantine"),
     ),
     "evidence": Needs(
         database=True,

@@ -1,4 +1,4 @@
-"""Every topic of the product, each declared by the context that writes it."""
+"""Every topic of the product, each declared by the context that writes it, or by the platform."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from vigie.audit.recorder import TOPICS as AUDIT_TOPICS
 from vigie.evidence.repository import TOPICS as EVIDENCE_TOPICS
 from vigie.ingest.topics import TOPICS as INGEST_TOPICS
-from vigie.platform.eventlog import TopicSpec
+from vigie.platform.eventlog import QUARANTINE_TOPIC, TopicSpec
 from vigie.platform.eventlog.kafka.installation import INSTALLATION_TOPIC
 from vigie.recording.topics import TOPICS as RECORDING_TOPICS
 from vigie.registry.journal import CAMERAS_TOPIC
@@ -17,6 +17,7 @@ TOPICS: Final = (
     *RECORDING_TOPICS,
     *EVIDENCE_TOPICS,
     *AUDIT_TOPICS,
+    QUARANTINE_TOPIC,
 )
 BROKER_TOPICS: Final = (*TOPICS, INSTALLATION_TOPIC)
 """What is made at brokers: besides, whose topics they are. The embedded log has one owner."""

@@ -4,185 +4,37 @@ A context is imported when a process serves it: one that serves another does not
 """
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vigie.access.module import AccessModule
 from vigie.access.settings import AccessConfig
 from vigie.audit.recorder import EventLogAccessRecorder
+from vigie.calling import Callers, InstancesOf
 from vigie.evidence.settings import EvidenceConfig
 from vigie.ingest.config import IngestConfig
-from vigie.platform.config import Config
 from vigie.platform.database import Database
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import PrometheusObserver, Quarantine
-from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.grpc.carry import Carrier, Owners
-from vigie.platform.grpc.client import MutualTls, ServiceClients
-from vigie.platform.grpc.credentials import TlsFiles
-from vigie.platform.grpc.host import ServicesListener
-from vigie.platform.grpc.services import ServicesConfig, ServiceTlsConfig
-from vigie.platform.grpc.settings import GrpcConfig, host_of, is_loopback
 from vigie.platform.identifiers import IdentifierSource
-from vigie.platform.identity.port import TokenSource
-from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import Module
-from vigie.platform.objectstore import ObjectStore
 from vigie.platform.paging import Tokens
 from vigie.platform.periodic import Periodic
 from vigie.platform.reasons import CONFIG_INVALID
 from vigie.platform.sealing import Sealer, load_or_create_sealer
-from vigie.platform.supervisor import Supervisor
 from vigie.recording.config import RecordingConfig
 from vigie.registry.config import RegistryConfig
 from vigie.settings import DataConfig
-from vigie.storage import SYSTEM_CLOCKS, Clocks, Storage
-from vigie.targets import NEEDS_OF, Target
+from vigie.surroundings import Surroundings
+from vigie.targets import NEEDS_OF
 
 if TYPE_CHECKING:
-    import grpc.aio
-
     from vigie.ingest.module import IngestModule
-
-__all__ = ["SYSTEM_CLOCKS", "Clocks", "Surroundings", "Wiring"]
 
 _LIVE: Final = "/vigie.ingest.v1.LiveService/WatchLive"
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not listened on
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every module of a process shares.
-
-    Attributes:
-        target: what the process runs.
-        config: the configuration.
-        clocks: both clocks.
-        storage: open, or being opened.
-        metrics: where metrics are made.
-        supervisor: runs background tasks.
-        faults: where tests strike.
-    """
-
-    target: Target
-    config: Config
-    clocks: Clocks
-    storage: Storage
-    metrics: MetricsRegistry
-    supervisor: Supervisor
-    faults: FaultPoints
-
-    @property
-    def data(self) -> Path:
-        """The data directory."""
-        return self.config.section(DataConfig).directory
-
-    @property
-    def services(self) -> ServicesConfig:
-        """Where services are."""
-        return self.config.section(ServicesConfig)
-
-    @property
-    def tls(self) -> ServiceTlsConfig:
-        """Their certificates."""
-        return self.config.section(ServiceTlsConfig)
-
-    @property
-    def certified(self) -> bool:
-        """Whether services prove themselves by certificates."""
-        return self.target.one_of_many and self.tls.enabled
-
-    def store(self) -> ObjectStore:
-        """The bucket."""
-        assert self.storage.store is not None, "the table of targets says nobody needs the store"
-        return self.storage.store
-
-
-def services_listener(around: Surroundings) -> ServicesListener:
-    """Where the process is reached by other services.
-
-    Raises:
-        VigieError: CONFIG_INVALID.
-    """
-    if not around.target.one_of_many:
-        return ServicesListener()
-    name = around.target.name
-    address = around.services.listening(name)
-    if around.certified:
-        return ServicesListener(address, around.tls.of(name), around.tls.trust_domain)
-    open_to_others = not is_loopback(host_of(address))
-    if open_to_others and not around.config.section(GrpcConfig).allow_plaintext:
-        raise VigieError(
-            CONFIG_INVALID,
-            f"{address} is reached by other machines, and services have no certificates; give "
-            "[tls], or listen on 127.0.0.1",
-            field="services.listen",
-        )
-    return ServicesListener(address)
-
-
-class Callers:
-    """Calls to other contexts: where they are, and how a context proves itself there.
-
-    Args:
-        around: of the process.
-        token_of: name of a service -> its token.
-        own_address: where this very process is reached, once it listens.
-    """
-
-    def __init__(
-        self,
-        around: Surroundings,
-        token_of: Callable[[str], TokenSource],
-        own_address: Callable[[], str],
-    ) -> None:
-        self._around = around
-        self._token_of = token_of
-        self._own_address = own_address
-        self._clients: list[ServiceClients] = []
-
-    def of(self, service: str) -> ServiceClients:
-        """Calls under the name of ``service``."""
-        around = self._around
-        tls = None
-        if around.certified:
-            clock = around.clocks.monotonic
-            files = TlsFiles(around.tls.of(service), clock, section="tls")
-            tls = MutualTls(files, around.tls.trust_domain)
-        clients = ServiceClients(
-            self._addresses,
-            None if tls is not None else self._token_of(service),
-            tls=tls,
-            default_timeout_seconds=around.services.call_seconds,
-            connect_seconds=around.services.connect_seconds,
-        )
-        self._clients.append(clients)
-        return clients
-
-    def _addresses(self, context: str) -> Sequence[str]:
-        if not self._around.target.one_of_many:
-            return (self._own_address(),)
-        return self._around.services.addresses(context)
-
-    async def close(self) -> None:
-        """Close every channel."""
-        for clients in self._clients:
-            await clients.close()
-
-
-class InstancesOf:
-    """Channels to single instances of a context; see `vigie.platform.grpc.carry`."""
-
-    def __init__(self, clients: ServiceClients, context: str) -> None:
-        self._clients = clients
-        self._context = context
-
-    def channel_to(self, address: str) -> "grpc.aio.Channel":
-        """See `InstanceChannels.channel_to`."""
-        return self._clients.channel_to(address, self._context)
 
 
 class Wiring:
@@ -284,7 +136,8 @@ class Wiring:
         return self._sealer
 
     def _quarantine(self, context: str) -> Quarantine:
-        return Quarantine(self._database(context), self._clocks.wall)
+        database, event_log = self._database(context), self._storage.event_logs[context]
+        return Quarantine(database, self._clocks.wall, event_log)
 
     def _database(self, context: str) -> Database:
         return self._storage.databases[context]

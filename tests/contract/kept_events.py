@@ -21,6 +21,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from vigie.audit.v1 import events_pb2 as audit
 from vigie.common.v1 import access_pb2, types_pb2
+from vigie.common.v1 import events_pb2 as platform
 from vigie.evidence.v1 import events_pb2 as evidence
 from vigie.ingest.v1 import events_pb2 as ingest
 from vigie.platform.eventlog import Event
@@ -254,6 +255,49 @@ def _access_record() -> Example:
     return _example("accesses", "audit", record.subject, record)
 
 
+def _quarantine_events() -> Iterator[Example]:
+    record = platform.OriginalRecord(
+        key=b"\xffcam-kept",
+        headers=[
+            platform.RecordHeader(name="ce_id", value=b"\x00id"),
+            platform.RecordHeader(name="ce_type", value=b"vigie.later.v1.Weather"),
+        ],
+        value=bytes(range(20)),
+        size_bytes=20,
+        sha256="e5" * 32,
+    )
+    gone = platform.OriginalRecord(
+        without_key=True, without_value=True, size_bytes=2_000_001, left_out=True
+    )
+    put_away = {"reason": "EVENT_UNPARSABLE", "detail": "wire type 7"}
+    asked = {"actor": "local:root", "purpose": "mended in 0.1.1"}
+    words: tuple[tuple[str, dict[str, Message]], ...] = (
+        ("quarantined", {"quarantined": platform.RecordQuarantined(**put_away, record=record)}),
+        ("left_out", {"quarantined": platform.RecordQuarantined(**put_away, record=gone)}),
+        ("replay_requested", {"replay_requested": platform.ReplayRequested(**asked)}),
+        ("replay_failed", {"replay_failed": platform.ReplayFailed(**put_away)}),
+        (
+            "resolved",
+            {
+                "resolved": platform.QuarantineResolved(
+                    **asked, outcome=platform.QUARANTINE_OUTCOME_DISCARDED
+                )
+            },
+        ),
+    )
+    for case, word in words:
+        event = platform.QuarantineEvent(
+            case_id="0198c1de-0000-7000-8000-000000000010",
+            time=at(8),
+            consumer="recording-index",
+            topic="segments",
+            partition=17,
+            offset=4_000_000_007,
+            **word,  # type: ignore[arg-type] # one of four
+        )
+        yield _example("quarantine", "platform", event.case_id, event, case)
+
+
 def examples() -> tuple[Example, ...]:
     """Of every event message of every topic, each field set and, as far as it may, distinct."""
     mark = StringValue(value="north")
@@ -264,6 +308,7 @@ def examples() -> tuple[Example, ...]:
         _destruction(),
         *_evidence_events(),
         _access_record(),
+        *_quarantine_events(),
         _example("installation", "platform", "0198c1de-0000-7000-8000-00000000000f", mark),
     )
 

@@ -7,14 +7,14 @@ careless copy does to files and rows. Times are those of `recording_support`.
 import hashlib
 import os
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from faults.places import FilePlace, Place
 from recording_footage import RecordedRun, RecordedSegment, record_run
 from recording_rig import Rig, recording_rig
 from recording_support import DAY, HOUR, RUN_A, RUN_B, SECOND, T0
@@ -25,7 +25,7 @@ from vigie.common.v1.types_pb2 import GapCause
 from vigie.ingest.recorder.metadata import segment_metadata
 from vigie.ingest.spool.records import RunRecord, SegmentRecord, write_record
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
-from vigie.platform.database import EmbeddedDatabase, open_database
+from vigie.platform.database import EmbeddedDatabase
 from vigie.platform.eventlog import EmbeddedEventLog, Event, Quarantine
 from vigie.platform.faultpoint import NO_FAULTS
 from vigie.platform.grpc.record import AccessEntry, Phase
@@ -123,9 +123,19 @@ async def build(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Estate:
-    """A copy of the installation, to be broken."""
+    """A copy of the installation, to be broken.
+
+    Attributes:
+        folder: its files.
+        elsewhere: where its rows are, if they are not in a file among them.
+    """
 
     folder: Path
+    elsewhere: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        return self.elsewhere or FilePlace(self.folder, DATABASE)
 
     @property
     def spool(self) -> Path:
@@ -133,13 +143,14 @@ class Estate:
 
     def sql(self, statement: str, *values: object) -> list[Any]:
         """Change rows by hand; what was to be changed must be there."""
-        with closing(sqlite3.connect(self.folder / DATABASE)) as connection:
-            cursor = connection.execute(statement, values)
-            rows = cursor.fetchall()
-            connection.commit()
+        rows, count = self.place.sql(statement, *values)
         changes = statement.lstrip()[:6].upper() in {"UPDATE", "DELETE", "INSERT"}
-        assert not changes or cursor.rowcount > 0, f"nothing changed by: {statement}"
+        assert not changes or count > 0, f"nothing changed by: {statement}"
         return rows
+
+    def columns(self, table: str) -> list[str]:
+        """Names of the columns of a table, in order."""
+        return self.place.columns(table)
 
     def rows(self) -> dict[str, list[Any]]:
         """The index, whole."""
@@ -192,8 +203,8 @@ class Estate:
     def fingerprint(self) -> str:
         """Digest of every file: of the database its rows, of the rest the bytes."""
         digest = hashlib.sha256(repr(self.rows()).encode())
-        digest.update(repr(self.sql("SELECT * FROM eventlog_event")).encode())
-        digest.update(repr(self.sql("SELECT * FROM recording_destructions")).encode())
+        for table in ("eventlog_event", "recording_destructions"):
+            digest.update(repr(sorted(self.sql(f"SELECT * FROM {table}"), key=repr)).encode())
         for root in (self.folder / "store", self.spool):
             for path in sorted(root.rglob("*")):
                 if path.is_file() and path.name != "LOCK":
@@ -269,7 +280,7 @@ class Opened:
             self.store,
             self.log,
             self.wall,
-            quarantine=Quarantine(self.database, self.wall),
+            quarantine=Quarantine(self.database, self.wall, self.log),
             numbering=self.log,
             spool=self.spool,
         )
@@ -290,7 +301,7 @@ class Opened:
 async def opened(estate: Estate, now_us: int = NOW) -> AsyncIterator[Opened]:
     """Open the storage of an estate, with nothing running on it."""
     wall = ManualWallClock(now_us)
-    database = await open_database(estate.folder / DATABASE)
+    database = await estate.place.opened()
     log = EmbeddedEventLog(database, wall)  # its tables are there
     store = await open_directory_store(estate.folder / "store", wall)
     metrics = RecordingMetrics(MetricsRegistry())
@@ -303,10 +314,10 @@ async def opened(estate: Estate, now_us: int = NOW) -> AsyncIterator[Opened]:
         await database.close()
 
 
-def copy(template: Path, folder: Path) -> Estate:
-    """A copy of the installation that may be broken."""
+def copy(template: Path, folder: Path, elsewhere: Place | None = None) -> Estate:
+    """A copy of the installation that may be broken; of its rows, too, if they are elsewhere."""
     shutil.copytree(template, folder, symlinks=True)
-    return Estate(folder)
+    return Estate(folder, None if elsewhere is None else elsewhere.copied(folder))
 
 
 def names(report: Report) -> Sequence[str]:

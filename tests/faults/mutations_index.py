@@ -25,8 +25,7 @@ def all_rows_gone(at: Estate) -> None:
 
 
 def row_of_nothing(at: Estate) -> None:
-    columns = [row[1] for row in at.sql("PRAGMA table_info(recording_segments)")]
-    copied = ", ".join(columns[3:])
+    copied = ", ".join(at.columns("recording_segments")[3:])
     at.sql(
         f"INSERT INTO recording_segments SELECT ?, camera, ?, {copied}"
         f" FROM recording_segments {KEY}",

@@ -118,7 +118,7 @@ async def works(
             RecordingDependencies(
                 ingest.database,
                 ingest.log,
-                Quarantine(ingest.database, wall),
+                Quarantine(ingest.database, wall, ingest.log),
                 ingest.store,
                 wall,
                 SystemMonotonicClock(),
@@ -249,7 +249,7 @@ async def _look(all_of_it: Works, promised: Promised, found: Found) -> None:
             found.wrong.append("the evidence package is not what was stored")
     checked = Checked(
         ingest.database, ingest.store, ingest.log, all_of_it.wall,
-        Quarantine(ingest.database, all_of_it.wall), spool=ingest.spool_root,
+        Quarantine(ingest.database, all_of_it.wall, ingest.log), spool=ingest.spool_root,
     )  # fmt: skip
     report = await run_fsck(checked, FsckOptions(deep=True, grace_us=0))
     found.wrong += [f"fsck: {finding.invariant} {finding.what}" for finding in report.findings]

@@ -15,7 +15,7 @@ from vigie.app import SECTIONS, Application
 from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
 from vigie.platform.config import load_config
 from vigie.platform.logging import LoggingConfig, configure_logging
-from vigie.wiring import Clocks
+from vigie.storage import Clocks
 
 OFFSET = struct.Struct("<q")
 

@@ -1,17 +1,23 @@
 """Every invariant is broken by hand in every way; each is found, named, and mended where safe."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from databases import EMBEDDED, KINDS, on_the_server
 from faults import mutations_footage, mutations_index, mutations_record
-from faults.estate import Estate, Opened, build, copy, names, opened
+from faults.conftest import LONG
+from faults.estate import DATABASE, Estate, Opened, build, copy, names, opened
 from faults.ledger import Entry, Ledger
 from faults.mutation import Mutation
+from faults.places import ServerPlace
+from servers_postgres import postgres_database, postgres_server
 from vigie.recording.fsck import Doing, Plan, Planner, Report, repair
 
+__all__ = ["postgres_database", "postgres_server"]
 MUTATIONS: list[Mutation] = [
     *mutations_footage.MUTATIONS,
     *mutations_index.MUTATIONS,
@@ -19,17 +25,52 @@ MUTATIONS: list[Mutation] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_of_each(mutations: Sequence[Mutation]) -> list[Mutation]:
+    """The first of every way of breaking every invariant."""
+    return list({(m.invariant, m.way): m for m in reversed(mutations)}.values())[::-1]
+
+
+# The rules are the same on both: on PostgreSQL the long form does all, the bounded one a part.
+CASES = [
+    pytest.param(kind, mutation, id=f"{kind}-{mutation.name}")
+    for kind in KINDS
+    for mutation in (MUTATIONS if LONG or kind == EMBEDDED else one_of_each(MUTATIONS))
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def template(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Estate]:
+    """The installation before it is broken: on SQLite, and on PostgreSQL where there is one."""
     folder = tmp_path_factory.mktemp("estate") / "sound"
-    asyncio.run(build(folder))
-    return folder
+    if request.param == EMBEDDED:
+        asyncio.run(build(folder))
+        yield Estate(folder)
+        return
+    database = request.getfixturevalue("postgres_database")
+    with on_the_server(database) as schema_of:
+        asyncio.run(build(folder))
+        place = ServerPlace(database, schema_of(folder / DATABASE))
+    yield Estate(folder, place)
 
 
-async def test_the_installation_is_found_sound_before_it_is_broken(
-    template: Path, tmp_path: Path
-) -> None:
-    async with opened(copy(template, tmp_path / "estate")) as at:
+@pytest.fixture(scope="module")
+def sound(template: Estate) -> dict[str, list[Any]]:
+    """The index before it is broken."""
+    return template.rows()
+
+
+@pytest.fixture
+def estate(template: Estate, tmp_path: Path) -> Iterator[Estate]:
+    """A copy that may be broken."""
+    made = copy(template.folder, tmp_path / "estate", template.elsewhere)
+    yield made
+    made.place.gone()
+
+
+async def test_the_installation_is_found_sound_before_it_is_broken(estate: Estate) -> None:
+    async with opened(estate) as at:
         assert names(await at.check(deep=True)) == []
 
 
@@ -56,12 +97,10 @@ REQUIRED = {
 }
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=[m.name for m in MUTATIONS])
+@pytest.mark.parametrize(("template", "mutation"), CASES, indirect=["template"])
 async def test_what_is_broken_is_found_and_mended(
-    mutation: Mutation, template: Path, tmp_path: Path, ledger: Ledger
+    mutation: Mutation, estate: Estate, sound: dict[str, list[Any]], ledger: Ledger
 ) -> None:
-    sound = Estate(template).rows()
-    estate = copy(template, tmp_path / "estate")
     mutation.breaks(estate)
     async with opened(estate, mutation.now_us) as at:
         report = await at.check(deep=mutation.deep)
@@ -87,6 +126,8 @@ async def test_what_is_broken_is_found_and_mended(
     named = ", ".join(sorted({finding.invariant for finding in report.findings}))
     promise = "fsck names it" + ("" if mutation.left else "; --repair mends it, on record")
     fault = f"{mutation.invariant} {mutation.way}: {mutation.name}"
+    if estate.elsewhere is not None:
+        fault += " (PostgreSQL)"
     ledger.note(Entry("fsck", fault, promise, f"{named}; {seen}"))
 
 

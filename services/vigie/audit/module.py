@@ -15,6 +15,7 @@ from vigie.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_se
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.eventlog import (
+    QUARANTINE_TOPIC,
     Consumer,
     ConsumerObserver,
     EventLog,
@@ -98,7 +99,7 @@ class AuditModule:
             VigieError: DATA_NEWER_THAN_PROGRAM, DATABASE_UNAVAILABLE, TOPIC_MISMATCH.
         """
         await migrate(self._database, MIGRATIONS)
-        await self._event_log.declare(TOPICS)
+        await self._event_log.declare([*TOPICS, QUARANTINE_TOPIC])
         self.consumer.start()
         self._retaining = asyncio.create_task(self._retention.run(), name="audit-retention")
         self._started = True

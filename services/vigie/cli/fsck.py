@@ -167,7 +167,7 @@ def _installation(config: Config, found: Opened) -> Installation:
         store=found.store,
         event_log=found.event_log,
         wall_clock=found.clock,
-        quarantine=Quarantine(found.database, found.clock),
+        quarantine=Quarantine(found.database, found.clock, found.event_log),
         numbering=found.numbering,
         mark=found.mark,
         spool=spool if spool.is_dir() else None,

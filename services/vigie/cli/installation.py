@@ -22,7 +22,7 @@ from vigie.platform.config import Config, ConfigError, load_config
 from vigie.platform.database import Database, EmbeddedDatabase, open_database
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EmbeddedEventLog, EventLog, NumberingMark, open_event_log
-from vigie.platform.eventlog.tables import TOPIC
+from vigie.platform.eventlog.tables import QUARANTINE, TOPIC
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ async def _of_this_version(database: EmbeddedDatabase) -> None:
     try:
         async with database.reading() as connection:
             await connection.execute(select(TOPIC).limit(0))
+            await connection.execute(select(QUARANTINE).limit(0))
     except OperationalError as error:
         raise typer.BadParameter(
             tr("these data are of an older version: start the product on them once",

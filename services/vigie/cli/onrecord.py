@@ -12,6 +12,11 @@ from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
 
 
+def actor() -> str:
+    """Who works on this machine: nobody has shown a token, so the system tells."""
+    return f"local:{getpass.getuser()}"
+
+
 async def put_on_record(
     installation: Opened,
     method: str,
@@ -44,8 +49,7 @@ async def put_on_record(
         request_id=identifiers.text(),
         phase=Phase.OPENED,
         time_us=installation.clock.now_us(),
-        # Nobody has shown a token: who can write the data directory is told by the system.
-        subject=f"local:{getpass.getuser()}",
+        subject=actor(),
         peer="local",
         method=f"/vigie.cli/{method}",
         kind=access_pb2.RECORD_KIND_ERASURE if erasure else access_pb2.RECORD_KIND_MODIFICATION,

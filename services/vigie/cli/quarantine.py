@@ -8,14 +8,28 @@ import typer
 
 from vigie.cli import options as opt
 from vigie.cli.commands import command, examples, new_app
-from vigie.cli.installation import RECORDING, looked_at, opened, read_config, telling
+from vigie.cli.installation import (
+    RECORDING,
+    Opened,
+    looked_at,
+    opened,
+    read_config,
+    telling,
+)
 from vigie.cli.language import tr
-from vigie.cli.onrecord import put_on_record
+from vigie.cli.onrecord import actor, put_on_record
 from vigie.cli.output import local_time, plain, show_fields, show_table
 from vigie.cli.session import Session, as_dict, session_of
+from vigie.common.v1.events_pb2 import QuarantineEvent, QuarantineOutcome
 from vigie.platform.clock import from_us
 from vigie.platform.config import Config
-from vigie.platform.eventlog import Quarantine, QuarantinedEvent
+from vigie.platform.eventlog import (
+    QUARANTINE_TOPIC,
+    Quarantine,
+    QuarantinedEvent,
+    Unprocessable,
+    parse_event,
+)
 
 app = new_app(
     "Events that could not be processed. `replay` and `discard` need the product stopped and are "
@@ -25,6 +39,7 @@ app = new_app(
     epilog=examples(
         "vigie quarantine list",
         "vigie quarantine show 3",
+        "vigie quarantine history --open",
         "vigie quarantine replay 3 --reason 'corrigé en 1.2'",
     ),
 )
@@ -86,6 +101,10 @@ def list_events(
     show_table(session.console, columns, rows)
 
 
+def _quarantine(installation: Opened) -> Quarantine:
+    return Quarantine(installation.database, installation.clock, installation.event_log)
+
+
 def _known(context: str) -> str:
     if context not in CONSUMING:
         raise typer.BadParameter(f"--context {context}: {', '.join(CONSUMING)}")
@@ -97,7 +116,7 @@ async def _list(
 ) -> Sequence[QuarantinedEvent]:
     found: list[QuarantinedEvent] = []
     async with looked_at(config, context) as installation:
-        quarantine = Quarantine(installation.database, installation.clock)
+        quarantine = _quarantine(installation)
         while True:
             after = found[-1].number if found else 0
             page = await quarantine.list(topic=topic, group=group, after=after, limit=_PAGE)
@@ -119,7 +138,7 @@ def show(
 
     async def get() -> QuarantinedEvent:
         async with looked_at(read_config(config, data), _known(of)) as installation:
-            return await Quarantine(installation.database, installation.clock).get(number)
+            return await _quarantine(installation).get(number)
 
     with telling():
         item = asyncio.run(get())
@@ -140,11 +159,95 @@ def show(
             (tr("happened", "survenu"), local_time(from_us(event.time_us), milliseconds=True)),
             ("id", event.id),
             ("source", event.source),
-            (tr("replay", "rejeu"), tr("asked for", "demandé") if item.replay_requested else ""),
+            (tr("case", "dossier"), item.case_id or ""),
+            (tr("replay", "rejeu"), _asked(item)),
         ),
     )
     content = _content(item)
     session.console.print(plain(str(content)), markup=False, soft_wrap=True)
+
+
+def _asked(item: QuarantinedEvent) -> str:
+    if not item.replay_requested:
+        return ""
+    return tr("asked for", "demandé") + f" ({item.asked_by}: {item.asked_why})"
+
+
+@command(app, "history", "Tout ce que les lecteurs ont mis en quarantaine, et ce qu'il en advint.")
+def history(
+    context: typer.Context,
+    case: Annotated[str, typer.Option(help=tr("Only this case.", "Ce dossier."))] = "",
+    still_open: Annotated[
+        bool, typer.Option("--open", help=tr("Only open cases.", "Dossiers ouverts."))
+    ] = False,
+    of: Context = RECORDING,
+    config: opt.ConfigFile = None,
+    data: opt.Data = None,
+) -> None:
+    """Tell what the consumers of all services have put away, and what became of it.
+
+    Read from topic `quarantine`, which keeps it for three years; also while the product runs.
+    """
+    session = session_of(context)
+    with telling():
+        cases = asyncio.run(_history(read_config(config, data), _known(of)))
+    chosen = [
+        word
+        for told in cases.values()
+        if (not case or told[0].case_id == case)
+        and not (still_open and any(word.HasField("resolved") for word in told))
+        for word in told
+    ]
+    if session.as_json:
+        for word in chosen:
+            session.show_json(as_dict(word))
+        return
+    columns = (
+        tr("case", "dossier"), tr("when", "quand"), tr("consumer", "lecteur"),
+        tr("record", "enregistrement"), tr("what", "quoi"), tr("why", "motif"),
+    )  # fmt: skip
+    rows = [
+        (
+            word.case_id,
+            local_time(word.time),
+            word.consumer,
+            f"{word.topic} {word.partition}/{word.offset}",
+            *_said(word),
+        )
+        for word in chosen
+    ]
+    show_table(session.console, columns, rows)
+
+
+async def _history(config: Config, context: str) -> dict[str, list[QuarantineEvent]]:
+    """Case -> its words in order, each once; oldest case first."""
+    cases: dict[str, dict[str, QuarantineEvent]] = {}
+    async with looked_at(config, context) as installation:
+        async for stored in installation.event_log.read(QUARANTINE_TOPIC.name):
+            try:
+                word = parse_event(stored, QuarantineEvent)
+            except Unprocessable:
+                continue
+            cases.setdefault(word.case_id, {})[stored.event.id] = word
+    return {case: list(told.values()) for case, told in sorted(cases.items())}
+
+
+def _said(word: QuarantineEvent) -> tuple[str, str]:
+    """What a word says, and why."""
+    match word.WhichOneof("word"):
+        case "quarantined":
+            return tr("put away", "mis de côté"), word.quarantined.reason
+        case "replay_requested":
+            asked = word.replay_requested
+            return tr("replay asked for", "rejeu demandé"), f"{asked.actor}: {asked.purpose}"
+        case "replay_failed":
+            return tr("replay failed", "rejeu échoué"), word.replay_failed.reason
+        case "resolved":
+            done = word.resolved
+            outcome = QuarantineOutcome.Name(done.outcome).removeprefix("QUARANTINE_OUTCOME_")
+            return outcome.lower(), f"{done.actor}: {done.purpose}" if done.actor else ""
+        case _:
+            return "", ""
 
 
 @command(app, "replay", "Demander que l'événement soit traité à nouveau au prochain démarrage.")
@@ -191,15 +294,15 @@ def discard(
 async def _change(config: Config, context: str, number: int, action: str, reason: str) -> None:
     """Put the action on record, then do it: never the other way round."""
     async with opened(config, context) as installation:
-        quarantine = Quarantine(installation.database, installation.clock)
+        quarantine = _quarantine(installation)
         item = await quarantine.get(number)
         name = f"quarantine/{item.stored.topic}/{item.group}/{item.stored.position.offset}"
         erasure = action == "discard"
         await put_on_record(installation, f"quarantine/{action}", [name], reason, erasure=erasure)
         if action == "replay":
-            await quarantine.request_replay(number)
+            await quarantine.request_replay(number, actor=actor(), purpose=reason)
         else:
-            await quarantine.discard(number)
+            await quarantine.discard(number, actor=actor(), purpose=reason)
 
 
 def _done(session: Session, number: int, what: str) -> None:
@@ -213,6 +316,7 @@ def _document(item: QuarantinedEvent) -> dict[str, Any]:
     event = item.stored.event
     return {
         "number": item.number,
+        "case": item.case_id,
         "group": item.group,
         "topic": item.stored.topic,
         "partition": item.stored.position.partition,

@@ -151,7 +151,7 @@ async def _apply(
     admin, clock = TopicAdmin(clients), SystemWallClock()
     missing = [one for one in await admin.differences([INSTALLATION_TOPIC]) if one.missing]
     await admin.apply([INSTALLATION_TOPIC], missing)
-    publisher = Publisher(clients, SystemMonotonicClock(), KafkaMetrics(MetricsRegistry()))
+    publisher = Publisher(clients, SystemMonotonicClock(), KafkaMetrics(MetricsRegistry(), ""))
     try:
         await identify(clients, publisher, Identity(name), clock)
     finally:

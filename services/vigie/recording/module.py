@@ -11,7 +11,7 @@ import structlog
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EventLog
+from vigie.platform.eventlog import QUARANTINE_TOPIC, EventLog
 from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions, Handler
 from vigie.platform.eventlog.observer import ConsumerObserver, SilentObserver
 from vigie.platform.eventlog.quarantine import Quarantine
@@ -240,7 +240,7 @@ class RecordingModule:
         """Make or migrate the tables, declare the topic, begin to consume and to keep holds."""
         await migrate(self._needs.database, MIGRATIONS)
         await self._make_days()
-        await self._needs.event_log.declare(TOPICS)
+        await self._needs.event_log.declare([*TOPICS, QUARANTINE_TOPIC])
         for consumer in self._consumers.values():
             consumer.start()
         self.keeper.start()

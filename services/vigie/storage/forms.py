@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 from vigie.platform.database import Database
+from vigie.platform.database.metrics import DatabaseMetrics
 from vigie.platform.database.settings import DatabaseConfig
 from vigie.platform.eventlog import EventLog
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
@@ -10,6 +11,10 @@ from vigie.platform.objectstore import ObjectStore
 from vigie.platform.objectstore.s3.settings import S3Config
 from vigie.settings import DataConfig
 from vigie.storage.basis import Basis, counting
+from vigie.targets import ACCESSES
+
+LOG_NAME: Final = "event-log"
+"""Names of logs begin with it: alone, or with the context behind it."""
 
 
 class ExternalForms(Protocol):
@@ -39,6 +44,7 @@ class ProductionForms:
             basis.config.section(DatabaseConfig),
             context,
             on_failure=counting(basis.metrics),
+            metrics=DatabaseMetrics(basis.metrics, context),
             faults=basis.faults,
             wall_clock=basis.clocks.wall,
             monotonic_clock=basis.clocks.monotonic,
@@ -55,6 +61,7 @@ class ProductionForms:
             basis.clocks.monotonic,
             metrics=basis.metrics,
             client_name=f"vigie-{basis.target.name}-{name}",
+            context=_context_of(name),
             faults=basis.faults,
             identity=Identity(
                 basis.config.section(S3Config).installation,
@@ -75,6 +82,11 @@ class ProductionForms:
             monotonic_clock=basis.clocks.monotonic,
             faults=basis.faults,
         )
+
+
+def _context_of(name: str) -> str:
+    """Whose log it is, for metrics; the one with no context carries accesses."""
+    return name.removeprefix(LOG_NAME).removeprefix("-") or ACCESSES
 
 
 PRODUCTION: Final = ProductionForms()

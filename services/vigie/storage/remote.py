@@ -20,7 +20,7 @@ from vigie.platform.reasons import DATABASE_UNAVAILABLE, EVENT_LOG_UNAVAILABLE, 
 from vigie.platform.remote import Remote, RemoteEventLog, RemoteStore
 from vigie.settings import DataConfig
 from vigie.storage.basis import Basis, Storage, close, invalid, now_and_then
-from vigie.storage.forms import ExternalForms
+from vigie.storage.forms import LOG_NAME, ExternalForms
 from vigie.targets import ACCESSES, NEEDS_OF
 from vigie.topics import topics_named
 
@@ -74,14 +74,14 @@ async def _select_one(database: Database) -> None:
 
 async def remote_logs(basis: Basis, forms: ExternalForms, found: Storage) -> None:
     """Kafka: to each context the log with its own outbox, and one for accesses with none."""
-    access_log = _remote_log(basis, forms, "event-log", (ACCESSES,), None)
+    access_log = _remote_log(basis, forms, LOG_NAME, (ACCESSES,), None)
     found.remotes.append(access_log)
     found.access_log = RemoteEventLog(access_log)
     for context in basis.target.contexts:
         topics, database = NEEDS_OF[context].topics, found.databases.get(context)
         if not topics:
             continue
-        remote = _remote_log(basis, forms, f"event-log-{context}", topics, database)
+        remote = _remote_log(basis, forms, f"{LOG_NAME}-{context}", topics, database)
         found.remotes.append(remote)
         found.event_logs[context] = RemoteEventLog(remote)
 

@@ -260,12 +260,13 @@ class Product:
         try:
             store = await open_directory_store(self.folder / "store", WALL)
             try:
+                event_log = await open_event_log(database, WALL)
                 installation = Installation(
                     database=database,
                     store=store,
-                    event_log=await open_event_log(database, WALL),
+                    event_log=event_log,
                     wall_clock=WALL,
-                    quarantine=Quarantine(database, WALL),
+                    quarantine=Quarantine(database, WALL, event_log),
                     spool=data / "spool",
                 )
                 report = await run_fsck(installation, FsckOptions(deep=deep, grace_us=0))

@@ -52,7 +52,7 @@ async def test_nothing_leaves_when_the_log_fails_at(point: str, tmp_path: Path) 
     module = AuditModule(
         database=database,
         event_log=event_log,
-        quarantine=Quarantine(database, wall),
+        quarantine=Quarantine(database, wall, event_log),
         wall_clock=wall,
         monotonic_clock=monotonic,
         metrics=MetricsRegistry(),

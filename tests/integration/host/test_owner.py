@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, answer, binding, window
+from vigie.calling import InstancesOf
 from vigie.ingest.reasons import LIVE_ELSEWHERE
 from vigie.platform.grpc.bearer import FixedToken
 from vigie.platform.grpc.call import current_call
@@ -19,7 +20,6 @@ from vigie.platform.grpc.carry import Carrier
 from vigie.platform.grpc.client import SERVICE_PROBES, ClientError, ServiceClients
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.logging import LoggingConfig, configure_logging
-from vigie.wiring import InstancesOf
 
 PLAY = f"/{SERVICE}/Play"
 CALLERS = {

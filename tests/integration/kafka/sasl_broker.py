@@ -27,6 +27,8 @@ USERS = {f"vigie-{service}": f"password of {service}" for service in SERVICES}
 ADMIN, ADMIN_PASSWORD = "admin", "password of admin"
 READY_SECONDS = 90
 
+Line = tuple[list[str], tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class SaslBroker:
@@ -53,26 +55,30 @@ class SaslBroker:
         )
         jobs = [
             subprocess.Popen(self._acl(admin, line, prefix), stdout=subprocess.DEVNULL)
-            for line in _batched((ROOT / "infra" / "kafka" / "acls.txt").read_text())
+            for line in _lines((ROOT / "infra" / "kafka" / "acls.txt").read_text())
         ]
         assert [job.wait(timeout=120) for job in jobs] == [0] * len(jobs)
 
-    def _acl(self, admin: Path, line: list[str], prefix: str) -> list[str]:
-        user, operations, kind, pattern, name = line
+    def _acl(self, admin: Path, line: Line, prefix: str) -> list[str]:
+        users, (operations, kind, pattern, name) = line
         return [
             *java(self.home, 96), "org.apache.kafka.tools.AclCommand",
             "--bootstrap-server", self.bootstrap, "--command-config", str(admin),
-            "--add", "--allow-principal", f"User:{user}",
+            "--add", *(word for user in users for word in ("--allow-principal", f"User:{user}")),
             *(word for one in operations.split(",") for word in ("--operation", one)),
             f"--{kind}", name.replace("vigie.", prefix, 1), "--resource-pattern-type", pattern,
         ]  # fmt: skip
 
 
-def _batched(text: str) -> list[list[str]]:
+def _lines(text: str) -> list[Line]:
+    """The rights of those services that tests need; a process a line is slow, so users share it."""
     lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     assert all(len(line) == 5 for line in lines)
-    # The tests need these services; a process a line is slow.
-    return [line for line in lines if line[0] in {"vigie-registry", "vigie-ingest"}]
+    users: dict[tuple[str, ...], list[str]] = {}
+    for user, *right in lines:
+        if user in {"vigie-registry", "vigie-ingest", "vigie-audit"}:
+            users.setdefault(tuple(right), []).append(user)
+    return [(names, right) for right, names in users.items()]
 
 
 def java(home: Path, heap_mib: int) -> list[str]:

@@ -27,6 +27,7 @@ from vigie.platform.database import Database
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import (
+    QUARANTINE_TOPIC,
     Consumer,
     ConsumerOptions,
     Quarantine,
@@ -65,7 +66,7 @@ def consumer(log: KafkaEventLog, database: Database, topic: str = "segments") ->
     return Consumer(
         log,
         database,
-        Quarantine(database, SystemWallClock()),
+        Quarantine(database, SystemWallClock(), log),
         SystemMonotonicClock(),
         topic=topic,
         group="index",
@@ -122,7 +123,7 @@ async def test_members_that_come_and_go_double_and_lose_nothing(house: House) ->
     for one in members:
         await one.stop()
     assert await effects(database) == [f"id-{n:05}" for n in range(count)]
-    assert await Quarantine(database, SystemWallClock()).count() == 0
+    assert await Quarantine(database, SystemWallClock(), log).count() == 0
 
 
 async def test_a_member_that_slept_through_a_rebalance_is_refused(
@@ -192,7 +193,7 @@ async def test_nothing_comes_from_a_partition_that_another_member_has(house: Hou
 
 async def test_rubbish_goes_to_quarantine_with_its_bytes_and_stops_nobody(house: House) -> None:
     database = await prepared(house)
-    log = await house.log(database, spec(partitions=1))
+    log = await house.log(database, spec(partitions=1), QUARANTINE_TOPIC)
     name = house.config.topic_prefix + "segments"
     rubbish: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
         (None, b"no key, no headers", []),
@@ -210,7 +211,7 @@ async def test_rubbish_goes_to_quarantine_with_its_bytes_and_stops_nobody(house:
     await log.append("segments", [event(2)])
     worker = consumer(log, database)
     worker.start()
-    quarantine = Quarantine(database, SystemWallClock())
+    quarantine = Quarantine(database, SystemWallClock(), log)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await effects(database) != ["id-00001", "id-00002"]:
             await asyncio.sleep(0.05)

@@ -29,6 +29,7 @@ from vigie.platform.faultpoint import StrikingFaults
 from vigie.platform.metrics import MetricsRegistry
 
 pytestmark = pytest.mark.needs_server
+OF = {"context": "registry"}
 __all__ = ["cable", "house", "kafka_bootstrap", "kafka_config"]
 
 
@@ -142,13 +143,13 @@ async def test_transactions_go_on_while_the_brokers_are_away(house: House, cable
         await put(log, database, *range(n, n + 4))
     await eventually(lambda: log.not_ready() is not None)
     assert "no broker answers" in str(log.not_ready())
-    await eventually(lambda: metrics.value("vigie_eventlog_outbox_events") > 0)
+    await eventually(lambda: metrics.value("vigie_eventlog_outbox_events", **OF) > 0)
     cable.mend()
     assert await log.drain(timeout_seconds=PATIENCE_SECONDS)
     await eventually(lambda: log.not_ready() is None)
-    assert metrics.value("vigie_eventlog_outbox_events") == 0
-    assert metrics.value("vigie_eventlog_outbox_age_seconds") == 0
-    assert metrics.value("vigie_eventlog_outbox_published_total") == 40
+    assert metrics.value("vigie_eventlog_outbox_events", **OF) == 0
+    assert metrics.value("vigie_eventlog_outbox_age_seconds", **OF) == 0
+    assert metrics.value("vigie_eventlog_outbox_published_total", **OF) == 40
     assert sorted(await everything(log, "cameras")) == [f"id-{n:05}" for n in range(40)]
 
 

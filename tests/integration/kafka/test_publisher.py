@@ -132,11 +132,11 @@ async def test_memory_is_bounded_while_the_brokers_are_away(house: House, cable:
         return_exceptions=True,
     )
     assert all(isinstance(one, VigieError) for one in outcomes)
-    assert 0 < metrics.value("vigie_eventlog_waiting_bytes") <= most
+    assert 0 < metrics.value("vigie_eventlog_waiting_bytes", context="registry") <= most
     assert metrics.value("vigie_eventlog_append_failures_total", topic="segments") == 39
     cable.mend()
     await log.append("segments", [event(n, f"c{n}", bytes(100_000)) for n in range(1, 40)])
-    assert metrics.value("vigie_eventlog_waiting_bytes") == 0
+    assert metrics.value("vigie_eventlog_waiting_bytes", context="registry") == 0
     assert sorted(await everything(log, "segments")) == [f"id-{n:05}" for n in range(40)]
 
 

@@ -9,8 +9,16 @@ import pytest
 
 from integration.kafka.kafka_support import PATIENCE_SECONDS, House, event, everything, spec
 from integration.kafka.sasl_broker import ADMIN, SaslBroker, certificates, sasl_broker
+from vigie.platform.clock import SystemWallClock
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import Gained
+from vigie.platform.eventlog import (
+    QUARANTINE_TOPIC,
+    Gained,
+    Position,
+    Quarantine,
+    StoredEvent,
+    Unprocessable,
+)
 from vigie.platform.eventlog.kafka import Identity, KafkaConfig
 from vigie.platform.eventlog.kafka.installation import INSTALLATION_TOPIC
 
@@ -88,6 +96,24 @@ async def test_services_do_what_is_theirs_under_the_rights_of_the_file(
         break
     await share.close()
     await receiver.append("segments", [event(3, "cam-1")])
+
+
+async def test_who_consumes_tells_of_what_it_could_not_process(
+    guarded: Guarded, admin: House, tmp_path: Path
+) -> None:
+    await admin.make(QUARANTINE_TOPIC)
+    house = House(guarded.config("vigie-audit"), tmp_path / "audit")
+    database = await house.database()
+    log = await house.log(database)
+    await log.declare([QUARANTINE_TOPIC])
+    quarantine = Quarantine(database, SystemWallClock(), log)
+    stored = StoredEvent("accesses", Position(0, 1), event(1))
+    async with database.transaction() as connection:
+        await quarantine.add(connection, "audit-index", stored, Unprocessable("EVENT_UNPARSABLE"))
+    assert await log.drain(timeout_seconds=PATIENCE_SECONDS), log.not_ready()
+    await house.close()
+    reader = await admin.log(None, QUARANTINE_TOPIC)
+    assert len(await everything(reader, QUARANTINE_TOPIC.name)) == 1
 
 
 async def test_what_is_not_a_services_own_is_refused_in_one_line(

@@ -93,7 +93,7 @@ def test_the_command(vigie: Vigie, kafka_config: KafkaConfig, tmp_path: Path) ->
     assert outcome.code == Exit.OK
     found = [json.loads(line) for line in outcome.out.splitlines()]
     assert {one["what"] for one in found} == {"max.message.bytes"}
-    assert len(found) == 8
+    assert len(found) == 9
     outcome = vigie("topics", "check", "--bootstrap", "127.0.0.1:1")
     assert outcome.code == Exit.UNAVAILABLE
     assert "no broker answers (Kafka at 127.0.0.1:1)" in outcome.err

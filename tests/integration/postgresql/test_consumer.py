@@ -67,7 +67,7 @@ async def consumed(own: PostgresqlUnderTest, made: TestDatabase, schema: str) ->
         batch_size=20, idle_seconds=0.2, first_back_off_seconds=0.01, longest_back_off_seconds=0.05
     )
     consumer = Consumer(
-        log, own, Quarantine(own, SystemWallClock()), SystemMonotonicClock(), topic="segments",
+        log, own, Quarantine(own, SystemWallClock(), log), SystemMonotonicClock(), topic="segments",
         group="test", handler=count, options=options,
     )  # fmt: skip
     consumer.start()
@@ -93,7 +93,7 @@ async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_done_twice(
     await consumer.stop()
     assert faults.strikes == 1
     assert await effects(postgres_database, empty_schema) == [f"e{n:04}" for n in range(EVENTS)]
-    assert await Quarantine(database, SystemWallClock()).count() == 0
+    assert await Quarantine(database, SystemWallClock(), log).count() == 0
     await own.close()
     await log.close()
     await database.close()
@@ -125,7 +125,7 @@ async def test_sessions_that_are_ended_at_any_moment_lose_and_double_nothing(
     await asyncio.gather(striking, return_exceptions=True)
     await consumer.stop()
     assert await effects(postgres_database, empty_schema) == [f"e{n:04}" for n in range(EVENTS)]
-    assert await Quarantine(database, SystemWallClock()).count() == 0
+    assert await Quarantine(database, SystemWallClock(), log).count() == 0
     await own.close()
     await log.close()
     await database.close()

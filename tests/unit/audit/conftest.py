@@ -98,7 +98,7 @@ async def archive(tmp_path: Path, database_kind: str) -> AsyncIterator[Archive]:
     module = AuditModule(
         database=database,
         event_log=event_log,
-        quarantine=Quarantine(database, wall),
+        quarantine=Quarantine(database, wall, event_log),
         wall_clock=wall,
         monotonic_clock=monotonic,
         metrics=metrics,

@@ -42,7 +42,7 @@ async def put_in_quarantine(data: Path) -> None:
         )
         stored = StoredEvent("segments", Position(0, 7), event)
         async with found.database.transaction() as connection:
-            await Quarantine(found.database, found.clock).add(
+            await Quarantine(found.database, found.clock, found.event_log).add(
                 connection, "recording-index", stored, Unprocessable("SEGMENT_INVALID", "no run")
             )
 
@@ -117,6 +117,23 @@ def test_what_is_done_to_the_quarantine_is_on_record(
     assert record.method.endswith(f"quarantine/{action}")
     assert record.purpose == "corrigé en 1.2"
     assert record.kind == access_pb2.RecordKind.Value(f"RECORD_KIND_{kind}")
+    put_away, last = vigie("--json", "quarantine", "history", "--data", str(data)).json()
+    assert put_away["quarantined"]["reason"] == "SEGMENT_INVALID"
+    word = last["replay_requested" if left else "resolved"]
+    assert (word["actor"], word["purpose"]) == (record.subject, "corrigé en 1.2")
+    assert last["case_id"] == put_away["case_id"]
+    still_open = vigie("--json", "quarantine", "history", "--open", "--data", str(data)).json()
+    assert len(still_open) == 2 * left
+
+
+def test_the_history_of_a_case_is_shown(vigie: Vigie, data: Path) -> None:
+    asyncio.run(put_in_quarantine(data))
+    (item,) = vigie("--json", "quarantine", "list", "--data", str(data)).json()
+    line = ("quarantine", "history", "--data", str(data), "--case")
+    text = vigie(*line, item["case"]).out
+    assert "SEGMENT_INVALID" in text
+    assert "put away" in text
+    assert "SEGMENT_INVALID" not in vigie(*line, "another").out
 
 
 def test_discarding_asks_first(vigie: Vigie, data: Path) -> None:

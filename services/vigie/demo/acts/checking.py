@@ -21,7 +21,7 @@ async def run_fsck(scene: Scene) -> tuple[list[str], int]:
                 event_log=event_log,
                 wall_clock=scene.wall,
                 numbering=event_log,
-                quarantine=Quarantine(database, scene.wall),
+                quarantine=Quarantine(database, scene.wall, event_log),
                 spool=scene.stage.data / "spool",
             )
             report = await check(installation, FsckOptions(deep=True, grace_us=0))

@@ -1,5 +1,6 @@
 """The event-log port (durable keyed topics, consumer groups), its embedded form, and consumers."""
 
+from vigie.platform.eventlog.casebook import QUARANTINE_TOPIC
 from vigie.platform.eventlog.consumer import Consumer, ConsumerOptions
 from vigie.platform.eventlog.embedded import EmbeddedEventLog, open_event_log
 from vigie.platform.eventlog.events import EventFactory, Unprocessable, make_event, parse_event
@@ -12,6 +13,7 @@ from vigie.platform.eventlog.port import (
     Gained,
     Lost,
     Position,
+    RawRecord,
     Share,
     StoredEvent,
     Subscription,
@@ -22,6 +24,7 @@ from vigie.platform.eventlog.quarantine import Quarantine, QuarantinedEvent
 from vigie.platform.eventlog.table import CompactedTable
 
 __all__ = [
+    "QUARANTINE_TOPIC",
     "Change",
     "CompactedTable",
     "Consumer",
@@ -39,6 +42,7 @@ __all__ = [
     "PrometheusObserver",
     "Quarantine",
     "QuarantinedEvent",
+    "RawRecord",
     "Share",
     "StoredEvent",
     "Subscription",

@@ -207,7 +207,7 @@ class Consumer:
 
         async def work(connection: AsyncConnection) -> None:
             await self._handler(connection, [item.stored])
-            await self._quarantine.remove(connection, number)
+            await self._quarantine.replayed(connection, number)
 
         try:
             await self._database.write(work)
@@ -217,7 +217,9 @@ class Consumer:
             why = _why(error)
             log.warning("consumer_replay_failed", number=number, reason=why.reason)
             await self._quarantine.refuse_replay(number, why)
+            self._observer.replayed(self._topic, self._group, took_effect=False)
             return False
+        self._observer.replayed(self._topic, self._group, took_effect=True)
         await self._tell_standing()
         log.info("consumer_replayed", topic=self._topic, group=self._group, number=number)
         return True
@@ -303,6 +305,7 @@ class Consumer:
         self._observer.standing(self._topic, self._group, count)
 
     async def _replay_requested(self) -> None:
+        await self._quarantine.tell_untold(topic=self._topic, group=self._group)
         for item in await self._quarantine.list(
             topic=self._topic, group=self._group, replay_requested=True
         ):

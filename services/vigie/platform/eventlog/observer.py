@@ -37,7 +37,13 @@ STANDING: Final = MetricSpec(
     "Events that stand in quarantine now, whenever they were put there: alert above 0.",
     _NAMES,
 )
-METRICS: Final = (PROCESSED, QUARANTINED, FAILED, LAG, STANDING)
+REPLAYED: Final = MetricSpec(
+    "vigie_consumer_replays_total",
+    "counter",
+    "Events of the quarantine that were tried again, by outcome: replayed, failed.",
+    (*_NAMES, "outcome"),
+)
+METRICS: Final = (PROCESSED, QUARANTINED, FAILED, LAG, STANDING, REPLAYED)
 
 
 class ConsumerObserver(Protocol):
@@ -49,6 +55,10 @@ class ConsumerObserver(Protocol):
 
     def quarantined(self, topic: str, group: str, reason: str) -> None:
         """An event went to quarantine."""
+        ...
+
+    def replayed(self, topic: str, group: str, *, took_effect: bool) -> None:
+        """An event of the quarantine was tried again."""
         ...
 
     def failed(self, topic: str, group: str) -> None:
@@ -73,6 +83,9 @@ class SilentObserver:
     def quarantined(self, topic: str, group: str, reason: str) -> None:
         """See `ConsumerObserver.quarantined`."""
 
+    def replayed(self, topic: str, group: str, *, took_effect: bool) -> None:
+        """See `ConsumerObserver.replayed`."""
+
     def failed(self, topic: str, group: str) -> None:
         """See `ConsumerObserver.failed`."""
 
@@ -90,6 +103,7 @@ class PrometheusObserver:
         self._processed = _counter(PROCESSED, registry)
         self._quarantined = _counter(QUARANTINED, registry)
         self._failed = _counter(FAILED, registry)
+        self._replayed = _counter(REPLAYED, registry)
         self._lag = Gauge(LAG.name, LAG.help, LAG.labels, registry=registry)
         self._standing = Gauge(STANDING.name, STANDING.help, STANDING.labels, registry=registry)
 
@@ -100,6 +114,11 @@ class PrometheusObserver:
     def quarantined(self, topic: str, group: str, reason: str) -> None:
         """See `ConsumerObserver.quarantined`."""
         self._quarantined.labels(topic, group, reason).inc()
+
+    def replayed(self, topic: str, group: str, *, took_effect: bool) -> None:
+        """See `ConsumerObserver.replayed`."""
+        outcome = "replayed" if took_effect else "failed"
+        self._replayed.labels(topic, group, outcome).inc()
 
     def failed(self, topic: str, group: str) -> None:
         """See `ConsumerObserver.failed`."""

@@ -35,6 +35,7 @@ class TopicSpec:
         retention_days: how long events stay in a topic that is not compacted.
         partitions: how many partitions a distributed log gives it.
         why: one sentence for the operator.
+        wraps: its events carry whole records of other topics, so they may be twice as large.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TopicSpec:
     partitions: int
     why: str
     retention_days: int = 30
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,35 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class RawRecord:
+    """What a log of records holds of an event, to the byte.
+
+    Attributes:
+        key: ``None``: it has none.
+        headers: in their order, attributes included; a name may occur twice.
+        value: ``None``: it has none.
+    """
+
+    key: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as read back."""
+    """An event as read back.
+
+    Attributes:
+        topic: where it stands.
+        position: the same.
+        event: what was read.
+        raw: of what it was read; ``None``: the log holds events and no records.
+    """
 
     topic: str
     position: Position
     event: Event
+    raw: RawRecord | None = field(default=None, compare=False, repr=False)
 
 
 class Subscription(Protocol):

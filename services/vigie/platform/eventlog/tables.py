@@ -89,6 +89,13 @@ QUARANTINE: Final = sa.Table(
     sa.Column("detail", sa.String, nullable=False),
     sa.Column("quarantined_us", sa.BigInteger, nullable=False),
     sa.Column("replay_requested", sa.Boolean, nullable=False),
+    # Names the case in the topic `quarantine`; none: nobody has told of it there yet.
+    sa.Column("case_id", sa.String, nullable=True),
+    # The record, where the log holds records: a `RecordQuarantined.record` without its value.
+    sa.Column("record", sa.LargeBinary, nullable=True),
+    # Who asked for the replay, and why.
+    sa.Column("asked_by", sa.String, nullable=True),
+    sa.Column("asked_why", sa.String, nullable=True),
     sa.UniqueConstraint(
         "topic", "group", "partition", "offset", name="consumer_quarantine_position"
     ),

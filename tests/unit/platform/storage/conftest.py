@@ -7,7 +7,12 @@ from databases import EMBEDDED, open_any_database
 from servers_postgres import postgres_database, postgres_server
 from vigie.platform.clock import ManualWallClock
 from vigie.platform.database import EmbeddedDatabase
-from vigie.platform.eventlog import EmbeddedEventLog, TopicSpec, open_event_log
+from vigie.platform.eventlog import (
+    QUARANTINE_TOPIC,
+    EmbeddedEventLog,
+    TopicSpec,
+    open_event_log,
+)
 
 __all__ = ["postgres_database", "postgres_server"]
 
@@ -38,6 +43,6 @@ async def event_log(
     log_database: EmbeddedDatabase, wall_clock: ManualWallClock
 ) -> AsyncIterator[EmbeddedEventLog]:
     log = await open_event_log(log_database, wall_clock)
-    await log.declare([SEGMENTS, CAMERAS])
+    await log.declare([SEGMENTS, CAMERAS, QUARANTINE_TOPIC])
     yield log
     await log.close()

@@ -23,40 +23,33 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import event
-from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection as Inner
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from vigie.platform.clock import (
     MonotonicClock,
     SystemMonotonicClock,
     SystemWallClock,
     WallClock,
-    from_us,
 )
 from vigie.platform.database.connection import AsyncConnection
+from vigie.platform.database.metrics import DatabaseMetrics
 from vigie.platform.database.postgresql.connect import Login, connect, login_of
 from vigie.platform.database.postgresql.connection import (
     PostgresqlConnection,
     only_its_connection,
 )
-from vigie.platform.database.postgresql.errors import (
-    DatabaseFailedError,
-    Failure,
-    as_data_error,
-    failure_of,
-)
-from vigie.platform.database.postgresql.text import TextWithoutNul
+from vigie.platform.database.postgresql.errors import DatabaseFailedError, Failure, failure_of
+from vigie.platform.database.postgresql.failures import Failures, untold
+from vigie.platform.database.postgresql.pool import ConnectionPool, give_back
 from vigie.platform.database.settings import DatabaseConfig
 from vigie.platform.database.visits import finish
 from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
+from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.reasons import DATABASE_UNAVAILABLE
 
 T = TypeVar("T")
@@ -74,10 +67,6 @@ _CHECK: Final = sa.text(
 )
 
 
-def _untold(_code: str) -> None:
-    """Nobody counts."""
-
-
 def turn_key(schema: str) -> int:
     """Number of the advisory lock by which the writers of a schema take turns."""
     digest = hashlib.sha256(f"vigie writer {schema}".encode()).digest()
@@ -91,6 +80,7 @@ class PostgresqlDatabase:
         login: who connects, and to which schema.
         migrates_itself: whether `migrate` may change the schema; see the port.
         on_failure: told the code of every failure of the machine.
+        metrics: of the context; what else is counted.
         faults: where tests strike.
         wall_clock: says since when the database is away.
         monotonic_clock: waits before work is repeated.
@@ -101,28 +91,42 @@ class PostgresqlDatabase:
         login: Login,
         *,
         migrates_itself: bool = False,
-        on_failure: Callable[[str], None] = _untold,
+        on_failure: Callable[[str], None] = untold,
+        metrics: DatabaseMetrics | None = None,
         faults: FaultPoints = NO_FAULTS,
         wall_clock: WallClock | None = None,
         monotonic_clock: MonotonicClock | None = None,
     ) -> None:
         self._login = login
         self._migrates_itself = migrates_itself
-        self._on_failure = on_failure
         self._faults = faults
-        self._wall_clock = wall_clock or SystemWallClock()
         self._monotonic_clock = monotonic_clock or SystemMonotonicClock()
         config = login.config
-        self._writer = self._engine("READ COMMITTED", size=1, overflow=0)
-        self._readers = self._engine(
-            "REPEATABLE READ", size=config.pool_size, overflow=config.pool_overflow
+        self._writer = ConnectionPool(
+            self._connect,
+            size=1,
+            overflow=0,
+            wait_seconds=config.pool_wait_seconds,
+            read_only=False,
         )
+        self._readers = ConnectionPool(
+            self._connect,
+            size=config.pool_size,
+            overflow=config.pool_overflow,
+            wait_seconds=config.pool_wait_seconds,
+            read_only=True,
+        )
+        self._metrics = metrics or DatabaseMetrics(MetricsRegistry(), login.schema)
+        self._failures = Failures(
+            login.where, on_failure, self._metrics, wall_clock or SystemWallClock()
+        )
+        self._metrics.watch("reading", self._readers)
+        self._metrics.watch("writing", self._writer)
         self._key = {"key": turn_key(login.schema)}
         self._turn = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
         self._connection: PostgresqlConnection | None = None
         self._callbacks: list[Callable[[], None]] = []
-        self._away_since_us: int | None = None
 
     @property
     def migrates_itself(self) -> bool:
@@ -150,7 +154,7 @@ class PostgresqlDatabase:
             RuntimeError: this task is inside a transaction already (it would wait for itself).
         """
         self._refuse_inside()
-        async with self._turn:
+        async with self._in_turn():
             self._owner = asyncio.current_task()
             try:
                 async with self._open_turn() as connection:
@@ -167,7 +171,7 @@ class PostgresqlDatabase:
                 else than its connection (it is rolled back then).
         """
         self._refuse_inside()
-        async with self._turn:
+        async with self._in_turn():
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     async with self._open_turn() as connection:
@@ -176,6 +180,7 @@ class PostgresqlDatabase:
                     if attempt == ATTEMPTS or not error.failure.may_be_repeated:
                         raise
                     log.info("database_work_repeated", code=error.failure.code, attempt=attempt)
+                    self._metrics.repeated(error.failure.code)
                     await self._pause(attempt)
                 else:
                     return result
@@ -186,11 +191,22 @@ class PostgresqlDatabase:
         await self._monotonic_clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311
 
     @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """The turn among the writers of this process."""
+        with self._writer.one_more_waits():
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @asynccontextmanager
     async def _open_turn(self) -> AsyncIterator[PostgresqlConnection]:
         """A writing transaction: commits at the end, rolls back on any exception."""
         try:
-            inner = await self._begin_turn()
-            connection = PostgresqlConnection(inner, self._translated)
+            with self._writer.one_more_waits():
+                inner = await self._begin_turn()
+            connection = PostgresqlConnection(inner, self._failures.of_statement)
             self._connection = connection
             try:
                 self._reach("database.transaction.begun")
@@ -199,7 +215,7 @@ class PostgresqlDatabase:
                 await finish(self._commit(inner))
                 self._reach("database.transaction.committed")
             finally:
-                await finish(_close(inner))
+                await finish(give_back(inner))
         finally:
             self._connection = None
             self._callbacks = []
@@ -211,17 +227,18 @@ class PostgresqlDatabase:
         a new one is taken.
         """
         for may_be_dead in (True, False):
-            inner = await self._checked_out(self._writer)
+            inner = await self._taken_from(self._writer)
             try:
                 await inner.execute(_TURN, self._key)
             except BaseException as error:
-                await finish(_close(inner))
+                await finish(give_back(inner))
                 failure = failure_of(error)
                 if may_be_dead and failure is not None and failure.is_lost:
+                    self._failures.note_time_out(failure)
                     continue
                 if not isinstance(error, Exception):
                     raise
-                raise self._translated(error) from error
+                raise self._failures.of_statement(error) from error
             return inner
         raise AssertionError("unreachable")
 
@@ -235,7 +252,7 @@ class PostgresqlDatabase:
             if failure.is_lost:
                 text = f"{failure.message}; whether the last change was saved is not known"
                 failure = Failure(COMMIT_UNKNOWN, text, is_lost=True)
-            raise self._noted(failure) from error
+            raise self._failures.noted(failure) from error
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
@@ -271,7 +288,9 @@ class PostgresqlDatabase:
         async with self.transaction() as connection:
             row = (await connection.execute(_CHECK)).one()
         if row.read_only == "on":
-            raise self._noted(Failure("25006", "the server takes no writes", is_lost=False))
+            raise self._failures.noted(
+                Failure("25006", "the server takes no writes", is_lost=False)
+            )
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -301,82 +320,34 @@ class PostgresqlDatabase:
                 died = error.failure.is_lost and attempt == 1
                 if attempt == ATTEMPTS or not (error.failure.may_be_repeated or died):
                     raise
+                if not died:
+                    self._metrics.repeated(error.failure.code)
                 await self._pause(attempt)
         raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def _open_reader(self) -> AsyncIterator[PostgresqlConnection]:
-        inner = await self._checked_out(self._readers)
+        with self._readers.one_more_waits():
+            inner = await self._taken_from(self._readers)
         try:
-            yield PostgresqlConnection(inner, self._translated)
+            yield PostgresqlConnection(inner, self._failures.of_statement)
         finally:
-            await finish(_close(inner))
+            await finish(give_back(inner))
 
     # --- both ----------------------------------------------------------------------------------
 
-    async def _checked_out(self, engine: AsyncEngine) -> Inner:
-        taking = asyncio.ensure_future(_checked_out(engine))
+    async def _taken_from(self, pool: ConnectionPool) -> Inner:
         try:
-            return await finish(taking)
-        except asyncio.CancelledError:
-            if taking.done() and not taking.cancelled() and taking.exception() is None:
-                await finish(_close(taking.result()))
-            raise
+            return await pool.take()
         except Exception as error:
-            translated = self._translated(error)
+            translated = self._failures.translated(error)
             if translated is error:
                 raise
             raise translated from error
 
-    def _translated(self, error: Exception) -> Exception:
-        """The error to raise for one from below."""
-        if isinstance(error, DatabaseFailedError):
-            return self._noted(error.failure)
-        if isinstance(error, VigieError):
-            return error
-        failure = failure_of(error)
-        if failure is not None:
-            return self._noted(failure)
-        return as_data_error(error) or error
-
-    def _noted(self, failure: Failure) -> DatabaseFailedError:
-        """The error of a failure, counted; says since when where the database is away."""
-        self._on_failure(failure.code)
-        where = self._login.where
-        if failure.is_lost:
-            if self._away_since_us is None:
-                self._away_since_us = self._wall_clock.now_us()
-            where = f"{where}, away since {_time(self._away_since_us)},"
-        return failure.error(where)
-
-    def _engine(self, isolation: str, *, size: int, overflow: int) -> AsyncEngine:
-        engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            isolation_level=isolation,
-            execution_options={"postgresql_readonly": True}
-            if isolation != "READ COMMITTED"
-            else {},
-            pool_size=size,
-            max_overflow=overflow,
-            pool_timeout=self._login.config.pool_wait_seconds,
-            # The longest idle connection is closed by firewalls first: take the one used last.
-            pool_use_lifo=True,
-            # Statements carry names, words of searches, sealed credentials.
-            hide_parameters=True,
-        )
-        engine.dialect.colspecs = {**engine.dialect.colspecs, sa.String: TextWithoutNul}
-
-        @event.listens_for(engine.sync_engine, "checkout")
-        def _is_alive(driver_connection: Any, _record: Any, _proxy: Any) -> None:
-            if driver_connection.driver_connection.is_closed():
-                raise DisconnectionError("closed by the server")
-
-        return engine
-
     async def _connect(self) -> Any:
         connection = await connect(self._login)
-        self._away_since_us = None
+        self._failures.connected()
         return connection
 
     async def close(self) -> None:
@@ -390,7 +361,8 @@ async def open_postgresql(
     config: DatabaseConfig,
     context: str,
     *,
-    on_failure: Callable[[str], None] = _untold,
+    on_failure: Callable[[str], None] = untold,
+    metrics: DatabaseMetrics | None = None,
     faults: FaultPoints = NO_FAULTS,
     wall_clock: WallClock | None = None,
     monotonic_clock: MonotonicClock | None = None,
@@ -404,23 +376,8 @@ async def open_postgresql(
     return PostgresqlDatabase(
         login_of(config, context),
         on_failure=on_failure,
+        metrics=metrics,
         faults=faults,
         wall_clock=wall_clock,
         monotonic_clock=monotonic_clock,
     )
-
-
-async def _checked_out(engine: AsyncEngine) -> Inner:
-    return await engine.connect()
-
-
-async def _close(inner: Inner) -> None:
-    """Give a connection back; what was not committed is rolled back."""
-    try:
-        await inner.close()
-    except Exception as error:  # noqa: BLE001 - it is gone: so is its transaction
-        log.debug("database_connection_dropped", error=str(error))
-
-
-def _time(instant_us: int) -> str:
-    return datetime.astimezone(from_us(instant_us), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -26,6 +26,7 @@ POOL_EXHAUSTED: Final = "POOL_EXHAUSTED"
 CONNECTION_LOST: Final = "CONNECTION_LOST"
 OTHER: Final = "OTHER"
 STATEMENT_STALE: Final = "0A000"
+STATEMENT_ENDED: Final = "57014"
 
 RETRIED: Final = frozenset({"40001", "40P01", STATEMENT_STALE})
 """Serialisation failure, deadlock, and a statement prepared before the schema changed: the server
@@ -46,7 +47,7 @@ _UNAVAILABLE_CODES: Final[dict[str, str]] = {
     "53300": "the server has no connection left",
     "55006": "the object is in use",
     "55P03": "another writer held its turn for too long",
-    "57014": "the statement took too long and was ended by the server",
+    STATEMENT_ENDED: "the statement took too long and was ended by the server",
     "57P01": "the server is being stopped",
     "57P03": "the server is starting or stopping",
 }

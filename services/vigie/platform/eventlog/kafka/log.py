@@ -28,7 +28,7 @@ from vigie.platform.eventlog.kafka.records import checked_size, headers_of
 from vigie.platform.eventlog.kafka.relay import Relay
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.eventlog.kafka.subscription import KafkaSubscription
-from vigie.platform.eventlog.kafka.topics import TopicAdmin
+from vigie.platform.eventlog.kafka.topics import TopicAdmin, largest_event
 from vigie.platform.eventlog.port import Event, Position, StoredEvent, TopicSpec
 from vigie.platform.eventlog.tables import CONSUMER_MIGRATIONS
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
@@ -76,6 +76,7 @@ class KafkaEventLog:
             else Relay(clients, database, wall_clock, monotonic_clock, metrics, faults=faults)
         )
         self._partitions: dict[str, int] = {}
+        self._largest: dict[str, int] = {}
         self._members: set[KafkaSubscription | KafkaShare] = set()
         self._readings: set[Reading] = set()
         self._closed = False
@@ -115,6 +116,8 @@ class KafkaEventLog:
             await identify(self._clients, self._publisher, self._identity, self._wall_clock)
             self._identity = None
         self._partitions.update({spec.name: spec.partitions for spec in topics})
+        config = self._clients.config
+        self._largest.update({spec.name: largest_event(spec, config) for spec in topics})
 
     async def append(
         self, topic: str, events: Sequence[Event], *, connection: AsyncConnection | None = None
@@ -134,8 +137,9 @@ class KafkaEventLog:
             raise _unknown(topic)
         if not events:
             return
+        most = self._largest.get(topic, self._clients.config.max_event_bytes)
         for event in events:
-            checked_size(event, headers_of(event), self._clients.config.max_event_bytes)
+            checked_size(event, headers_of(event), most)
         await outbox.put(connection, topic, events, self._wall_clock.now_us())
         self._database.on_commit(connection, self._relay.wake)
 
@@ -279,6 +283,7 @@ async def open_kafka_event_log(
     *,
     metrics: MetricsRegistry | None = None,
     client_name: str = "vigie",
+    context: str = "",
     faults: FaultPoints = NO_FAULTS,
     without_word_seconds: float = WITHOUT_WORD_SECONDS,
     identity: Identity | None = None,
@@ -295,6 +300,7 @@ async def open_kafka_event_log(
         monotonic_clock: for waiting.
         metrics: what is counted goes there.
         client_name: how the brokers' logs name this process.
+        context: how its metrics name this log.
         faults: where tests strike.
         without_word_seconds: see `vigie.platform.eventlog.kafka.assignment`.
         identity: compared with the mark in the topics when they are declared; ``None``: not.
@@ -310,7 +316,7 @@ async def open_kafka_event_log(
         database,
         wall_clock,
         monotonic_clock,
-        KafkaMetrics(metrics or MetricsRegistry()),
+        KafkaMetrics(metrics or MetricsRegistry(), context),
         faults=faults,
         without_word_seconds=without_word_seconds,
         identity=identity,

@@ -4,6 +4,8 @@ from typing import Final
 
 from vigie.platform.metrics import MetricSpec, MetricsRegistry
 
+_LOG: Final = ("context",)
+"""A process has a log for each of its contexts."""
 APPEND_SECONDS: Final = MetricSpec(
     "vigie_eventlog_append_seconds",
     "histogram",
@@ -19,27 +21,35 @@ APPEND_FAILURES: Final = MetricSpec(
 WAITING_BYTES: Final = MetricSpec(
     "vigie_eventlog_waiting_bytes",
     "gauge",
-    "Events in memory that no broker has acknowledged yet.",
+    "Events in memory that no broker has acknowledged yet, of the log of a context; `accesses`:"
+    " of what the host writes.",
+    _LOG,
 )
 OUTBOX_EVENTS: Final = MetricSpec(
     "vigie_eventlog_outbox_events",
     "gauge",
-    "Events in the outbox of this context's database that are not published yet.",
+    "Events in the outbox of a context's database that are not published yet; 0 where another"
+    " process publishes it.",
+    _LOG,
 )
 OUTBOX_AGE_SECONDS: Final = MetricSpec(
     "vigie_eventlog_outbox_age_seconds",
     "gauge",
-    "Age of the oldest event in the outbox; 0 when it is empty. Alert above 60.",
+    "Age of the oldest event in the outbox of a context; 0 when it is empty, or where another"
+    " process publishes it. Alert above 60.",
+    _LOG,
 )
 OUTBOX_PUBLISHED: Final = MetricSpec(
     "vigie_eventlog_outbox_published_total",
     "counter",
-    "Events that were published from the outbox.",
+    "Events that were published from the outbox of a context.",
+    _LOG,
 )
 OUTBOX_LEADING: Final = MetricSpec(
     "vigie_eventlog_outbox_leading_info",
     "gauge",
-    "1 where this process publishes the outbox of its context, 0 where another one does.",
+    "1 where this log publishes the outbox of its context, 0 where another one does.",
+    _LOG,
 )
 REBALANCES: Final = MetricSpec(
     "vigie_eventlog_rebalances_total",
@@ -74,16 +84,21 @@ METRICS: Final = (
 
 
 class KafkaMetrics:
-    """What is counted, made from a registry."""
+    """What one log counts.
 
-    def __init__(self, registry: MetricsRegistry) -> None:
+    Args:
+        registry: where the metrics are made.
+        context: whose log it is.
+    """
+
+    def __init__(self, registry: MetricsRegistry, context: str) -> None:
         self.append_seconds = registry.histogram(APPEND_SECONDS)
         self.append_failures = registry.counter(APPEND_FAILURES)
-        self.waiting_bytes = registry.gauge(WAITING_BYTES)
-        self.outbox_events = registry.gauge(OUTBOX_EVENTS)
-        self.outbox_age = registry.gauge(OUTBOX_AGE_SECONDS)
-        self.outbox_published = registry.counter(OUTBOX_PUBLISHED)
-        self.outbox_leading = registry.gauge(OUTBOX_LEADING)
+        self.waiting_bytes = registry.gauge(WAITING_BYTES).labels(context)
+        self.outbox_events = registry.gauge(OUTBOX_EVENTS).labels(context)
+        self.outbox_age = registry.gauge(OUTBOX_AGE_SECONDS).labels(context)
+        self.outbox_published = registry.counter(OUTBOX_PUBLISHED).labels(context)
+        self.outbox_leading = registry.gauge(OUTBOX_LEADING).labels(context)
         self.rebalances = registry.counter(REBALANCES)
         self.partitions = registry.gauge(PARTITIONS)
         self.expired_unread = registry.counter(EXPIRED_UNREAD)

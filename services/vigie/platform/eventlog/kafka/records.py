@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vigie.platform.clock import from_us
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog.port import Event, Position, StoredEvent
+from vigie.platform.eventlog.port import Event, Position, RawRecord, StoredEvent
 from vigie.platform.reasons import EVENT_TOO_LARGE
 
 CONTENT_TYPE: Final = "application/protobuf"
@@ -34,18 +34,27 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
     Raises:
         ValueError: a header of the event bears a name of the binding.
     """
-    attributes = {
+    for name in event.headers:
+        if name.startswith("ce_") or name == _OWN:
+            raise ValueError(f"header {name!r} of an event belongs to the binding")
+    return [(name, text.encode()) for name, text in _attributes(event).items()]
+
+
+def record_of(event: Event) -> RawRecord:
+    """The record that an event is at the brokers, also of one that was read elsewhere."""
+    headers = tuple((name, text.encode()) for name, text in _attributes(event).items())
+    return RawRecord(event.key.encode(), headers, event.value)
+
+
+def _attributes(event: Event) -> dict[str, str]:
+    return {
         "ce_specversion": "1.0",
         "ce_id": event.id,
         "ce_type": event.type,
         "ce_source": event.source,
         "ce_time": _time_text(event.time_us),
         _OWN: CONTENT_TYPE,
-    }
-    for name in event.headers:
-        if name.startswith("ce_") or name == _OWN:
-            raise ValueError(f"header {name!r} of an event belongs to the binding")
-    return [(name, text.encode()) for name, text in (attributes | dict(event.headers)).items()]
+    } | dict(event.headers)
 
 
 def checked_size(event: Event, headers: Headers, most: int) -> int:
@@ -71,12 +80,17 @@ def stored_event(topic: str, record: Any) -> StoredEvent:
         record: aiokafka's `ConsumerRecord`.
     """
     position = Position(record.partition, record.offset)
-    headers = {name: bytes(value or b"") for name, value in record.headers}
+    raw = RawRecord(
+        key=record.key,
+        headers=tuple((name, bytes(value or b"")) for name, value in record.headers),
+        value=record.value,
+    )
+    headers = dict(raw.headers)
     try:
         event = _event(record, headers)
     except (KeyError, ValueError):
         event = _unreadable(record, headers)
-    return StoredEvent(topic, position, event)
+    return StoredEvent(topic, position, event, raw)
 
 
 def _event(record: Any, headers: dict[str, bytes]) -> Event:

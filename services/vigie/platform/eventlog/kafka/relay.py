@@ -204,6 +204,11 @@ class Relay:
         self._leading = leading
         self._seen = None
         self._metrics.outbox_leading.set(int(leading))
+        if not leading:
+            # What waits is told by who publishes it: this process would tell for ever what it saw
+            # last.
+            self._metrics.outbox_events.set(0)
+            self._metrics.outbox_age.set(0)
 
     async def _publish(self, batch: list[outbox.Waiting]) -> None:
         producer = await self._ready()

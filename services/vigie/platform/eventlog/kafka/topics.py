@@ -30,11 +30,16 @@ _TOPIC_EXISTS: Final = 36
 _SET_AT_TOPIC: Final = 1
 
 
+def largest_event(spec: TopicSpec, config: KafkaConfig) -> int:
+    """Bytes of the largest event that the topic takes."""
+    return config.max_event_bytes * (2 if spec.wraps else 1) - (_ROOM_BYTES if spec.wraps else 0)
+
+
 def settings_of(spec: TopicSpec, config: KafkaConfig) -> dict[str, str]:
     """What the brokers are told of a topic, and held to."""
     common = {
         "min.insync.replicas": str(config.min_in_sync),
-        "max.message.bytes": str(config.max_event_bytes + _ROOM_BYTES),
+        "max.message.bytes": str(largest_event(spec, config) + _ROOM_BYTES),
         # Retention goes by when an event was stored, never by what it says.
         "message.timestamp.type": "LogAppendTime",
         "unclean.leader.election.enable": "false",

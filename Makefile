@@ -98,9 +98,11 @@ soak: $(STAMP) ## 100 cameras that come, go, misbehave and change, for MINUTES=3
 soak-services: $(STAMP) ## The same with six services on Kafka, S3 and PostgreSQL (servers by VIGIE_TEST_*)
 	@$(BIN)/python tests/faults/soak_services.py --minutes $(MINUTES)
 
-lock: $(STAMP) ## Refresh constraints.txt (pins with hashes, no host named)
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade --quiet -o constraints.txt
+PINS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: $(STAMP) ## Refresh constraints.txt and the pins of the image (with hashes, no host named)
+	@$(BIN)/uv pip compile pyproject.toml --extra dev $(PINS) --upgrade --quiet -o constraints.txt
+	@$(BIN)/uv pip compile pyproject.toml $(PINS) -c constraints.txt --upgrade --quiet -o infra/docker/runtime.txt
+	@echo hatchling | $(BIN)/uv pip compile - $(PINS) -c constraints.txt --upgrade --quiet -o infra/docker/build.txt
 	@echo "constraints.txt refreshed: $$(grep -c '==' constraints.txt) packages"
 
 clean: ## Remove what builds and demos left behind

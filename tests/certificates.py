@@ -1,6 +1,7 @@
 """A throw-away certificate authority, and certificates of services."""
 
 import datetime as dt
+import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ class Authority:
         *,
         dns: Sequence[str] = ("localhost",),
         uris: Sequence[str] = (),
+        addresses: Sequence[str] = (),
         ended: bool = False,
     ) -> tuple[Path, Path]:
         """Certificate and key, written as ``<file>.pem`` and ``<file>.key``."""
@@ -41,6 +43,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file)])
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
         names += [x509.UniformResourceIdentifier(uri) for uri in uris]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         certificate = self._build(subject, key.public_key(), names, ca=False, ended=ended)
         pem = key.private_bytes(
             serialization.Encoding.PEM,

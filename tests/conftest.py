@@ -6,6 +6,7 @@ and is skipped otherwise. A skipped test is no passed test, so the summary count
 
 import logging
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from long_forms import LONG, examples
 
 _PREFIX = "VIGIE_TEST_"
 _WANTING = "wants the server"
+_ABSENT = re.compile(r"no (server|program): |" + _WANTING)
 _ESTATE = "tests/e2e/"
-_OWN_PRODUCT = ("tests/e2e/test_interruptions.py",)
+_OWN_PRODUCT = ("tests/e2e/test_interruptions.py", "tests/e2e/test_go_client.py")
 _LONGEST = (
     _ESTATE,
     "tests/integration/foreign/test_foreign_server.py",
@@ -128,19 +130,25 @@ def server_addresses(request: pytest.FixtureRequest) -> dict[str, str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [
-        str(report.longrepr[2])
+        str(report.longrepr[2]).removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and _WANTING in str(report.longrepr[2])
+        if isinstance(report.longrepr, tuple) and _ABSENT.search(str(report.longrepr[2]))
     ]
-    terminalreporter.section("tests against real servers")
+    terminalreporter.section("tests against real servers, and with programs that are not ours")
     if not reports:
-        terminalreporter.write_line("none was skipped for want of a server")
+        terminalreporter.write_line("none was skipped for want of one")
         return
     terminalreporter.write_line(
-        f"{len(reports)} SKIPPED for want of real servers; nothing was proved about them here:",
+        f"{len(reports)} SKIPPED for want of real servers or programs; nothing was proved about"
+        " them here:",
         yellow=True,
         bold=True,
     )
-    servers = Counter(word for text in reports for word in text.split() if word.startswith(_PREFIX))
-    for name, count in sorted(servers.items()):
+    wanted = Counter(name for text in reports for name in _wanted(text))
+    for name, count in sorted(wanted.items()):
         terminalreporter.write_line(f"  {name}: {count}", yellow=True)
+
+
+def _wanted(reason: str) -> list[str]:
+    """What a test that was skipped would have needed: variables of servers, else in words."""
+    return re.findall(rf"{_PREFIX}\w+", reason) or [reason]

@@ -8,8 +8,6 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
-import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import pytest
 
+from servers_docker import image_of, running
 from vigie.platform.database.postgresql.connect import Login
 from vigie.platform.database.settings import DatabaseConfig
 
@@ -37,7 +36,6 @@ __all__ = [
 T = TypeVar("T")
 VARIABLE: Final = "VIGIE_TEST_POSTGRES"
 TOXIPROXY: Final = "VIGIE_TEST_TOXIPROXY"
-_IMAGE: Final = "postgres:17"
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -102,14 +100,6 @@ class TestDatabase:
         return await self.server.execute(statement, self.name)
 
 
-def docker_runs() -> bool:
-    """Whether a Docker engine answers."""
-    if shutil.which("docker") is None:
-        return False
-    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)
-    return asked.returncode == 0
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The server of the environment, or one in Docker; skips where there is neither."""
@@ -122,19 +112,12 @@ def postgres_server() -> Iterator[PostgresServer]:
             unquote(parts.password or ""),
         )  # fmt: skip
         return
-    if not docker_runs():
-        pytest.skip(f"no server: wants the server {VARIABLE} (or Docker)")
-    from testcontainers.postgres import PostgresContainer
+    image = image_of(VARIABLE)
+    from testcontainers.community.postgres import PostgresContainer
 
-    container = PostgresContainer(_IMAGE, driver=None)
-    container.start()
-    try:
-        yield PostgresServer(
-            container.get_container_host_ip(), int(container.get_exposed_port(5432)),
-            container.username, container.password,
-        )  # fmt: skip
-    finally:
-        container.stop()
+    container = PostgresContainer(image, driver=None, password=secrets.token_hex(16))
+    with running(container) as (host, port):
+        yield PostgresServer(host, port, container.username, container.password)
 
 
 @pytest.fixture(scope="session")

@@ -6,21 +6,20 @@ whatever is locked in it: the tests have the administrator's credentials.
 
 import contextlib
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 
+from servers_docker import image_of, running
 from vigie.platform.objectstore.s3.settings import S3Config
 
 _VARIABLES = {"minio": "VIGIE_TEST_S3", "seaweedfs": "VIGIE_TEST_SEAWEED_S3"}
-_IMAGES = {"minio": "minio/minio:latest", "seaweedfs": "chrislusf/seaweedfs:latest"}
+_READY_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,46 +69,29 @@ def s3_server(kind: str) -> Iterator[S3Server]:
             os.environ[f"{variable}_SECRET_KEY"],
         )
         return
-    if shutil.which("docker") is None:
-        pytest.skip(f"no server: {variable} is not set and there is no Docker")
-    with _container(kind) as server:
+    with _container(kind, image_of(variable)) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _container(kind: str) -> Iterator[S3Server]:
+def _container(kind: str, image: str) -> Iterator[S3Server]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import HttpWaitStrategy
 
-    image = os.environ.get(f"{_VARIABLES[kind]}_IMAGE", _IMAGES[kind])
     secret = uuid.uuid4().hex
-    try:
-        container = DockerContainer(image)
-    except Exception as error:  # noqa: BLE001 - whatever a missing daemon raises
-        pytest.skip(f"no server: Docker does not answer ({type(error).__name__})")
+    container = DockerContainer(image)
     if kind == "minio":
-        container = (
-            container.with_env("MINIO_ROOT_USER", "vigie")
-            .with_env("MINIO_ROOT_PASSWORD", secret)
-            .with_command("server /data")
-        )
+        container.with_env("MINIO_ROOT_USER", "vigie").with_env("MINIO_ROOT_PASSWORD", secret)
+        container.with_command("server /data")
         port, ready = 9000, HttpWaitStrategy(9000, "/minio/health/cluster").for_status_code(200)
     else:
-        container = (
-            container.with_env("AWS_ACCESS_KEY_ID", "vigie")
-            .with_env("AWS_SECRET_ACCESS_KEY", secret)
-            .with_command("server -s3 -volume.max=100 -master.volumeSizeLimitMB=256")
-        )
+        container.with_env("AWS_ACCESS_KEY_ID", "vigie").with_env("AWS_SECRET_ACCESS_KEY", secret)
+        container.with_command("server -s3 -volume.max=100 -master.volumeSizeLimitMB=256")
         port, ready = 8333, HttpWaitStrategy(8333, "/").for_status_code_matching(lambda _: True)
-    try:
-        container.with_exposed_ports(port).waiting_for(ready).start()
-    except Exception as error:  # noqa: BLE001 - whatever the image, the network or the daemon lack
-        pytest.skip(f"no server: {image} cannot be started ({type(error).__name__})")
-    try:
-        host, mapped = container.get_container_host_ip(), container.get_exposed_port(port)
+    ready = ready.with_startup_timeout(_READY_SECONDS)
+    container.with_exposed_ports(port).waiting_for(ready)
+    with running(container) as (host, mapped):
         yield S3Server(kind, f"http://{host}:{mapped}", "vigie", secret)
-    finally:
-        container.stop()
 
 
 def new_bucket(server: S3Server, *, object_lock: bool = True) -> str:

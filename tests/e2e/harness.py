@@ -141,6 +141,7 @@ class Installation:
         people: content of the people file.
         settings: section -> key -> TOML value, beyond what the harness sets.
         environment: of the processes, beyond that of the test.
+        tls: how clients reach it, where ``settings`` make it serve people by TLS.
     """
 
     def __init__(
@@ -150,7 +151,10 @@ class Installation:
         people: str,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         environment: Mapping[str, str] | None = None,
+        *,
+        tls: ClientTls | None = None,
     ) -> None:
+        self._tls = tls
         self._environment = os.environ | dict(environment or {})
         self.deployment = deployment
         self.folder = folder
@@ -257,7 +261,7 @@ class Installation:
 
     async def _reached(self) -> None:
         """Wait until the gateway has connected to every service, as a load balancer would."""
-        channel = open_channel(self.address(), source=None)
+        channel = open_channel(self.address(), source=None, tls=self._tls)
         stub = health_pb2_grpc.HealthStub(channel)
 
         async def serving() -> bool:
@@ -418,7 +422,7 @@ class Installation:
             if person is not None:
                 token = self.token(person)
             source = None if token is None else _FixedToken(token)
-            channel = open_channel(who[0], source=source, default_timeout_seconds=90)
+            channel = open_channel(who[0], source=source, tls=self._tls, default_timeout_seconds=90)
             self._channels[who] = channel
         return make(channel)
 

@@ -97,7 +97,7 @@ class EvidenceRepository:
                         "request_id names another request",
                         field="request_id",
                     )
-                return _load(document)
+                return load_request(document)
             await connection.execute(
                 sa.insert(REQUEST).values(
                     **_columns(request),
@@ -144,7 +144,7 @@ class EvidenceRepository:
         if before:
             query = query.where(REQUEST.c.request < before)
         async with self._database.reading() as connection:
-            return [_load(row[0]) for row in (await connection.execute(query)).all()]
+            return [load_request(row[0]) for row in (await connection.execute(query)).all()]
 
     async def counts(self) -> dict[State, int]:
         """How many requests stand in each state, zeros included."""
@@ -213,7 +213,7 @@ class EvidenceRepository:
     async def _read(self, connection: AsyncConnection, request: str) -> EvidenceRequest | None:
         query = sa.select(REQUEST.c.document).where(REQUEST.c.request == request)
         document = (await connection.execute(query)).scalar_one_or_none()
-        return None if document is None else _load(document)
+        return None if document is None else load_request(document)
 
     async def _by_client_id(
         self, connection: AsyncConnection, client_request_id: str
@@ -261,18 +261,7 @@ class EvidenceRepository:
     async def _tell_hold(
         self, connection: AsyncConnection, request: EvidenceRequest, *, released: bool
     ) -> None:
-        message = events_pb2.HoldState(
-            hold=request.hold,
-            cameras=request.cameras,
-            start_us=request.start_us,
-            end_us=request.end_us,
-            legal_reference=f"{request.case_reference}: {request.legal_basis}",
-            evidence_request=request.name,
-            place_time=_timestamp(request.create_us),
-            placed_by=request.requester.subject,
-        )
-        if released:
-            message.release_time.CopyFrom(_timestamp(self._wall_clock.now_us()))
+        message = hold_state(request, self._wall_clock.now_us() if released else None)
         await self._append(connection, HOLDS_TOPIC, request.hold, message)
 
     async def _append(
@@ -292,6 +281,23 @@ class EvidenceRepository:
         await self._event_log.append(topic, [event], connection=connection)
 
 
+def hold_state(request: EvidenceRequest, released_us: int | None) -> events_pb2.HoldState:
+    """What is told of the hold of a request; ``released_us``: when it was taken off."""
+    message = events_pb2.HoldState(
+        hold=request.hold,
+        cameras=request.cameras,
+        start_us=request.start_us,
+        end_us=request.end_us,
+        legal_reference=f"{request.case_reference}: {request.legal_basis}",
+        evidence_request=request.name,
+        place_time=_timestamp(request.create_us),
+        placed_by=request.requester.subject,
+    )
+    if released_us is not None:
+        message.release_time.CopyFrom(_timestamp(released_us))
+    return message
+
+
 def _timestamp(instant_us: int) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(from_us(instant_us))
@@ -309,7 +315,8 @@ def _columns(request: EvidenceRequest) -> dict[str, Any]:
     }
 
 
-def _load(document: str) -> EvidenceRequest:
+def load_request(document: str) -> EvidenceRequest:
+    """The request in a row's document."""
     fields: dict[str, Any] = json.loads(document)
     for name in ("requester", "decider"):
         fields[name] = Person(**fields[name]) if fields[name] else None

@@ -140,6 +140,9 @@ async def refill(restored: Restored, *, apply: bool) -> list[Refilled]:
     clock, databases = restored.clock, restored.databases
     cameras = await registry.camera_states(databases["registry"], clock)
     holds = await evidence.hold_states(databases["evidence"], clock)
+    asked = {event.key for event in holds}
+    kept = await recording.holds(databases["recording"], clock)
+    holds += [event for event in kept if event.key not in asked]
     outages = await recording.outages(databases["recording"], clock)
     found = [
         await _tell(restored, CAMERAS_TOPIC.name, _each(cameras), _by_state, apply=apply),

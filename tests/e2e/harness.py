@@ -228,6 +228,12 @@ class Installation:
         """The data directory of a process."""
         return self.folder / "data-2" if name.endswith("-2") else self.data
 
+    @property
+    def external(self) -> External:
+        """The servers it stands on; of an installation that is not embedded."""
+        assert self._external is not None
+        return self._external
+
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Stored objects below ``prefix`` (a folder of keys), read around the product."""
         if self._external is not None:

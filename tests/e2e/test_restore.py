@@ -139,9 +139,7 @@ class Picture:
         holds = vigie.stub(
             retention_pb2_grpc.RetentionServiceStub, "recording", person="administration"
         )
-        held = await holds.ListHolds(
-            retention_pb2.ListHoldsRequest(page_size=100, show_released=True)
-        )
+        held = await holds.ListHolds(retention_pb2.ListHoldsRequest(page_size=100))
         asked = vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
         requests = await asked.ListEvidenceRequests(
             evidence_pb.ListEvidenceRequestsRequest(page_size=100)

@@ -155,14 +155,31 @@ class EvidenceRepository:
                 counts[State(state)] = count
         return counts
 
-    async def advance(self, request: str, step: Step, *, etag: str = "") -> EvidenceRequest:
+    async def leads(self) -> bool:
+        """Whether this process is the one that makes packages now."""
+        return await self._database.read(self._event_log.leads)
+
+    async def advance(
+        self, request: str, step: Step, *, etag: str = "", leading: bool = False
+    ) -> EvidenceRequest:
         """Change a request by one step.
+
+        Args:
+            request: its identifier.
+            step: what is changed.
+            etag: of the request that was looked at; empty: any.
+            leading: only if this process is the one that makes packages; EVIDENCE_STATE_WRONG
+                otherwise: another has taken the request over.
 
         Raises:
             VigieError: EVIDENCE_REQUEST_NOT_FOUND, EVIDENCE_STATE_WRONG, ETAG_MISMATCH.
         """
 
         async def work(connection: AsyncConnection) -> EvidenceRequest:
+            if leading and not await self._event_log.leads(connection):
+                raise VigieError(
+                    reasons.EVIDENCE_STATE_WRONG, f"another process makes the package of {request}"
+                )
             found = await self._read(connection, request)
             if found is None:
                 raise VigieError(reasons.EVIDENCE_REQUEST_NOT_FOUND, request)

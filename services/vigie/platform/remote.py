@@ -219,6 +219,10 @@ class RemoteEventLog:
         """See `EventLog.read`."""
         return self._remote.get().read(topic, after=after, follow=follow)
 
+    async def leads(self, connection: AsyncConnection) -> bool:
+        """See `EventLog.leads`."""
+        return await self._remote.get().leads(connection)
+
     async def ends(self, topic: str) -> Sequence[Position]:
         """See `EventLog.ends`."""
         return await self._remote.get().ends(topic)

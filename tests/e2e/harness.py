@@ -216,7 +216,7 @@ class Installation:
 
     def _find_places(self) -> dict[str, str]:
         """An address for every service; where there are two of one, it has two."""
-        names = [name for name in self.deployment.targets if name != "gateway"]
+        names = [name for name in self.deployment.targets if _context(name) != "gateway"]
         ports = free_ports(len(names))
         self._places = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
         lists: dict[str, list[str]] = {}

@@ -27,7 +27,7 @@ from vigie.platform.objectstore import (
     PutResult,
 )
 from vigie.platform.reasons import STOPPING
-from vigie.platform.supervisor import Supervisor
+from vigie.platform.supervisor import Supervisor, heed_cancellation
 
 T = TypeVar("T")
 CHECK_SECONDS: Final = 5.0
@@ -148,6 +148,7 @@ class Remote(Generic[T]):
         while True:
             away = self._trouble is not None
             seconds = min(self._check_seconds, _AWAY_SECONDS) if away else self._check_seconds
+            heed_cancellation()
             await self._clock.sleep(seconds)
             await self._look(self._opened)
 
@@ -163,6 +164,7 @@ class Remote(Generic[T]):
             else:
                 self._note(None)
                 return opened
+            heed_cancellation()
             await self._clock.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 

@@ -15,7 +15,15 @@ import pytest
 import pytest_asyncio
 
 from e2e import estate
-from e2e.callers import Entry, recorded_from, segments, stored_until, timelines, window
+from e2e.callers import (
+    Entry,
+    patiently,
+    recorded_from,
+    segments,
+    stored_until,
+    timelines,
+    window,
+)
 from e2e.harness import (
     WALL,
     Deployment,
@@ -65,25 +73,23 @@ class House:
     async def ask_for_evidence(self, end_us: int) -> evidence_pb.EvidenceRequest:
         """Ask, approve, and wait for the package."""
         stub = self.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
-        request = await stub.CreateEvidenceRequest(
-            evidence_pb.CreateEvidenceRequestRequest(
-                cameras=[f"cameras/{NAMES[0]}"],
-                window=window(end_us - 3 * _SECOND_US, end_us),
-                purpose="Vol de fret en réunion",
-                case_reference="PV 2026/00421",
-                legal_basis="Article 77-1-1 du code de procédure pénale",
-            )
+        asked = evidence_pb.CreateEvidenceRequestRequest(
+            cameras=[f"cameras/{NAMES[0]}"],
+            window=window(end_us - 3 * _SECOND_US, end_us),
+            purpose="Vol de fret en réunion",
+            case_reference="PV 2026/00421",
+            legal_basis="Article 77-1-1 du code de procédure pénale",
         )
+        request = await patiently(lambda: stub.CreateEvidenceRequest(asked))
         approver = self.vigie.stub(EvidenceServiceStub, "evidence", person="responsable")
-        await approver.ApproveEvidenceRequest(
-            evidence_pb.ApproveEvidenceRequestRequest(
-                name=request.name, reason="vérifiée", etag=request.etag
-            )
+        approval = evidence_pb.ApproveEvidenceRequestRequest(
+            name=request.name, reason="vérifiée", etag=request.etag
         )
+        await patiently(lambda: approver.ApproveEvidenceRequest(approval))
         named = evidence_pb.GetEvidenceRequestRequest(name=request.name)
 
         async def ready() -> bool:
-            found = await stub.GetEvidenceRequest(named)
+            found = await patiently(lambda: stub.GetEvidenceRequest(named))
             assert found.state != evidence_pb.EVIDENCE_STATE_FAILED, found
             return found.state == evidence_pb.EVIDENCE_STATE_READY
 
@@ -97,9 +103,11 @@ class House:
         )
         name = f"cameras/{NAMES[1]}"
         if action == "suspend":
-            await stub.SuspendCamera(cameras_pb2.SuspendCameraRequest(name=name, reason="essai"))
+            suspend = cameras_pb2.SuspendCameraRequest(name=name, reason="essai")
+            await patiently(lambda: stub.SuspendCamera(suspend))
         else:
-            await stub.ResumeCamera(cameras_pb2.ResumeCameraRequest(name=name, reason="essai"))
+            resume = cameras_pb2.ResumeCameraRequest(name=name, reason="essai")
+            await patiently(lambda: stub.ResumeCamera(resume))
 
     async def recording(self) -> set[str]:
         """Cameras that are recorded now."""
@@ -195,7 +203,7 @@ async def _as_before(house: House, before: Picture, end_us: int, *, requests: bo
     lacking: list[str] = []
 
     async def whole() -> bool:
-        now = await Picture.of(house, end_us)
+        now = await patiently(lambda: Picture.of(house, end_us))
         lacking[:] = before.lacks(now, requests=requests)
         return not lacking
 
@@ -229,7 +237,7 @@ async def test_a_database_from_a_copy_catches_up_with_the_log(house: House, tmp_
     await house.change("resume")
     end_us = await house.more_footage()
     forgotten = await house.ask_for_evidence(end_us)
-    before = await Picture.of(house, end_us)
+    before = await patiently(lambda: Picture.of(house, end_us))
     assert len(before.requests) == 2
     assert set((await house.vigie.stop()).values()) == {0}
     await house.vigie.external.new_database()
@@ -253,13 +261,13 @@ async def test_a_database_from_a_copy_catches_up_with_the_log(house: House, tmp_
     await house.change("suspend")
 
     async def stopped() -> bool:
-        return await house.recording() == {NAMES[0]}
+        return await patiently(house.recording) == {NAMES[0]}
 
     await until(stopped, "the suspended camera is not recorded any more")
     await house.change("resume")
 
     async def both() -> bool:
-        return await house.recording() == set(NAMES)
+        return await patiently(house.recording) == set(NAMES)
 
     await until(both, "both are recorded again")
     await house.more_footage()
@@ -268,7 +276,7 @@ async def test_a_database_from_a_copy_catches_up_with_the_log(house: House, tmp_
 
 async def test_a_lost_log_is_told_anew_from_the_databases(house: House) -> None:
     end_us = await house.more_footage()
-    before = await Picture.of(house, end_us)
+    before = await patiently(lambda: Picture.of(house, end_us))
     assert before.requests
     assert set((await house.vigie.stop()).values()) == {0}
     await house.vigie.external.lose_topics()

@@ -1,17 +1,24 @@
 """Two processes of every service behind two gateways: they share the work, and one is enough."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import grpc.aio
 import pytest
 import pytest_asyncio
 
 from certificates import Authority
 from e2e import estate
-from e2e.callers import accesses, recorded_from, segments, stored_until, timeline, window
+from e2e.callers import (
+    accesses,
+    patiently,
+    recorded_from,
+    segments,
+    stored_until,
+    timeline,
+    window,
+)
 from e2e.harness import WALL, Deployment, Installation, run_vigie, simulated_cameras, until
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
@@ -74,20 +81,6 @@ async def house(
             await vigie.remove()
 
 
-async def _patiently(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Call until somebody answers: what is not idempotent is not repeated by the product."""
-
-    async def answered() -> Any:
-        try:
-            return await call()
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise
-            return None
-
-    return await until(answered, "somebody answers")
-
-
 async def _asked(house: House, end_us: int) -> str:
     """Evidence that was asked for and approved."""
     stub = house.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
@@ -98,12 +91,12 @@ async def _asked(house: House, end_us: int) -> str:
         case_reference="PV 2026/00421",
         legal_basis="Article 77-1-1 du code de procédure pénale",
     )
-    request = await _patiently(lambda: stub.CreateEvidenceRequest(asked))
+    request = await patiently(lambda: stub.CreateEvidenceRequest(asked))
     approver = house.vigie.stub(EvidenceServiceStub, "evidence", person="responsable")
     approval = evidence_pb.ApproveEvidenceRequestRequest(
         name=request.name, reason="vérifiée", etag=request.etag
     )
-    await _patiently(lambda: approver.ApproveEvidenceRequest(approval))
+    await patiently(lambda: approver.ApproveEvidenceRequest(approval))
     return str(request.name)
 
 
@@ -112,7 +105,7 @@ async def _ready(house: House, name: str) -> evidence_pb.EvidenceRequest:
     named = evidence_pb.GetEvidenceRequestRequest(name=name)
 
     async def ready() -> evidence_pb.EvidenceRequest | None:
-        found = await _patiently(lambda: stub.GetEvidenceRequest(named))
+        found = await patiently(lambda: stub.GetEvidenceRequest(named))
         assert found.state != evidence_pb.EVIDENCE_STATE_FAILED, found
         return found if found.state == evidence_pb.EVIDENCE_STATE_READY else None
 
@@ -167,9 +160,9 @@ async def test_one_of_each_is_enough(house: House) -> None:
         await vigie.kill_one(service)
     registry = vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
     change = cameras_pb2.SuspendCameraRequest(name=f"cameras/{CAMERA}", reason="essai")
-    await _patiently(lambda: registry.SuspendCamera(change))
+    await patiently(lambda: registry.SuspendCamera(change))
     back = cameras_pb2.ResumeCameraRequest(name=f"cameras/{CAMERA}", reason="essai")
-    await _patiently(lambda: registry.ResumeCamera(back))
+    await patiently(lambda: registry.ResumeCamera(back))
     await _ready(house, await _asked(house, ends[CAMERA]))
     await stored_until(vigie, (CAMERA,), house.begun_us, WALL.now_us() + 2 * _SECOND_US)
     causes = {entry.cause for entry in await timeline(vigie, CAMERA, house.begun_us)}

@@ -181,7 +181,11 @@ async def house(
     if deployment.store is None:
         pytest.skip("no server: a restore of services needs --deployment other than one-process")
     folder = tmp_path_factory.mktemp("restore")
-    settings = {"s3": {"installation": '"essai"'}}
+    settings = {
+        "s3": {"installation": '"essai"'},
+        # Nothing here is about how long a busy broker takes.
+        "kafka": {"delivery_timeout_seconds": "60.0"},
+    }
     vigie = Installation(deployment, folder / "vigie", estate.PEOPLE, settings)
     config = ServerConfig(
         cameras=tuple(CameraConfig(id=name, footage=_SMALL) for name in NAMES),

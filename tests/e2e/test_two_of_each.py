@@ -57,6 +57,7 @@ async def house(
     key.chmod(0o600)
     more = {f"{name}-2": ("serve", name) for name in SHARED}
     settings = {
+        "kafka": {"delivery_timeout_seconds": "60.0"},
         "data": {"page_key_file": '"data/page.key"'},
         "evidence": {
             "signing_key_file": f'"{key}"',

@@ -16,6 +16,7 @@ TOP = {
     "contracts",
     "faultpoints",
     "gateway",
+    "restoring",
     "schemas",
     "serve",
     "settings",

@@ -144,9 +144,7 @@ class Picture:
         vigie, begun_us = house.vigie, house.begun_us
         footage = await timelines(vigie, NAMES, begun_us, end_us)
         listed = [each for name in NAMES for each in await segments(vigie, name, begun_us, end_us)]
-        holds = vigie.stub(
-            retention_pb2_grpc.RetentionServiceStub, "recording", person="administration"
-        )
+        holds = vigie.stub(retention_pb2_grpc.HoldServiceStub, "recording", person="administration")
         held = await holds.ListHolds(retention_pb2.ListHoldsRequest(page_size=100))
         asked = vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
         requests = await asked.ListEvidenceRequests(

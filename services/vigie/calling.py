@@ -7,6 +7,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.client import MutualTls, ServiceClients
 from vigie.platform.grpc.credentials import TlsFiles
 from vigie.platform.grpc.host import ServicesListener
+from vigie.platform.grpc.peers import service_host
 from vigie.platform.grpc.settings import GrpcConfig, host_of, is_loopback
 from vigie.platform.identity.port import TokenSource
 from vigie.platform.reasons import CONFIG_INVALID
@@ -27,7 +28,8 @@ def services_listener(around: Surroundings) -> ServicesListener:
     name = around.target.name
     address = around.services.listening(name)
     if around.certified:
-        return ServicesListener(address, around.tls.of(name), around.tls.trust_domain)
+        domain = around.tls.trust_domain
+        return ServicesListener(address, around.tls.of(name), domain, service_host(name, domain))
     open_to_others = not is_loopback(host_of(address))
     if open_to_others and not around.config.section(GrpcConfig).allow_plaintext:
         raise VigieError(

@@ -17,6 +17,7 @@ TOP = {
     "contracts",
     "faultpoints",
     "gateway",
+    "restoring",
     "schemas",
     "serve",
     "settings",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from vigie.audit.recorder import EventLogAccessRecorder
 from vigie.cli.installation import Opened
 from vigie.common.v1 import access_pb2
-from vigie.platform.clock import SystemMonotonicClock
+from vigie.platform.clock import SystemMonotonicClock, WallClock
+from vigie.platform.eventlog import EventLog
 from vigie.platform.grpc.record import AccessEntry, Phase
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
@@ -37,18 +38,33 @@ async def put_on_record(
     Raises:
         VigieError: EVENT_LOG_UNAVAILABLE: nothing may be changed then.
     """
+    await record_locally(
+        installation.event_log, installation.clock, method, objects, reason, erasure=erasure
+    )
+
+
+async def record_locally(
+    event_log: EventLog,
+    clock: WallClock,
+    method: str,
+    objects: Sequence[str],
+    reason: str,
+    *,
+    erasure: bool = False,
+) -> None:
+    """The same where no context's storage is open."""
     recorder = EventLogAccessRecorder(
-        installation.event_log,
-        wall_clock=installation.clock,
+        event_log,
+        wall_clock=clock,
         monotonic_clock=SystemMonotonicClock(),
         metrics=MetricsRegistry(),
     )
-    identifiers = IdentifierSource(installation.clock)
+    identifiers = IdentifierSource(clock)
     entry = AccessEntry(
         record=identifiers.text(),
         request_id=identifiers.text(),
         phase=Phase.OPENED,
-        time_us=installation.clock.now_us(),
+        time_us=clock.now_us(),
         subject=actor(),
         peer="local",
         method=f"/vigie.cli/{method}",

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from vigie.evidence import repository as repo
 from vigie.evidence.builder import PackageBuilder
 from vigie.evidence.recordings import RecordingClient
@@ -17,7 +19,8 @@ from vigie.evidence.watch import RequestWatch
 from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database, migrate
-from vigie.platform.eventlog import EventLog, StoredEvent
+from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import EventLog, Position, StoredEvent
 from vigie.platform.eventlog.events import parse_event
 from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
@@ -27,10 +30,13 @@ from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.objectstore import ObjectStore
 from vigie.platform.paging import Tokens
+from vigie.platform.reasons import STOPPING
 from vigie.platform.supervisor import Supervisor
 from vigie.registry.v1.events_pb2 import CameraState
 
+log = structlog.get_logger(__name__)
 CAMERAS_TOPIC = "cameras"
+_LISTEN_AGAIN_SECONDS = 1.0
 SERVICE = "vigie.evidence.v1.EvidenceService"
 
 
@@ -70,6 +76,7 @@ class EvidenceModule:
         self._watch = RequestWatch(self._repository)
         self._worker: EvidenceWorker | None = None
         self._task: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._service = EvidenceService(
             Dependencies(
                 repository=self._repository,
@@ -104,6 +111,26 @@ class EvidenceModule:
         self._worker = self._make_worker(signer)
         self._watch.on_change(self._worker.wake)
         self._task = platform.supervisor.spawn("evidence-worker", self._worker.run())
+        self._listening = platform.supervisor.spawn("evidence-listener", self._listen())
+
+    async def _listen(self) -> None:
+        """Hear from the log what other processes have done to requests, until cancelled."""
+        event_log, reached = self._platform.event_log, dict[int, Position]()
+        known = False
+        while True:
+            try:
+                if not known:
+                    ends = await event_log.ends(repo.REQUESTS_TOPIC)
+                    reached, known = {end.partition: end for end in ends}, True
+                places = list(reached.values())
+                async for stored in event_log.read(repo.REQUESTS_TOPIC, after=places, follow=True):
+                    reached[stored.position.partition] = stored.position
+                    self._watch.changed(stored.event.key)
+            except VigieError as error:
+                if error.reason is STOPPING:
+                    return
+                log.debug("evidence_listener_waits", error=str(error))
+                await self._platform.monotonic_clock.sleep(_LISTEN_AGAIN_SECONDS)
 
     def _make_worker(self, signer: Signer) -> EvidenceWorker:
         platform = self._platform
@@ -147,9 +174,11 @@ class EvidenceModule:
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Stop building (a package begun is begun again at the next start)."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=timeout_seconds)
+        tasks = {task for task in (self._task, self._listening) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_seconds)
         await self._cameras.stop()
 
 

@@ -97,7 +97,7 @@ class EvidenceRepository:
                         "request_id names another request",
                         field="request_id",
                     )
-                return _load(document)
+                return load_request(document)
             await connection.execute(
                 sa.insert(REQUEST).values(
                     **_columns(request),
@@ -144,7 +144,7 @@ class EvidenceRepository:
         if before:
             query = query.where(REQUEST.c.request < before)
         async with self._database.reading() as connection:
-            return [_load(row[0]) for row in (await connection.execute(query)).all()]
+            return [load_request(row[0]) for row in (await connection.execute(query)).all()]
 
     async def counts(self) -> dict[State, int]:
         """How many requests stand in each state, zeros included."""
@@ -155,14 +155,31 @@ class EvidenceRepository:
                 counts[State(state)] = count
         return counts
 
-    async def advance(self, request: str, step: Step, *, etag: str = "") -> EvidenceRequest:
+    async def leads(self) -> bool:
+        """Whether this process is the one that makes packages now."""
+        return await self._database.read(self._event_log.leads)
+
+    async def advance(
+        self, request: str, step: Step, *, etag: str = "", leading: bool = False
+    ) -> EvidenceRequest:
         """Change a request by one step.
+
+        Args:
+            request: its identifier.
+            step: what is changed.
+            etag: of the request that was looked at; empty: any.
+            leading: only if this process is the one that makes packages; EVIDENCE_STATE_WRONG
+                otherwise: another has taken the request over.
 
         Raises:
             VigieError: EVIDENCE_REQUEST_NOT_FOUND, EVIDENCE_STATE_WRONG, ETAG_MISMATCH.
         """
 
         async def work(connection: AsyncConnection) -> EvidenceRequest:
+            if leading and not await self._event_log.leads(connection):
+                raise VigieError(
+                    reasons.EVIDENCE_STATE_WRONG, f"another process makes the package of {request}"
+                )
             found = await self._read(connection, request)
             if found is None:
                 raise VigieError(reasons.EVIDENCE_REQUEST_NOT_FOUND, request)
@@ -213,7 +230,7 @@ class EvidenceRepository:
     async def _read(self, connection: AsyncConnection, request: str) -> EvidenceRequest | None:
         query = sa.select(REQUEST.c.document).where(REQUEST.c.request == request)
         document = (await connection.execute(query)).scalar_one_or_none()
-        return None if document is None else _load(document)
+        return None if document is None else load_request(document)
 
     async def _by_client_id(
         self, connection: AsyncConnection, client_request_id: str
@@ -261,18 +278,7 @@ class EvidenceRepository:
     async def _tell_hold(
         self, connection: AsyncConnection, request: EvidenceRequest, *, released: bool
     ) -> None:
-        message = events_pb2.HoldState(
-            hold=request.hold,
-            cameras=request.cameras,
-            start_us=request.start_us,
-            end_us=request.end_us,
-            legal_reference=f"{request.case_reference}: {request.legal_basis}",
-            evidence_request=request.name,
-            place_time=_timestamp(request.create_us),
-            placed_by=request.requester.subject,
-        )
-        if released:
-            message.release_time.CopyFrom(_timestamp(self._wall_clock.now_us()))
+        message = hold_state(request, self._wall_clock.now_us() if released else None)
         await self._append(connection, HOLDS_TOPIC, request.hold, message)
 
     async def _append(
@@ -292,6 +298,23 @@ class EvidenceRepository:
         await self._event_log.append(topic, [event], connection=connection)
 
 
+def hold_state(request: EvidenceRequest, released_us: int | None) -> events_pb2.HoldState:
+    """What is told of the hold of a request; ``released_us``: when it was taken off."""
+    message = events_pb2.HoldState(
+        hold=request.hold,
+        cameras=request.cameras,
+        start_us=request.start_us,
+        end_us=request.end_us,
+        legal_reference=f"{request.case_reference}: {request.legal_basis}",
+        evidence_request=request.name,
+        place_time=_timestamp(request.create_us),
+        placed_by=request.requester.subject,
+    )
+    if released_us is not None:
+        message.release_time.CopyFrom(_timestamp(released_us))
+    return message
+
+
 def _timestamp(instant_us: int) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(from_us(instant_us))
@@ -309,7 +332,8 @@ def _columns(request: EvidenceRequest) -> dict[str, Any]:
     }
 
 
-def _load(document: str) -> EvidenceRequest:
+def load_request(document: str) -> EvidenceRequest:
+    """The request in a row's document."""
     fields: dict[str, Any] = json.loads(document)
     for name in ("requester", "decider"):
         fields[name] = Person(**fields[name]) if fields[name] else None

@@ -54,7 +54,7 @@ class RequestWatch:
         Raises:
             VigieError: RESUME_TOKEN_INVALID.
         """
-        since_us = _since(resume_token)
+        since_us, told = _since(resume_token), dict[str, int]()
         queue: asyncio.Queue[str] = asyncio.Queue(MOST_WAITING)
         self._followers.add(queue)  # before reading, so that no change falls in between
         try:
@@ -62,12 +62,15 @@ class RequestWatch:
             for request in await self._present(only):
                 if request.update_us >= since_us:
                     latest_us = max(latest_us, request.update_us)
+                    told[request.request] = request.revision
                     yield Change(request, str(request.update_us))
             yield Change(None, str(latest_us))
             while True:
                 changed = await queue.get()
                 found = await self._repository.get(changed) if only in ("", changed) else None
-                if found is not None:
+                # A change of this process is heard of twice: at once, and from the log.
+                if found is not None and told.get(changed, 0) < found.revision:
+                    told[changed] = found.revision
                     latest_us = max(latest_us, found.update_us)
                     yield Change(found, str(latest_us))
         finally:

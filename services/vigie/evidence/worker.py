@@ -1,5 +1,8 @@
 """Makes packages of approved requests, one after the other, and destroys expired ones.
 
+Of several processes one works (`EvidenceRepository.leads`): no two may store the same package. The
+others look every few seconds whether it is their turn now.
+
 State lives in the database alone: a worker that dies leaves a request APPROVED, BUILDING or
 VERIFYING, and the next one begins that package again from nothing.
 """
@@ -103,7 +106,9 @@ class EvidenceWorker:
             await self._pause(_PASS_SECONDS)
 
     async def run_once(self) -> None:
-        """One pass: every approved request, then what has expired."""
+        """One pass: every approved request, then what has expired; nothing in another's turn."""
+        if not await self._on.repository.leads():
+            return
         for request in reversed(await self._on.repository.list(states=IN_PROGRESS, limit=1000)):
             await self._make(request)
         for state, count in (await self._on.repository.counts()).items():
@@ -233,6 +238,8 @@ class EvidenceWorker:
         state = FileState.of(await asyncio.to_thread(built.path.stat))
         sha256 = await verify_built(built.path, self._on.signer.certificate)
         key = f"{PACKAGE_PREFIX}/{request.request}.zip"
+        if not await self._on.repository.leads():
+            raise VigieError(reasons.EVIDENCE_STATE_WRONG, f"{request.name}: another makes it")
         # What an attempt left that died before the release: nobody was given it, and no two builds
         # are the same to the byte.
         await self._on.store.delete(key)
@@ -285,7 +292,7 @@ class EvidenceWorker:
         changes: Mapping[str, object] | None = None,
     ) -> None:
         step = Step(action, PRODUCT, detail, dict(changes or {}), state)
-        await self._on.repository.advance(request.request, step)
+        await self._on.repository.advance(request.request, step, leading=True)
         self._on.watch.changed(request.request)
 
     def _deadline(self, seconds: int) -> int:

@@ -20,7 +20,7 @@ from vigie.platform.clock import MonotonicClock
 from vigie.platform.config.section import ConfigSection
 from vigie.platform.errors import VigieError
 from vigie.platform.module import Module
-from vigie.platform.supervisor import Supervisor
+from vigie.platform.supervisor import Supervisor, heed_cancellation
 
 _LEAST_STOP_SECONDS = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -234,6 +234,7 @@ class Lifecycle:
             else:
                 self._waits_for.pop(module.name, None)
                 return
+            heed_cancellation()
             await self._clock.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 

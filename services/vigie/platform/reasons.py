@@ -82,7 +82,8 @@ POSITION_BEYOND_END: Final = ReasonSpec(
     StatusCode.FAILED_PRECONDITION,
     "The consumer has read further than the topic reaches: the topic was made anew or lost events.",
     "Le lecteur est au-delà de la fin du sujet, qui a été recréé ou a perdu des événements.",
-    "Find out what happened to the brokers; see the guide to operations before anything is reset.",
+    "Find out what happened to the brokers; where the log is lost, stop all services and run"
+    " `vigie restore log` (guide to operations).",
 )
 EVENT_TOO_LARGE: Final = ReasonSpec(
     "EVENT_TOO_LARGE",

@@ -28,7 +28,7 @@ from vigie.platform.objectstore import (
     PutResult,
 )
 from vigie.platform.reasons import STOPPING
-from vigie.platform.supervisor import Supervisor
+from vigie.platform.supervisor import Supervisor, heed_cancellation
 
 T = TypeVar("T")
 CHECK_SECONDS: Final = 5.0
@@ -149,6 +149,7 @@ class Remote(Generic[T]):
         while True:
             away = self._trouble is not None
             seconds = min(self._check_seconds, _AWAY_SECONDS) if away else self._check_seconds
+            heed_cancellation()
             await self._clock.sleep(seconds)
             await self._look(self._opened)
 
@@ -164,6 +165,7 @@ class Remote(Generic[T]):
             else:
                 self._note(None)
                 return opened
+            heed_cancellation()
             await self._clock.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
@@ -219,6 +221,10 @@ class RemoteEventLog:
     ) -> AsyncIterator[StoredEvent]:
         """See `EventLog.read`."""
         return self._remote.get().read(topic, after=after, follow=follow)
+
+    async def leads(self, connection: AsyncConnection) -> bool:
+        """See `EventLog.leads`."""
+        return await self._remote.get().leads(connection)
 
     async def ends(self, topic: str) -> Sequence[Position]:
         """See `EventLog.ends`."""

@@ -9,6 +9,20 @@ import structlog
 from vigie.platform.errors import VigieError
 
 
+def heed_cancellation() -> None:
+    """End this task if it was told to end and something it called has lost that.
+
+    `asyncio.wait_for` of Python 3.11 does, when what it waits for fails at the same moment; a loop
+    that tries again after a failure would then go on for ever. To be called before each new try.
+
+    Raises:
+        asyncio.CancelledError: it was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class TaskCrashedError(Exception):
     """A background task of a module ended by an exception; the process must stop."""
 

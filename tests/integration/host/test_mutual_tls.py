@@ -12,10 +12,12 @@ import pytest
 from certificates import TRUST_DOMAIN, Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, binding, window
 from vigie.platform.clock import ManualMonotonicClock
+from vigie.platform.errors import VigieError
 from vigie.platform.grpc.bearer import FixedToken
 from vigie.platform.grpc.client import ClientError, MutualTls, ServiceClients
 from vigie.platform.grpc.credentials import TlsFiles
 from vigie.platform.grpc.host import ServicesListener
+from vigie.platform.grpc.peers import service_host
 from vigie.platform.grpc.services import ServiceTlsConfig
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
@@ -198,3 +200,11 @@ async def test_certificates_are_renewed_without_a_restart(
         # Both ends have the new authority only: neither would believe the old certificates.
         assert (await second.Inner(window(), timeout=10)).text == "service:evidence"
         await clients.close()
+
+
+def test_the_certificate_of_another_service_is_not_served(authority: Authority) -> None:
+    own, tls = service_host("probe", TRUST_DOMAIN), authority.config()
+    TlsFiles(tls.of("probe"), ManualMonotonicClock(), section="tls", host=own)
+    with pytest.raises(VigieError, match=rf"evidence\.{TRUST_DOMAIN}, not of {own}") as caught:
+        TlsFiles(tls.of("evidence"), ManualMonotonicClock(), section="tls", host=own)
+    assert caught.value.reason.name == "CONFIG_INVALID"

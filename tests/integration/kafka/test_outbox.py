@@ -77,6 +77,26 @@ async def test_two_relays_take_turns_and_keep_the_order(house: House) -> None:
         assert numbers == list(range(int(key[4:]), 200, 4))
 
 
+async def test_of_several_processes_one_leads_and_another_takes_over(house: House) -> None:
+    database = await house.database()
+    first = await house.log(database, spec("cameras"))
+
+    async def leading(log: KafkaEventLog) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await database.read(log.leads):
+                await asyncio.sleep(0.02)
+
+    await leading(first)
+    second = await house.log(database, spec("cameras"))
+    assert not await database.read(second.leads)
+    await first.kill()
+    await leading(second)
+    # Whoever was only paused learns in its own transaction that it has lost the turn.
+    assert not await database.read(first.leads)
+    without = await house.log(None, spec("cameras"))
+    assert not await database.read(without.leads)
+
+
 @pytest.mark.parametrize("point", FAULT_POINTS)
 async def test_a_relay_that_dies_at_any_step_loses_nothing(point: str, house: House) -> None:
     database = await house.database()

@@ -10,6 +10,7 @@ import pytest
 
 from unit.evidence.conftest import NOW_US, approved
 from vigie.evidence.model import EvidenceRequest, State
+from vigie.evidence.reasons import EVIDENCE_STATE_WRONG
 from vigie.evidence.repository import Step
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.watch import RequestWatch
@@ -28,7 +29,12 @@ class Shelf:
         self.steps: list[str] = []
         self.troubles: list[VigieError] = []
         self.store_away = self.database_away = False
-        self.checks = self.builds = self.lists = 0
+        self.leading = True
+        self.checks = self.builds = self.lists = self.looks = 0
+
+    async def leads(self) -> bool:
+        self.looks += 1
+        return self.leading
 
     async def list(self, states: tuple[State, ...], limit: int) -> list[EvidenceRequest]:
         self.lists += 1
@@ -45,7 +51,10 @@ class Shelf:
     async def get(self, _: str) -> EvidenceRequest:
         return self.request
 
-    async def advance(self, _: str, step: Step) -> None:
+    async def advance(self, _: str, step: Step, *, leading: bool) -> None:
+        assert leading
+        if not self.leading:
+            raise VigieError(EVIDENCE_STATE_WRONG, "another process makes the package")
         self.steps.append(step.action)
         assert step.state is not None
         self.request = replace(self.request, state=step.state)
@@ -123,5 +132,34 @@ async def test_an_absent_database_ends_neither_the_worker_nor_a_request(rig: Rig
     assert shelf.request.state is State.BUILDING
     await rig.until(lambda: shelf.request.state is State.FAILED)
     assert shelf.builds == 2
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_only_who_leads_makes_packages(rig: Rig) -> None:
+    shelf = rig.shelf
+    shelf.leading = False
+    running = asyncio.create_task(rig.worker.run())
+    await rig.until(lambda: shelf.looks >= 3)
+    assert (shelf.lists, shelf.steps) == (0, [])
+    shelf.troubles = [VigieError(STORE_CHECKSUM_MISMATCH, "altered")]
+    shelf.leading = True
+    await rig.until(lambda: shelf.request.state is State.FAILED)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_package_is_left_to_who_took_the_turn_meanwhile(rig: Rig) -> None:
+    shelf = rig.shelf
+
+    async def build(*_: object) -> Any:
+        shelf.builds += 1
+        shelf.leading = False
+        raise VigieError(STORE_CHECKSUM_MISMATCH, "altered")
+
+    shelf.build = build
+    running = asyncio.create_task(rig.worker.run())
+    await rig.until(lambda: shelf.looks >= 3)
+    assert (shelf.builds, shelf.steps, shelf.request.state) == (1, ["HELD"], State.BUILDING)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

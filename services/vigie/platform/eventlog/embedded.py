@@ -200,6 +200,10 @@ class EmbeddedEventLog:
                 return
             await wait_for(ticket)
 
+    async def leads(self, connection: AsyncConnection) -> bool:
+        """See `EventLog.leads`: one process has this database."""
+        return True
+
     async def ends(self, topic: str) -> Sequence[Position]:
         """See `EventLog.ends`: none, or one."""
         found = await self.topic(topic)

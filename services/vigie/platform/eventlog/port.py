@@ -297,6 +297,14 @@ class EventLog(Protocol):
         """
         ...
 
+    async def leads(self, connection: AsyncConnection) -> bool:
+        """Whether of all processes of this context this is the one that has the turn.
+
+        Asked in a transaction, the answer holds for what that commits: who was paused and has lost
+        the turn without knowing it changes nothing more. Another takes it within seconds.
+        """
+        ...
+
     async def share(self, topic: str, group: str) -> Share:
         """Join ``group`` to divide the keys of a compacted topic; see `Share`."""
         ...

@@ -1,7 +1,7 @@
 """TLS from files, read again when they change: of a server, and of a service that calls others."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -10,6 +10,9 @@ from vigie.platform.clock import MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.settings import TlsConfig
 from vigie.platform.reasons import CONFIG_INVALID
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 class TlsFiles:
@@ -22,17 +25,25 @@ class TlsFiles:
         config: the files.
         monotonic_clock: tells when to look again.
         section: of the configuration, for messages.
+        host: DNS name that the certificate must bear; empty: any.
 
     Raises:
-        VigieError: CONFIG_INVALID: a file cannot be read, or the key is not the certificate's.
+        VigieError: CONFIG_INVALID: a file cannot be read, the key is not the certificate's, or the
+            certificate is another's.
     """
 
     def __init__(
-        self, config: TlsConfig, monotonic_clock: MonotonicClock, *, section: str = "grpc.tls"
+        self,
+        config: TlsConfig,
+        monotonic_clock: MonotonicClock,
+        *,
+        section: str = "grpc.tls",
+        host: str = "",
     ) -> None:
         self._config = config
         self._clock = monotonic_clock
         self._section = section
+        self._host = host
         self._log = structlog.get_logger("vigie.grpc")
         self._content = self._load()
         self._read_us = monotonic_clock.now_us()
@@ -89,7 +100,8 @@ class TlsFiles:
         try:
             private = serialization.load_pem_private_key(key, None)
             owned = private.public_key().public_bytes(*form)
-            named = x509.load_pem_x509_certificate(chain).public_key().public_bytes(*form)
+            certificate = x509.load_pem_x509_certificate(chain)
+            named = certificate.public_key().public_bytes(*form)
         except (ValueError, TypeError):
             # The cause is cut off: its text could hold a part of the key.
             raise self._wrong(
@@ -102,11 +114,27 @@ class TlsFiles:
                 "key_file",
                 f"{self._config.key_file} is not the key of {self._config.certificate_file}",
             )
+        if self._host and self._host not in (names := _dns_names(certificate)):
+            raise self._wrong(
+                "certificate_file",
+                f"{self._config.certificate_file} is a certificate of"
+                f" {', '.join(names) or 'nobody'}, not of {self._host}: callers would refuse it",
+            )
 
     def _wrong(self, key: str, message: str) -> VigieError:
         if key == "client_ca_file" and not self._section.endswith("grpc.tls"):
             key = "ca_file"
         return VigieError(CONFIG_INVALID, message, field=f"{self._section}.{key}")
+
+
+def _dns_names(certificate: "x509.Certificate") -> list[str]:
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return extension.value.get_values_for_type(x509.DNSName)
 
 
 class ServerCertificates:

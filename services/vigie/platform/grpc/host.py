@@ -46,11 +46,13 @@ class ServicesListener:
         address: host:port; port 0 takes a free one.
         tls: files of its identity (mutual TLS); ``None``: plain text, callers show tokens.
         trust_domain: what the names in certificates of services end with.
+        host: the name that its own certificate must bear, for callers look for it.
     """
 
     address: str = "127.0.0.1:0"
     tls: TlsConfig | None = None
     trust_domain: str = ""
+    host: str = ""
 
 
 def _always_ready(service: str) -> str | None:
@@ -299,7 +301,9 @@ class GrpcHost:
     def _listen_inside(self, server: grpc.aio.Server) -> int:
         credentials = None
         if self._internal.tls is not None:
-            files = TlsFiles(self._internal.tls, self._monotonic_clock, section="tls")
+            files = TlsFiles(
+                self._internal.tls, self._monotonic_clock, section="tls", host=self._internal.host
+            )
             credentials = ServerCertificates(files, mutual=True).credentials()
         return listen(server, self._internal.address, credentials, "services.listen")
 

@@ -266,6 +266,28 @@ async def test_a_background_task_that_fails_ends_the_waiting() -> None:
     assert story[-2:] == ["-api", "-disk"]
 
 
+class Losing(Waiting):
+    """A part that loses a cancellation, as `asyncio.wait_for` of Python 3.11 may."""
+
+    async def start(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise self.error from None
+
+
+async def test_a_cancellation_that_is_lost_on_the_way_ends_the_waiting_all_the_same() -> None:
+    story, (api, _, disk) = three()
+    log = Losing("log", story, 0, away("away"))
+    lifecycle = patient([api, log, disk], ManualMonotonicClock())
+    running = asyncio.create_task(lifecycle.run())
+    while story != ["+disk", "+api"]:
+        await asyncio.sleep(0)
+    lifecycle.ask_to_stop()
+    assert await asyncio.wait_for(running, 5) is ExitCode.CLEAN
+    assert story == ["+disk", "+api", "-api", "-disk"]
+
+
 class Mended(Part):
     """A part that may come into a state which only a new start mends."""
 

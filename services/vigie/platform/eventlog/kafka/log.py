@@ -210,6 +210,10 @@ class KafkaEventLog:
             self._readings.discard(reading)
             await reading.close()
 
+    async def leads(self, connection: AsyncConnection) -> bool:
+        """See `EventLog.leads`: who publishes the outbox has the turn for the rest, too."""
+        return self._relay is not None and await self._relay.has_turn(connection)
+
     async def ends(self, topic: str) -> Sequence[Position]:
         """See `EventLog.ends`."""
         self._raise_if_closed()

@@ -98,6 +98,10 @@ class Relay:
         """Say that a transaction with events has committed."""
         self._more.wake()
 
+    async def has_turn(self, connection: AsyncConnection) -> bool:
+        """Whether the database says that it is this relay's turn."""
+        return (await outbox.turn(connection)).owner == self._me
+
     async def drain(self, *, timeout_seconds: float) -> bool:
         """Wait until the outbox is empty; false after the time-out."""
         try:

@@ -48,7 +48,8 @@ async def open_s3_store(
         if not (isinstance(error, StoreFailure) and error.passing):
             await store.close()
             raise
-        log.warning("s3_store_not_there_yet", error=error.message)
+        # Whoever waits for it says so, once.
+        log.debug("s3_store_not_there_yet", error=error.message)
     except BaseException:
         await store.close()
         raise

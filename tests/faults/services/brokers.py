@@ -130,23 +130,22 @@ class Cluster:
             self._at(node).mkdir(parents=True)
             (self._at(node) / "server.properties").write_text(self._properties(node))
             (self._at(node) / "log4j2.properties").write_text(_LOGGING)
+            properties = str(self._at(node) / "server.properties")
             command = [*java(self._home, 128), "kafka.tools.StorageTool", "format",
-                       "--cluster-id", name, "--config", str(self._at(node) / "server.properties")]  # fmt: skip
+                       "--cluster-id", name, "--config", properties]  # fmt: skip
             await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
         await self.begin(CONTROLLER, *BROKERS)
 
     async def begin(self, *nodes: int) -> None:
         """Start nodes, with the data they had; returns when they serve."""
         for node in nodes:
-            log = self._at(node) / "log"
-            with log.open("wb") as file:
-                self._running[node] = subprocess.Popen(self._command(node), stdout=file, stderr=file)
-        for node in nodes:
-            await until(
-                lambda node=node: self._serves(node),  # type: ignore[misc] # a default is no argument
-                f"broker {node} is ready",
-                seconds=_READY_SECONDS,
-            )
+            with (self._at(node) / "log").open("wb") as log:
+                self._running[node] = subprocess.Popen(self._command(node), stdout=log, stderr=log)
+
+        async def serve() -> bool:
+            return all([await self._serves(node) for node in nodes])
+
+        await until(serve, f"brokers {nodes} are ready", seconds=_READY_SECONDS)
 
     async def kill(self, *nodes: int) -> None:
         """SIGKILL."""

@@ -2,18 +2,30 @@
 
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from e2e.harness import WALL, run_vigie
+from e2e.harness import WALL, run_vigie, until
 from faults.services.brokers import Cluster
 from faults.services.town import Town
 from vigie.platform.clock import from_us
+from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc
 
 _RANDOM_BYTES: Final = 200
 _AT_ONCE: Final = 500
+_STANDING: Final = re.compile(r"^vigie_consumer_quarantine_events\{[^}]*\} (\S+)", re.MULTILINE)
+READ: Final = {"recording": ("cameras", "segments", "holds"), "audit": ("accesses",)}
+"""Service -> the topics that it consumes."""
+MESSAGES: Final = {
+    "cameras": "vigie.registry.v1.CameraState",
+    "segments": "vigie.ingest.v1.SegmentEvent",
+    "holds": "vigie.evidence.v1.HoldState",
+    "accesses": "vigie.audit.v1.AccessRecord",
+    "stream-status": "vigie.ingest.v1.StreamStatusEvent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,7 @@ async def again_in_disorder(
         async with writing(brokers) as producer:
             for topic in topics:
                 name = prefix + topic
-                await consumer._client.add_topic(name)  # noqa: SLF001 - there is no public way
+                await consumer._client.add_topic(name)
                 numbers = consumer.partitions_for_topic(name) or set()
                 places = [TopicPartition(name, number) for number in sorted(numbers)]
                 consumer.assign(places)
@@ -153,3 +165,39 @@ def _documents(text: str) -> list[dict[str, Any]]:
         document, at = decoder.raw_decode(text, at)
         found.append(document)
     return found
+
+
+async def standing(town: Town, service: str) -> float:
+    """How many events a service says to have in quarantine."""
+    return sum(float(found[1]) for found in _STANDING.finditer(await town.vigie.metrics(service)))
+
+
+async def look_and_drop(town: Town, records: Sequence[Nonsense]) -> int:
+    count = 0
+    for service in READ:
+        listed = await quarantined(town, service)
+        wanted = sorted(one.topic for one in records if one.topic in READ[service])
+        assert sorted(item["topic"] for item in listed) == wanted
+        assert {item["reason"] for item in listed} <= {"EVENT_UNPARSABLE", "EVENT_TYPE_UNKNOWN"}
+        looked = await shown(town, service, listed[0]["number"])
+        assert looked["reason"] == listed[0]["reason"]
+        for item in listed:
+            await discard(town, service, item["number"])
+            count += 1
+
+        async def nothing_stands(service: str = service) -> bool:
+            return await standing(town, service) == 0
+
+        await until(nothing_stands, f"{service} has nothing in quarantine any more")
+    return count
+
+
+async def told_anew(town: Town, camera: str) -> None:
+    """Change a camera in the registry, which tells its state anew."""
+    stub = town.vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
+    read = await stub.GetCamera(cameras_pb2.GetCameraRequest(name=f"cameras/{camera}"))
+    change = cameras_pb2.UpdateCameraRequest(
+        camera=cameras_pb2.Camera(name=read.name, description="Mât repeint", etag=read.etag)
+    )
+    change.update_mask.paths.append("description")
+    await stub.UpdateCamera(change)

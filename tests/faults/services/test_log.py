@@ -6,7 +6,6 @@ topics. One installation for all, which starts with nothing to mend before each 
 
 import asyncio
 import random
-import re
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -15,15 +14,15 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from e2e.callers import stored_until, timelines
-from e2e.harness import WALL, until
+from e2e.callers import timelines
+from e2e.harness import until
 from faults.conftest import LONG
 from faults.ledger import Entry, Ledger
 from faults.services import foreign
 from faults.services.brokers import BROKERS, CONTROLLER, EVERYBODY, Cluster
+from faults.services.logacts import AWAY_SECONDS, PAUSE_SECONDS, alone, brokers_killed, cut, goes_on
 from faults.services.test_services import RECEPTION_SECONDS, WHOLE, Act, killed, note
 from faults.services.town import INGEST, NAMES, PATIENCE_SECONDS, Town
-from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc
 from vigie.topics import TOPICS
 
 pytestmark = [
@@ -31,14 +30,10 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(7200 if LONG else 900),
 ]
-AWAY_SECONDS: Final = 120.0 if LONG else 6.0
-PAUSE_SECONDS: Final = 60.0 if LONG else 8.0
-"""Above the session time-out of brokers (3 s) and that of members (6 s)."""
 PAIRS: Final = 8
 _DELAY_MS, _JITTER_MS, _RESET_MS = 300, 100, 200
 _FEW: Final = 3
 """So many copies has every partition."""
-_STANDING: Final = re.compile(r"^vigie_consumer_quarantine_events\{[^}]*\} (\S+)", re.MULTILINE)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -69,25 +64,7 @@ def proxied(brokers: Cluster) -> Cluster:
     return brokers
 
 
-async def goes_on(town: Town) -> None:
-    """Footage of now is listed while the fault lasts."""
-    await stored_until(town.vigie, NAMES, town.settled_us, WALL.now_us())
-
-
-# --- brokers ----------------------------------------------------------------------------------------
-
-
-def brokers_killed(brokers: Cluster, nodes: Sequence[int], chance: random.Random) -> Act:
-    async def act() -> float:
-        await asyncio.sleep(chance.uniform(0, 1))
-        await brokers.kill(*nodes)
-        try:
-            await asyncio.sleep(AWAY_SECONDS)
-        finally:
-            await brokers.begin(*nodes)
-        return time.monotonic()
-
-    return act
+# --- brokers --------------------------------------------------------------------------------------
 
 
 async def test_one_broker_of_three_is_not_missed(
@@ -109,7 +86,9 @@ async def test_one_broker_of_three_is_not_missed(
 
     found = await town.survive(act)
     assert not found.causes
-    seen = f"without it, footage of after its end was listed and everything well after {without:.1f} s"
+    seen = (
+        f"without it, footage of after its end was listed and everything well after {without:.1f} s"
+    )
     fault = "kill -9 of a broker of three; it is started again with its data"
     note(ledger, fault, f"two brokers do its work; {WHOLE}", found, seen)
 
@@ -123,23 +102,13 @@ async def test_all_brokers_are_killed(
     note(ledger, fault, f"they start with their data; {WHOLE}", found)
 
 
-async def _alone(town: Town, brokers: Cluster, nodes: Sequence[int]) -> None:
-    """Kill two brokers, and wait until the last refuses writes."""
-
-    async def refuses() -> bool:
-        return set(await brokers.copies(town.vigie.topic_prefix)) == {1}
-
-    await brokers.kill(*nodes)
-    await until(refuses, "fewer copies are in sync than must be", seconds=PATIENCE_SECONDS)
-
-
 async def test_brokers_refuse_what_too_few_would_keep(
     town: Town, brokers: Cluster, chance: random.Random, ledger: Ledger
 ) -> None:
     nodes = chance.sample(BROKERS, 2)
 
     async def act() -> float:
-        await _alone(town, brokers, nodes)
+        await alone(town, brokers, nodes)
         await asyncio.sleep(AWAY_SECONDS)
         await brokers.begin(*nodes)
         return time.monotonic()
@@ -159,7 +128,7 @@ async def test_ingest_is_killed_while_the_log_refuses(
     async def act() -> float:
         nonlocal refused_seconds
         dead = await town.owner()
-        await _alone(town, brokers, nodes)
+        await alone(town, brokers, nodes)
         await asyncio.sleep(chance.uniform(1, AWAY_SECONDS / 2))
         since = time.monotonic()
         await town.vigie.kill_one(dead)
@@ -195,23 +164,13 @@ async def test_a_broker_is_paused(
 
     found = await town.survive(act)
     assert not found.causes
-    fault = f"a broker of three is paused for {PAUSE_SECONDS:.0f} s, beyond its session, and wakes up"
+    fault = (
+        f"a broker of three is paused for {PAUSE_SECONDS:.0f} s, beyond its session, and wakes up"
+    )
     note(ledger, fault, WHOLE, found)
 
 
-# --- the network to them ----------------------------------------------------------------------------
-
-
-def cut(brokers: Cluster, road: str) -> Act:
-    async def act() -> float:
-        brokers.roads[road].cut()
-        try:
-            await asyncio.sleep(PAUSE_SECONDS)
-        finally:
-            brokers.roads[road].mend()
-        return time.monotonic()
-
-    return act
+# --- the network to them --------------------------------------------------------------------------
 
 
 async def test_everybody_is_cut_off(town: Town, brokers: Cluster, ledger: Ledger) -> None:
@@ -306,22 +265,7 @@ async def test_answers_of_the_log_are_lost(town: Town, brokers: Cluster, ledger:
     note(ledger, fault, f"what is sent again is stored once; {WHOLE}", found)
 
 
-# --- what stands in it ------------------------------------------------------------------------------
-
-_READ: Final = {"recording": ("cameras", "segments", "holds"), "audit": ("accesses",)}
-"""Service -> the topics that it consumes."""
-_MESSAGES: Final = {
-    "cameras": "vigie.registry.v1.CameraState",
-    "segments": "vigie.ingest.v1.SegmentEvent",
-    "holds": "vigie.evidence.v1.HoldState",
-    "accesses": "vigie.audit.v1.AccessRecord",
-    "stream-status": "vigie.ingest.v1.StreamStatusEvent",
-}
-
-
-async def standing(town: Town, service: str) -> float:
-    """How many events a service says to have in quarantine."""
-    return sum(float(found[1]) for found in _STANDING.finditer(await town.vigie.metrics(service)))
+# --- what stands in it ----------------------------------------------------------------------------
 
 
 async def test_what_cannot_be_parsed_is_put_away(
@@ -330,67 +274,41 @@ async def test_what_cannot_be_parsed_is_put_away(
     """A foreigner writes to every topic; the rest goes on; people look at it and drop it."""
     camera, count = chance.choice(NAMES), 0
     records = [
-        *(foreign.nonsense(topic, camera, kind, chance) for topic, kind in _MESSAGES.items()),
+        *(
+            foreign.nonsense(topic, camera, kind, chance)
+            for topic, kind in foreign.MESSAGES.items()
+        ),
         foreign.formless("accesses", None, chance),  # compacted topics take none without key
         foreign.formless("segments", camera, chance),
     ]
 
-    async def put_away(service: str) -> bool:
-        wanted = sum(one.topic in _READ[service] for one in records)
-        return await standing(town, service) == wanted
+    async def put_away() -> bool:
+        found = {service: await foreign.standing(town, service) for service in foreign.READ}
+        return found == {
+            service: sum(one.topic in topics for one in records)
+            for service, topics in foreign.READ.items()
+        }
 
     async def act() -> float:
         nonlocal count
         chance.shuffle(records)
         await foreign.write(brokers, town.vigie.topic_prefix, records)
-        for service in _READ:
-            await until(lambda: put_away(service), f"{service} has put it away")
+        await until(put_away, "it is put away")
         await goes_on(town)
-        count = await _looked_at_and_dropped(town, records)
+        count = await foreign.look_and_drop(town, records)
         since = time.monotonic()
-        await _told_anew(town, camera)
+        await foreign.told_anew(town, camera)
         return since
 
     found = await town.survive(act)
     assert not found.causes
     await town.clean()
     promise = (
-        "consumers put it away and go on, the metric rises, the command shows and drops it; a camera"
-        f" keeps its last good state until it is told anew; {WHOLE}"
+        "consumers put it away and go on, the metric rises, the command shows and drops it;"
+        f" a camera keeps its last good state until it is told anew; {WHOLE}"
     )
     fault = "messages that cannot be parsed stand on every topic that is read"
     note(ledger, fault, promise, found, f"{count} put away and dropped")
-
-
-async def _looked_at_and_dropped(town: Town, records: Sequence[foreign.Nonsense]) -> int:
-    count = 0
-    for service in _READ:
-        listed = await foreign.quarantined(town, service)
-        wanted = sorted(one.topic for one in records if one.topic in _READ[service])
-        assert sorted(item["topic"] for item in listed) == wanted
-        assert {item["reason"] for item in listed} <= {"EVENT_UNPARSABLE", "EVENT_TYPE_UNKNOWN"}
-        shown = await foreign.shown(town, service, listed[0]["number"])
-        assert shown["reason"] == listed[0]["reason"]
-        for item in listed:
-            await foreign.discard(town, service, item["number"])
-            count += 1
-
-        async def nothing_stands(service: str = service) -> bool:
-            return await standing(town, service) == 0
-
-        await until(nothing_stands, f"{service} has nothing in quarantine any more")
-    return count
-
-
-async def _told_anew(town: Town, camera: str) -> None:
-    """Change a camera in the registry, which tells its state anew."""
-    stub = town.vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
-    read = await stub.GetCamera(cameras_pb2.GetCameraRequest(name=f"cameras/{camera}"))
-    change = cameras_pb2.UpdateCameraRequest(
-        camera=cameras_pb2.Camera(name=read.name, description="Mât repeint", etag=read.etag)
-    )
-    change.update_mask.paths.append("description")
-    await stub.UpdateCamera(change)
 
 
 async def test_events_again_in_disorder_change_nothing(
@@ -407,7 +325,7 @@ async def test_events_again_in_disorder_change_nothing(
         since = time.monotonic()
         await goes_on(town)
         assert await timelines(town.vigie, NAMES, town.begun_us, town.settled_us) == before
-        assert not [service for service in _READ if await standing(town, service)]
+        assert not [service for service in foreign.READ if await foreign.standing(town, service)]
         return since
 
     found = await town.survive(act)
@@ -419,7 +337,7 @@ async def test_events_again_in_disorder_change_nothing(
     note(ledger, fault, promise, found, f"{again} events")
 
 
-# --- together ---------------------------------------------------------------------------------------
+# --- together -------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not LONG, reason="pairs of faults belong to the long form")

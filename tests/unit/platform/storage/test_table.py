@@ -161,3 +161,28 @@ async def test_a_listener_that_breaks_is_not_hidden(
     await event_log.append("cameras", [camera(1, "a", b"one")])
     await until(table.not_ready)
     assert "LookupError('a')" in (table.not_ready() or "")
+
+
+async def test_an_older_value_that_comes_once_more_changes_nothing(
+    event_log: EmbeddedEventLog,
+) -> None:
+    """Delivery is at least once: also long after, also while an unreadable event stands."""
+    table = CompactedTable(
+        event_log, "cameras", parse, ManualMonotonicClock(), overtaken=lambda now, was: now < was
+    )
+    changes: list[tuple[str, str | None, str | None]] = []
+    table.on_change(lambda key, before, now: changes.append((key, before, now)))
+    await event_log.append("cameras", [camera(1, "a", b"2"), camera(2, "a", b"1")])
+    await table.start()
+    assert table.get("a") == "2"
+    await event_log.append(
+        "cameras", [camera(3, "a", b"\xff"), camera(4, "a", b"1"), camera(5, "b", b"1")]
+    )
+    await until(lambda: table.get("b") == "1")
+    assert table.get("a") == "2"
+    assert table.not_ready() == "topic cameras: 1 keys have unreadable events"
+    await event_log.append("cameras", [camera(6, "a", b"3")])
+    await until(lambda: table.get("a") == "3")
+    assert table.not_ready() is None
+    assert changes == [("a", None, "2"), ("b", None, "1"), ("a", "2", "3")]
+    await table.stop()

@@ -34,7 +34,7 @@ EVERYBODY: Final = "everybody"
 """The road of whoever has none of its own."""
 THREE_BROKERS: Final = {"replication": "3", "min_in_sync": "2"}
 """Section ``[kafka]`` of an installation that stands on them."""
-_READY_SECONDS: Final = 120
+_READY_SECONDS: Final = 300
 _HEAP_MIB: Final = {CONTROLLER: 128} | dict.fromkeys(BROKERS, 256)
 _STARTED: Final = "Kafka Server started"
 _LOWEST_PORT: Final = 10_000
@@ -125,15 +125,19 @@ class Cluster:
 
     async def start(self) -> None:
         """Make the cluster and start it; returns when all of it is ready."""
-        name = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        cluster = _identifier()
         for node in (CONTROLLER, *BROKERS):
-            self._at(node).mkdir(parents=True)
+            data = self._at(node) / "data"
+            data.mkdir(parents=True)
             (self._at(node) / "server.properties").write_text(self._properties(node))
             (self._at(node) / "log4j2.properties").write_text(_LOGGING)
-            properties = str(self._at(node) / "server.properties")
-            command = [*java(self._home, 128), "kafka.tools.StorageTool", "format",
-                       "--cluster-id", name, "--config", properties]  # fmt: skip
-            await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+            if node != CONTROLLER:  # which alone has more to write down, and a program that does
+                told = _FORMATTED.format(cluster=cluster, node=node, directory=_identifier())
+                (data / "meta.properties").write_text(told)
+        properties = str(self._at(CONTROLLER) / "server.properties")
+        command = [*java(self._home, 128), "kafka.tools.StorageTool", "format",
+                   "--cluster-id", cluster, "--config", properties]  # fmt: skip
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
         await self.begin(CONTROLLER, *BROKERS)
 
     async def begin(self, *nodes: int) -> None:
@@ -233,6 +237,12 @@ class Cluster:
         )  # fmt: skip
 
 
+def _identifier() -> str:
+    """An identifier as Kafka writes them; none that begins with a hyphen."""
+    text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()
+    return text.rstrip("=").replace("-", "A").replace("_", "B")
+
+
 def _listener(road: str) -> str:
     return road.upper().replace("-", "_")
 
@@ -257,6 +267,12 @@ def _quiet_ports(count: int) -> list[int]:
     return found
 
 
+_FORMATTED: Final = """\
+version=1
+cluster.id={cluster}
+node.id={node}
+directory.id={directory}
+"""
 _LOGGING: Final = """\
 rootLogger.level=INFO
 rootLogger.appenderRef.stdout.ref=stdout

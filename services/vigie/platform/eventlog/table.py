@@ -119,8 +119,12 @@ class CompactedTable(Generic[T]):
     async def _follow(self) -> None:
         failures = 0
         while True:
-            after = tuple(self._after.values())
             try:
+                if self._trouble is not None:
+                    # Followed, a topic in which nothing happens does not say that it is back.
+                    await self._catch_up()
+                    self._trouble, failures = None, 0
+                after = tuple(self._after.values())
                 async for stored in self._log.read(self._topic, after=after, follow=True):
                     self._apply(stored)
                     self._trouble, failures = None, 0
@@ -133,6 +137,11 @@ class CompactedTable(Generic[T]):
                 await self._clock.sleep(
                     min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 2 ** min(failures, 10))
                 )
+
+    async def _catch_up(self) -> None:
+        """Read what has come since, to the end of the topic as it is now."""
+        async for stored in self._log.read(self._topic, after=tuple(self._after.values())):
+            self._apply(stored)
 
     def _apply(self, stored: StoredEvent) -> None:
         key, before = stored.event.key, self._items.get(stored.event.key)

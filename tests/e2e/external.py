@@ -120,6 +120,7 @@ class External:
         from vigie.platform.eventlog.kafka.topics import TopicAdmin
 
         await self.postgres.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+        await asyncio.to_thread(remove_bucket, self.store, self.name)
         prefix = f"{self.name}."
         clients = KafkaClients(
             KafkaConfig(bootstrap=self.bootstrap.split(","), topic_prefix=prefix)
@@ -132,7 +133,6 @@ class External:
             await admin.close()
         if own:
             await TopicAdmin(clients).remove(own)
-        await asyncio.to_thread(remove_bucket, self.store, self.name)
 
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Objects of the bucket below a folder of keys, in the order of their keys."""

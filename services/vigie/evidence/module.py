@@ -68,8 +68,9 @@ class EvidenceModule:
         self._platform = platform
         self._config = config
         self._cameras: CompactedTable[CameraState] = CompactedTable(
-            platform.event_log, CAMERAS_TOPIC, _parse_camera, platform.monotonic_clock
-        )
+            platform.event_log, CAMERAS_TOPIC, _parse_camera, platform.monotonic_clock,
+            overtaken=_overtaken,
+        )  # fmt: skip
         self._repository = repo.EvidenceRepository(
             platform.database, platform.event_log, platform.wall_clock, platform.identifiers
         )
@@ -184,3 +185,9 @@ class EvidenceModule:
 
 def _parse_camera(stored: StoredEvent) -> CameraState:
     return parse_event(stored, CameraState)
+
+
+def _overtaken(state: CameraState, standing: CameraState) -> bool:
+    """Whether a state that comes after another one was decided before it: it came once more."""
+    decided_us, standing_us = (each.effective_time.ToMicroseconds() for each in (state, standing))
+    return state.revision < standing.revision and decided_us <= standing_us

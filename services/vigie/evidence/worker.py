@@ -165,6 +165,11 @@ class EvidenceWorker:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _await_hold(self, request: EvidenceRequest) -> None:
+        """Wait until the hold is applied, for as long as recording may take while it answers.
+
+        The time in which it does not answer, or the log that would tell it of the hold is away (it
+        answers nobody then), does not count: a decision that people have made is not undone by it.
+        """
         deadline = self._deadline(self._on.config.hold_timeout_seconds)
         pause = _FIRST_RETRY_SECONDS
         while True:
@@ -172,8 +177,10 @@ class EvidenceWorker:
                 if await self._on.recordings.hold_applied(request.hold):
                     break
             except grpc.aio.AioRpcError as error:
+                if error.code() in _TRANSIENT:
+                    deadline = self._deadline(self._on.config.hold_timeout_seconds)
                 # Recording may learn of the hold a moment later than we ask.
-                if error.code() not in _TRANSIENT | {grpc.StatusCode.NOT_FOUND}:
+                elif error.code() is not grpc.StatusCode.NOT_FOUND:
                     raise
             if self._on.monotonic_clock.now_us() >= deadline:
                 raise VigieError(reasons.EVIDENCE_HOLD_TIMEOUT, f"holds/{request.hold}")
@@ -222,8 +229,10 @@ class EvidenceWorker:
                 if self._on.monotonic_clock.now_us() >= deadline:
                     raise
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _TRANSIENT or self._on.monotonic_clock.now_us() >= deadline:
+                if error.code() not in _TRANSIENT:
                     raise
+                # As for the hold: time in which recording does not answer does not count.
+                deadline = self._deadline(self._on.config.pending_timeout_seconds)
             await self._on.monotonic_clock.sleep(_RETRY_SECONDS)
 
     async def _note_progress(self, request: EvidenceRequest, permille: int) -> None:

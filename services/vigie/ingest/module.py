@@ -31,6 +31,7 @@ from vigie.ingest.supervisor.cameras import (
     CAMERAS_TOPIC,
     AllCameras,
     CameraAssignment,
+    overtaken,
     parse_camera,
 )
 from vigie.ingest.supervisor.keeper import KeeperTools
@@ -126,8 +127,9 @@ class IngestModule:
         )
         registry = platform.metrics
         self._cameras: CompactedTable[CameraState] = CompactedTable(
-            platform.event_log, CAMERAS_TOPIC, parse_camera, platform.monotonic_clock
-        )
+            platform.event_log, CAMERAS_TOPIC, parse_camera, platform.monotonic_clock,
+            overtaken=overtaken,
+        )  # fmt: skip
         self._statuses: CompactedTable[StreamStatusEvent] = CompactedTable(
             platform.event_log, STATUS_TOPIC, parse_status, platform.monotonic_clock
         )

@@ -10,12 +10,13 @@ import pytest_asyncio
 
 from e2e.harness import simulated_cameras
 from faults.conftest import SEED
+from faults.services.brokers import EVERYBODY, Cluster
 from faults.services.town import CAMERAS, Proxies, Services, Town
 from vigie.simcam import ServerConfig
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
-_ALONE = ("test_pause.py",)
+_ALONE = ("test_pause.py", "test_log.py")
 """Files whose tests have an installation of their own."""
 _ORDER = pytest.StashKey[list[str]]()
 
@@ -25,10 +26,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = [place for place, item in enumerate(items) if item.path.parent == _HERE]
     mine = sorted((items[place] for place in places), key=lambda item: item.nodeid)
     random.Random(SEED).shuffle(mine)
-    mine.sort(key=lambda item: (item.path.name in _ALONE, item.name.startswith(_LAST)))
+    mine.sort(key=lambda item: (_turn(item), item.name.startswith(_LAST)))
     for place, item in zip(places, mine, strict=True):
         items[place] = item
     config.stash[_ORDER] = [item.name for item in mine]
+
+
+def _turn(item: pytest.Item) -> int:
+    """An installation after the other: what has one of its own stays together."""
+    return _ALONE.index(item.path.name) + 1 if item.path.name in _ALONE else 0
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str:
@@ -45,9 +51,18 @@ def proxies() -> Iterator[Proxies | None]:
         made.close()
 
 
+@pytest.fixture(scope="module")
+def brokers() -> Cluster | None:
+    """Brokers of the tests' own; ``None``: those of the environment."""
+    return None
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def town(
-    tmp_path_factory: pytest.TempPathFactory, simulated_footage: Path, proxies: Proxies | None
+    tmp_path_factory: pytest.TempPathFactory,
+    simulated_footage: Path,
+    proxies: Proxies | None,
+    brokers: Cluster | None,
 ) -> AsyncIterator[Town]:
     """The installation at work."""
     folder = tmp_path_factory.mktemp("town")
@@ -55,7 +70,9 @@ async def town(
     with pytest.MonkeyPatch.context() as patch:
         if proxies is not None:
             proxies.stand_in(patch, given)
-        vigie = Services(folder / "vigie")
+        if brokers is not None:
+            patch.setenv("VIGIE_TEST_KAFKA", ",".join(brokers.roads[EVERYBODY].bootstrap))
+        vigie = Services(folder / "vigie", brokers)
     cameras = ServerConfig(cameras=CAMERAS, port_per_camera=True, cache_folder=simulated_footage)
     try:
         async with simulated_cameras(cameras, folder / "cameras") as simulator:

@@ -5,6 +5,7 @@ be cut, where there is toxiproxy.
 """
 
 import asyncio
+import json
 import re
 import time
 import urllib.error
@@ -22,6 +23,7 @@ from e2e import estate
 from e2e.callers import recorded_from, segments, stored_until, window
 from e2e.external import free_ports
 from e2e.harness import DEPLOYMENTS, WALL, Installation, until
+from faults.services.brokers import THREE_BROKERS, Cluster
 from faults.services.footage import look
 from faults.services.people import People
 from integration.s3.toxiproxy import Toxiproxy
@@ -54,25 +56,34 @@ ALL_PARTITIONS: Final = 256
 
 
 class Services(Installation):
-    """Six services apart with a second ingest process; the gateway is always at one address."""
+    """Six services apart with a second ingest process; the gateway is always at one address.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: everything lies in it.
+        brokers: three of the tests' own, where it stands on them.
+    """
+
+    def __init__(self, folder: Path, brokers: Cluster | None = None) -> None:
+        self._brokers = brokers
         self._front = f"127.0.0.1:{free_ports(1)[0]}"
         six = DEPLOYMENTS["six-services"]
         targets = {**six.targets, "ingest-2": ("serve", "ingest")}
-        super().__init__(replace(six, name="town", targets=targets), folder, estate.PEOPLE)
+        deployment = replace(six, name="town", targets=targets)
+        settings = None if brokers is None else {"kafka": THREE_BROKERS}
+        super().__init__(deployment, folder, estate.PEOPLE, settings)
 
     def address(self, context: str = "recording") -> str:
         return self._front
 
     def _own_environment(self, name: str) -> dict[str, str]:
         own = super()._own_environment(name)
+        if self._brokers is not None and name in self._brokers.roads:
+            own["VIGIE_KAFKA__BOOTSTRAP"] = json.dumps(self._brokers.roads[name].bootstrap)
         return own | ({"VIGIE_GRPC__LISTEN": f'["{self._front}"]'} if name == "gateway" else {})
 
     async def share_of(self, name: str) -> int:
         """How many partitions of the cameras an ingest process believes to hold."""
-        at = self._running[name].addresses["http"]
-        found = _PARTITIONS.search(await asyncio.to_thread(_page, f"http://{at}/metrics"))
+        found = _PARTITIONS.search(await self.metrics(name))
         return int(found[1]) if found else 0
 
     def waiting(self) -> list[Path]:
@@ -90,6 +101,17 @@ class Services(Installation):
                     error.close()
                 return False
         return True
+
+    async def metrics(self, name: str) -> str:
+        """What a process tells of itself."""
+        at = self._running[name].addresses["http"]
+        return await asyncio.to_thread(_page, f"http://{at}/metrics")
+
+    @property
+    def topic_prefix(self) -> str:
+        """Before the name of every topic at the brokers."""
+        assert self._external is not None
+        return f"{self._external.name}."
 
     async def database(self, statement: str) -> list[tuple[object, ...]]:
         """A statement to the installation's database, past everything of the product."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from unit.evidence.conftest import NOW_US, approved
@@ -30,7 +32,8 @@ class Shelf:
         self.troubles: list[VigieError] = []
         self.store_away = self.database_away = False
         self.leading = True
-        self.checks = self.builds = self.lists = self.looks = 0
+        self.checks = self.builds = self.lists = self.looks = self.asked = 0
+        self.recording_says: grpc.StatusCode | None = None
 
     async def leads(self) -> bool:
         self.looks += 1
@@ -60,6 +63,11 @@ class Shelf:
         self.request = replace(self.request, state=step.state)
 
     async def hold_applied(self, _: str) -> bool:
+        self.asked += 1
+        if self.recording_says is not None:
+            raise grpc.aio.AioRpcError(
+                self.recording_says, grpc.aio.Metadata(), grpc.aio.Metadata()
+            )
         return True
 
     async def check(self) -> None:
@@ -69,6 +77,10 @@ class Shelf:
 
     async def build(self, *_: object) -> Any:
         self.builds += 1
+        if self.recording_says is not None:
+            raise grpc.aio.AioRpcError(
+                self.recording_says, grpc.aio.Metadata(), grpc.aio.Metadata()
+            )
         raise self.troubles.pop(0)
 
 
@@ -161,5 +173,39 @@ async def test_a_package_is_left_to_who_took_the_turn_meanwhile(rig: Rig) -> Non
     running = asyncio.create_task(rig.worker.run())
     await rig.until(lambda: shelf.looks >= 3)
     assert (shelf.builds, shelf.steps, shelf.request.state) == (1, ["HELD"], State.BUILDING)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_hold_that_nobody_can_confirm_is_waited_for(rig: Rig) -> None:
+    """Recording answers nobody while the log is away: that is no refusal, however long it lasts."""
+    shelf = rig.shelf
+    shelf.recording_says = grpc.StatusCode.UNAVAILABLE
+    running = asyncio.create_task(rig.worker.run())
+    patience = EvidenceConfig().hold_timeout_seconds
+    begun_us = rig.clock.now_us()
+    await rig.until(lambda: rig.clock.now_us() - begun_us > 3 * patience * 1_000_000)
+    assert shelf.request.state is State.APPROVED
+    shelf.recording_says = grpc.StatusCode.NOT_FOUND  # it answers, and never learns of the hold
+    begun_us = rig.clock.now_us()
+    await rig.until(lambda: shelf.request.state is State.FAILED)
+    assert rig.clock.now_us() - begun_us >= patience * 1_000_000
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_package_is_not_given_up_while_recording_does_not_answer(rig: Rig) -> None:
+    shelf = rig.shelf
+    shelf.request = replace(shelf.request, state=State.APPROVED)
+    running = asyncio.create_task(rig.worker.run())
+    shelf.troubles = [VigieError(STORE_UNAVAILABLE, "no connection")]
+    await rig.until(lambda: shelf.builds == 1)
+    shelf.recording_says = grpc.StatusCode.UNAVAILABLE
+    begun_us, patience = rig.clock.now_us(), EvidenceConfig().pending_timeout_seconds
+    await rig.until(lambda: rig.clock.now_us() - begun_us > 2 * patience * 1_000_000)
+    assert shelf.request.state is State.BUILDING
+    shelf.troubles = [VigieError(STORE_CHECKSUM_MISMATCH, "altered")]
+    shelf.recording_says = None
+    await rig.until(lambda: shelf.request.state is State.FAILED)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

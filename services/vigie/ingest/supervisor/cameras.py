@@ -77,3 +77,13 @@ def parse_camera(stored: StoredEvent) -> CameraState:
     if state.lifecycle not in CameraLifecycle.values():
         raise Unprocessable(EVENT_VALUE_UNKNOWN, f"lifecycle {state.lifecycle} of {state.camera!r}")
     return state
+
+
+def overtaken(state: CameraState, standing: CameraState) -> bool:
+    """Whether a state that comes after another one was decided before it: it came once more.
+
+    Both must say so. A registry that was put back to an older copy counts its revisions again, but
+    decides later; its decisions count.
+    """
+    decided_us, standing_us = (each.effective_time.ToMicroseconds() for each in (state, standing))
+    return state.revision < standing.revision and decided_us <= standing_us

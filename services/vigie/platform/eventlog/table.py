@@ -24,6 +24,9 @@ _LONGEST_BACK_OFF_SECONDS: Final = 10.0
 class CompactedTable(Generic[T]):
     """Key -> newest value of a compacted topic: read to its end at start, then followed.
 
+    An event may come once more at any distance, also after newer ones of its key. Where values say
+    which of two is the newer, ``overtaken`` keeps the table from going back.
+
     An event that cannot be parsed changes nothing: the value before it stays (what was true last
     is safer than nothing), the key is in `unparsable`, and `not_ready` says so until a readable
     event of that key comes.
@@ -33,6 +36,8 @@ class CompactedTable(Generic[T]):
         topic: its name.
         parse: the value of an event (which has one); raises `Unprocessable`.
         clock: for back-off while the log is away.
+        overtaken: whether a value (first) is older than the one that stands (second), and is left
+            out for that; ``None``: what comes last is the newest.
     """
 
     def __init__(
@@ -41,8 +46,11 @@ class CompactedTable(Generic[T]):
         topic: str,
         parse: Callable[[StoredEvent], T],
         clock: MonotonicClock,
+        *,
+        overtaken: Callable[[T, T], bool] | None = None,
     ) -> None:
         self._log = event_log
+        self._overtaken = overtaken
         self._topic = topic
         self._parse = parse
         self._clock = clock
@@ -111,8 +119,12 @@ class CompactedTable(Generic[T]):
     async def _follow(self) -> None:
         failures = 0
         while True:
-            after = tuple(self._after.values())
             try:
+                if self._trouble is not None:
+                    # Followed, a topic in which nothing happens does not say that it is back.
+                    await self._catch_up()
+                    self._trouble, failures = None, 0
+                after = tuple(self._after.values())
                 async for stored in self._log.read(self._topic, after=after, follow=True):
                     self._apply(stored)
                     self._trouble, failures = None, 0
@@ -125,6 +137,11 @@ class CompactedTable(Generic[T]):
                 await self._clock.sleep(
                     min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 2 ** min(failures, 10))
                 )
+
+    async def _catch_up(self) -> None:
+        """Read what has come since, to the end of the topic as it is now."""
+        async for stored in self._log.read(self._topic, after=tuple(self._after.values())):
+            self._apply(stored)
 
     def _apply(self, stored: StoredEvent) -> None:
         key, before = stored.event.key, self._items.get(stored.event.key)
@@ -140,6 +157,9 @@ class CompactedTable(Generic[T]):
         except Unprocessable as why:
             self.unparsable[key] = str(why)
             log.warning("table_event_unparsable", topic=self._topic, key=key, reason=why.reason)
+            return
+        if before is not None and self._overtaken is not None and self._overtaken(now, before):
+            log.info("table_event_overtaken", topic=self._topic, key=key)
             return
         self.unparsable.pop(key, None)
         self._items[key] = now

@@ -60,8 +60,22 @@ class AccessJournal:
         # Whatever keeps the entry from being durable must refuse the access (I5).
         except Exception as error:
             self._metrics.records_failed.inc()
-            self._log.exception("access_not_recorded", method=entry.method, record=entry.record)
+            # While the log is away this is every call: one line, which says why.
+            self._log.error(
+                "access_not_recorded",
+                method=entry.method,
+                record=entry.record,
+                error=self._why(error),
+                exc_info=not isinstance(error, VigieError | OSError),
+            )
             raise VigieError(ACCESS_NOT_RECORDED, "the access could not be recorded") from error
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, VigieError):
+            return str(error)
+        if isinstance(error, TimeoutError):
+            return f"not durable within {self._timeout_seconds:g} s"
+        return f"{type(error).__name__}: {error}"
 
     async def insist(self, entry: AccessEntry) -> None:
         """Make an entry durable that describes what has already happened: try several times.

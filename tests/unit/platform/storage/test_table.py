@@ -161,3 +161,69 @@ async def test_a_listener_that_breaks_is_not_hidden(
     await event_log.append("cameras", [camera(1, "a", b"one")])
     await until(table.not_ready)
     assert "LookupError('a')" in (table.not_ready() or "")
+
+
+async def test_an_older_value_that_comes_once_more_changes_nothing(
+    event_log: EmbeddedEventLog,
+) -> None:
+    """Delivery is at least once: also long after, also while an unreadable event stands."""
+    table = CompactedTable(
+        event_log, "cameras", parse, ManualMonotonicClock(), overtaken=lambda now, was: now < was
+    )
+    changes: list[tuple[str, str | None, str | None]] = []
+    table.on_change(lambda key, before, now: changes.append((key, before, now)))
+    await event_log.append("cameras", [camera(1, "a", b"2"), camera(2, "a", b"1")])
+    await table.start()
+    assert table.get("a") == "2"
+    await event_log.append(
+        "cameras", [camera(3, "a", b"\xff"), camera(4, "a", b"1"), camera(5, "b", b"1")]
+    )
+    await until(lambda: table.get("b") == "1")
+    assert table.get("a") == "2"
+    assert table.not_ready() == "topic cameras: 1 keys have unreadable events"
+    await event_log.append("cameras", [camera(6, "a", b"3")])
+    await until(lambda: table.get("a") == "3")
+    assert table.not_ready() is None
+    assert changes == [("a", None, "2"), ("b", None, "1"), ("a", "2", "3")]
+    await table.stop()
+
+
+async def test_it_is_well_again_when_the_log_is_also_if_nothing_happens(
+    event_log: EmbeddedEventLog,
+) -> None:
+    """States of cameras change once in weeks: readiness must not wait for that."""
+
+    class Away:
+        """The log, which can be away, and says at once when it is."""
+
+        def __init__(self) -> None:
+            self.away = asyncio.Event()
+
+        async def read(
+            self,
+            topic: str,
+            *,
+            after: Position | Sequence[Position] | None = None,
+            follow: bool = False,
+        ) -> AsyncIterator[StoredEvent]:
+            if self.away.is_set():
+                raise VigieError(EVENT_LOG_UNAVAILABLE, "gone")
+            async for stored in event_log.read(topic, after=after):
+                yield stored
+            if follow:
+                await self.away.wait()
+                raise VigieError(EVENT_LOG_UNAVAILABLE, "gone")
+
+    log, clock = Away(), ManualMonotonicClock()
+    table: CompactedTable[str] = CompactedTable(log, "cameras", parse, clock)  # type: ignore[arg-type] # only `read` is used
+    await event_log.append("cameras", [camera(1, "a", b"one")])
+    await table.start()
+    log.away.set()
+    await until(lambda: table.not_ready() is not None)
+    log.away.clear()
+    async with asyncio.timeout(20):
+        while table.not_ready() is not None:
+            await clock.advance(1)
+            await asyncio.sleep(0.001)
+    assert table.get("a") == "one"
+    await table.stop()

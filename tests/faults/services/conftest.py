@@ -10,13 +10,14 @@ import pytest_asyncio
 
 from e2e.harness import simulated_cameras
 from faults.conftest import SEED
+from faults.services.harm import Harm, harmed
 from faults.services.town import CAMERAS, Proxies, Services, Town
 from vigie.simcam import ServerConfig
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
-_ALONE = ("test_pause.py",)
-"""Files whose tests have an installation of their own."""
+_ALONE = ("test_pause.py", "test_state.py", "test_steps.py", "test_store.py")
+"""Files whose tests have another installation, in their order; the last three share one."""
 _ORDER = pytest.StashKey[list[str]]()
 
 
@@ -25,10 +26,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = [place for place, item in enumerate(items) if item.path.parent == _HERE]
     mine = sorted((items[place] for place in places), key=lambda item: item.nodeid)
     random.Random(SEED).shuffle(mine)
-    mine.sort(key=lambda item: (item.path.name in _ALONE, item.name.startswith(_LAST)))
+    mine.sort(key=lambda item: (_turn(item), item.name.startswith(_LAST)))
     for place, item in zip(places, mine, strict=True):
         items[place] = item
     config.stash[_ORDER] = [item.name for item in mine]
+
+
+def _turn(item: pytest.Item) -> int:
+    """An installation after the other: what has one of its own stays together."""
+    return _ALONE.index(item.path.name) + 1 if item.path.name in _ALONE else 0
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str:
@@ -70,3 +76,12 @@ async def town(
         if proxies is not None:
             proxies.mend()
         await vigie.remove()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def harm(
+    tmp_path_factory: pytest.TempPathFactory, simulated_footage: Path
+) -> AsyncIterator[Harm]:
+    """The installation at work of which everything can be harmed; one for several files."""
+    async with harmed(tmp_path_factory.mktemp("harm"), simulated_footage, SEED) as made:
+        yield made

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import structlog
 
-from vigie.platform.clock import MonotonicClock
+from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.settings import TlsConfig
 from vigie.platform.reasons import CONFIG_INVALID
@@ -34,6 +34,7 @@ class TlsFiles:
         self._clock = monotonic_clock
         self._section = section
         self._log = structlog.get_logger("vigie.grpc")
+        self._end_us = 0
         self._content = self._load()
         self._read_us = monotonic_clock.now_us()
 
@@ -41,6 +42,21 @@ class TlsFiles:
     def content(self) -> tuple[bytes, bytes, bytes | None]:
         """Key, chain, authorities: those read last."""
         return self._content
+
+    @property
+    def certificate_file(self) -> Path:
+        """Where the certificate is."""
+        return self._config.certificate_file
+
+    @property
+    def section(self) -> str:
+        """Of the configuration."""
+        return self._section
+
+    @property
+    def end_us(self) -> int:
+        """When the first certificate of the chain expires, microseconds since the Unix epoch."""
+        return self._end_us
 
     def look(self) -> bool:
         """Look at the files again, if it is time; whether they have changed."""
@@ -89,7 +105,8 @@ class TlsFiles:
         try:
             private = serialization.load_pem_private_key(key, None)
             owned = private.public_key().public_bytes(*form)
-            named = x509.load_pem_x509_certificate(chain).public_key().public_bytes(*form)
+            certificates = x509.load_pem_x509_certificates(chain)
+            named = certificates[0].public_key().public_bytes(*form)
         except (ValueError, TypeError):
             # The cause is cut off: its text could hold a part of the key.
             raise self._wrong(
@@ -102,6 +119,8 @@ class TlsFiles:
                 "key_file",
                 f"{self._config.key_file} is not the key of {self._config.certificate_file}",
             )
+        end = min(each.not_valid_after_utc for each in certificates)
+        self._end_us = round(end.timestamp()) * MICROSECONDS_PER_SECOND
 
     def _wrong(self, key: str, message: str) -> VigieError:
         if key == "client_ca_file" and not self._section.endswith("grpc.tls"):

@@ -1,0 +1,381 @@
+"""The database, a disk, a clock, a certificate, a camera: each fails, nothing is lost.
+
+With `test_steps` and `test_store` it shares one installation; see there.
+"""
+
+import asyncio
+import datetime as dt
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import grpc.aio
+import pytest
+
+from e2e import proof
+from e2e.callers import play, timelines, window
+from e2e.harness import until
+from faults.conftest import LONG
+from faults.ledger import Ledger
+from faults.services.harm import STATEFUL, Harm
+from faults.services.test_services import WHOLE, note
+from faults.services.town import NAMES
+from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
+from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
+from vigie.platform.grpc.client import ClientError
+from vigie.simcam import FAULTS, Fault, FaultParameters
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(7200 if LONG else 600),
+]
+LASTING_SECONDS: Final = 60.0 if LONG else 6.0
+CALM: Final = "the checker is content"
+HOUR_US: Final = 3_600_000_000
+VALID: Final = dt.timedelta(seconds=4)
+_CALLERS: Final = 12
+_MISDEEDS: Final = (
+    Fault.UNREACHABLE, Fault.NOT_FOUND, Fault.UNAVAILABLE, Fault.DROP_CONNECTION, Fault.SILENT,
+    Fault.SILENT_WITH_RTCP, Fault.LOSE_PACKETS, Fault.REORDER_PACKETS, Fault.DUPLICATE_PACKETS,
+    Fault.WRONG_SEQUENCE, Fault.CHANGE_PARAMETERS, Fault.GARBAGE_BYTES, Fault.GARBAGE_NALS,
+    Fault.EXPIRE_SESSION, Fault.BURSTS, Fault.SLOW_CAMERA, Fault.CLOCK_DRIFT,
+)  # fmt: skip
+"""What a camera does wrong that keeps its clock and its password."""
+
+
+# --- the database ---------------------------------------------------------------------------------
+
+
+async def test_commits_whose_answer_is_lost(
+    harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    """Some take effect, some do not, and nobody learns which; requests are repeated."""
+    lock = threading.Lock()
+    wires = harm.vigie.wires.values()
+
+    def lose() -> bool | None:
+        with lock:
+            return chance.choice((None, None, True, False))
+
+    async def act() -> float:
+        for wire in wires:
+            wire.lose_commit = lose
+        try:
+            ends = time.monotonic() + LASTING_SECONDS
+            asked = await _ask_until_answered(harm)
+            await asyncio.sleep(max(0.0, ends - time.monotonic()))
+        finally:
+            for wire in wires:
+                wire.mend()
+        await _exactly_one(harm, asked)
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    assert not found.causes
+    lost = {kind: sum(wire.lost[kind] for wire in wires) for kind in (True, False)}
+    assert sum(lost.values()) > 0
+    await harm.town.clean()
+    promise = f"each takes effect once or not at all, and is repeated; {WHOLE}; {CALM}"
+    fault = f"the answer to every other commit is lost for {LASTING_SECONDS:.0f} s"
+    seen = f"{lost[True]} took effect, {lost[False]} did not"
+    note(ledger, fault, promise, found, seen)
+
+
+async def _ask_until_answered(harm: Harm) -> evidence_pb.EvidenceRequest:
+    """Ask for evidence, the same again and again until it is answered."""
+    stub = harm.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
+    wanted = evidence_pb.CreateEvidenceRequestRequest(
+        cameras=[f"cameras/{NAMES[0]}"],
+        window=window(harm.town.settled_us - 2_000_000, harm.town.settled_us),
+        purpose="Essai de répétition",
+        case_reference=f"PV {uuid.uuid4()}",
+        legal_basis="Article 77-1-1 du code de procédure pénale",
+        request_id=str(uuid.uuid4()),
+    )
+
+    async def answered() -> evidence_pb.EvidenceRequest | None:
+        try:
+            return await stub.CreateEvidenceRequest(wanted, timeout=5)
+        except grpc.aio.AioRpcError:
+            return None
+
+    return await until(answered, "the request is answered")
+
+
+async def _exactly_one(harm: Harm, asked: evidence_pb.EvidenceRequest) -> None:
+    stub = harm.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
+
+    async def listed() -> list[str] | None:
+        request = evidence_pb.ListEvidenceRequestsRequest(page_size=100)
+        try:
+            answer = await stub.ListEvidenceRequests(request, timeout=5)
+        except grpc.aio.AioRpcError:
+            return None
+        return [
+            each.name
+            for each in answer.evidence_requests
+            if each.case_reference == asked.case_reference
+        ]
+
+    assert await until(listed, "requests are listed") == [asked.name]
+
+
+async def test_sessions_that_the_database_ends(
+    harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    ended = 0
+
+    async def act() -> float:
+        nonlocal ended
+        ends = time.monotonic() + LASTING_SECONDS
+        while time.monotonic() < ends:
+            await asyncio.sleep(chance.uniform(0.1, 0.8))
+            rows = await harm.vigie.database(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            ended += len(rows)
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    assert not found.causes
+    assert ended > 0
+    await harm.town.clean()
+    fault = f"PostgreSQL ends all sessions again and again for {LASTING_SECONDS:.0f} s"
+    note(ledger, fault, f"{WHOLE}; {CALM}", found, f"{ended} sessions ended")
+
+
+async def test_a_database_whose_connections_are_all_taken(harm: Harm, ledger: Ledger) -> None:
+    """Somebody holds the index locked: readers wait, and then there is no connection left."""
+    reasons: set[str] = set()
+
+    async def read() -> None:
+        try:
+            await timelines(harm.vigie, NAMES, harm.town.begun_us)
+        except grpc.aio.AioRpcError as error:
+            reasons.add(ClientError.of(error).reason)
+
+    async def act() -> float:
+        async with harm.vigie.locked("recording.recording_spans", "recording.recording_segments"):
+            readers = [asyncio.create_task(read()) for _ in range(_CALLERS)]
+            await asyncio.sleep(LASTING_SECONDS)
+        since = time.monotonic()
+        await asyncio.gather(*readers)
+        return since
+
+    found = await harm.town.survive(act)
+    assert not found.causes
+    assert reasons == {"DATABASE_UNAVAILABLE"}
+    failures = 'vigie_database_failures_total{code="POOL_EXHAUSTED"}'
+    assert await harm.vigie.metric("recording", failures) > 0
+    await harm.town.clean()
+    fault = f"statements that wait hold all connections of recording for {LASTING_SECONDS:.0f} s"
+    promise = f"further readers are told DATABASE_UNAVAILABLE after 2 s; {WHOLE}; {CALM}"
+    note(ledger, fault, promise, found)
+
+
+@pytest.mark.parametrize("how", ["cut", "hang", "delay"])
+async def test_the_network_between_one_service_and_the_database(
+    how: str, harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    service = chance.choice(STATEFUL)
+    wire = harm.vigie.wires[service]
+
+    async def act() -> float:
+        if how == "cut":
+            wire.cut()
+        elif how == "hang":
+            wire.hang()
+        else:
+            wire.delay_seconds = 0.2
+        try:
+            await asyncio.sleep(LASTING_SECONDS)
+        finally:
+            wire.mend()
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    assert not found.causes
+    await harm.town.clean()
+    done = {
+        "cut": "is cut",
+        "hang": "lets nothing through",
+        "delay": "takes 0.2 s more, each way",
+    }
+    fault = f"the network between {service} and PostgreSQL {done[how]} for {LASTING_SECONDS:.0f} s"
+    note(ledger, fault, f"{WHOLE}; {CALM}", found)
+
+
+# --- disk and clock -------------------------------------------------------------------------------
+
+
+async def test_a_spool_that_takes_nothing(
+    harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    is_full = chance.random() < 0.5
+    cause = "SPOOL_FULL" if is_full else "STORE_REFUSED"
+    ingest = await harm.town.owner()
+    disk = harm.vigie.disks[ingest]
+
+    async def act() -> float:
+        with disk.full() if is_full else disk.read_only():
+
+            async def told() -> bool:
+                return "ingest" in await harm.vigie.not_ready(ingest)
+
+            await until(told, "it says that it does not record")
+            await asyncio.sleep(2)
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    assert found.causes == {cause}
+    await harm.town.clean()
+    state = "full" if is_full else "read-only"
+    fault = f"the disk of one ingest process' spool is {state} for some seconds"
+    promise = f"it says so; {WHOLE}, or is in a gap {cause}; {CALM}"
+    note(ledger, fault, promise, found, "own file system" if disk.mounted else "")
+
+
+async def test_the_clock_of_one_ingest_process_jumps(
+    harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    """Its footage bears the times of its clock, and is all there."""
+    offset_us = chance.choice((HOUR_US, -HOUR_US))
+    ingest, camera = await harm.town.owner(), NAMES[0]
+    before_us = 0
+
+    async def act() -> float:
+        nonlocal before_us
+        before_us = harm.town.settled_us - 200_000
+        with harm.vigie.witness.clocks_wrong():
+            harm.vigie.set_clock(ingest, offset_us)
+            await asyncio.sleep(LASTING_SECONDS)
+            harm.vigie.set_clock(ingest, 0)
+            await asyncio.sleep(1)
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    assert found.causes <= {"CLOCK_JUMP"}
+    now = await _numbers(harm, camera, before_us, harm.town.settled_us)
+    shifted = (before_us + offset_us, harm.town.settled_us + offset_us)
+    then = await _numbers(harm, camera, *shifted)
+    assert then
+    numbers = sorted({*now, *then})
+    assert not proof.breaks(numbers), "a frame is at neither time"
+    await harm.town.clean()
+    hours = "ahead" if offset_us > 0 else "behind"
+    fault = f"the clock of one ingest process is an hour {hours} for {LASTING_SECONDS:.0f} s"
+    promise = f"runs end and begin, cause CLOCK_JUMP; no frame is lost; {CALM}"
+    note(ledger, fault, promise, found, f"{len(then)} frames at the time that its clock told")
+
+
+async def _numbers(harm: Harm, camera: str, start_us: int, end_us: int) -> list[int]:
+    played = await play(harm.vigie, camera, start_us, end_us)
+    return [each.frame.mark.decode_number for each in proof.timed_of_play(played.fragments)]
+
+
+async def test_the_clock_of_one_ingest_process_drifts(harm: Harm, ledger: Ledger) -> None:
+    """By 5 ms a second, ten times what a time service may slew; then it comes back as slowly."""
+    ingest = await harm.town.owner()
+    steps = round(LASTING_SECONDS * 5)
+
+    async def act() -> float:
+        for step in (*range(steps), *reversed(range(steps))):
+            harm.vigie.set_clock(ingest, step * 1000)
+            await asyncio.sleep(0.2)
+        return time.monotonic()
+
+    with harm.vigie.witness.clocks_wrong():
+        found = await harm.town.survive(act)
+    assert not found.causes
+    await harm.town.clean()
+    fault = f"the clock of one ingest process drifts by {steps} ms, and back"
+    note(ledger, fault, f"{WHOLE}; {CALM}", found)
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+async def test_a_certificate_that_expires(
+    harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    """While it runs; the gateway has to connect anew. A new certificate is all that is needed."""
+    service = chance.choice(("recording", "registry", "evidence", "audit"))
+    vigie = harm.vigie
+    told = False
+
+    async def act() -> float:
+        nonlocal told
+        with _short(harm, service):
+            await vigie.says(service, "CERTIFICATE_EXPIRED")
+            await vigie.kill_one("gateway")
+            await vigie.start_one("gateway")
+            await until(lambda: _unreachable(harm, service), f"nobody connects to {service}")
+            told = 0 < await vigie.metric(service, _EXPIRY) < time.time()
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    assert not found.causes
+    assert told, "the metric says when it expired"
+    assert await vigie.metric(service, _EXPIRY) > time.time()
+    await harm.town.clean()
+    fault = f"the certificate of {service} expires while it runs, and is renewed"
+    promise = (
+        "readiness says CERTIFICATE_EXPIRED, a metric when; who connects anew is told"
+        f" SERVICE_UNREACHABLE; after renewal it works without a restart; {WHOLE}; {CALM}"
+    )
+    note(ledger, fault, promise, found)
+
+
+_EXPIRY: Final = 'vigie_tls_certificate_expiry_timestamp_seconds{section="tls"}'
+
+
+@contextmanager
+def _short(harm: Harm, service: str) -> Iterator[None]:
+    """A certificate that lasts for seconds; afterwards a good one."""
+    harm.vigie.authority.service(service, lasting=VALID)
+    try:
+        yield
+    finally:
+        harm.vigie.authority.service(service)
+
+
+async def _unreachable(harm: Harm, service: str) -> bool:
+    return await harm.vigie.reason_of_call(service) == "SERVICE_UNREACHABLE"
+
+
+# --- a camera -------------------------------------------------------------------------------------
+
+
+async def test_a_camera_that_misbehaves_costs_the_others_nothing(
+    harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    bad, *good = chance.sample(NAMES, len(NAMES))
+    drawn = chance.sample(_MISDEEDS, len(_MISDEEDS) if LONG else 3)
+    control = harm.town.simulator.control
+
+    async def act() -> float:
+        for fault in drawn:
+            lasting = None if FAULTS[fault].is_momentary else 2.0
+            await control.inject(bad, fault, parameters=FaultParameters(), duration_seconds=lasting)
+
+            async def over() -> bool:
+                return not (await control.cameras())[bad]["faults"]
+
+            await until(over, f"{fault} is over")
+            await asyncio.sleep(1)
+        return time.monotonic()
+
+    found = await harm.town.survive(act)
+    allowed = {cause for fault in drawn for cause in FAULTS[fault].causes}
+    assert {gap.cause for gap in found.looks[bad].gaps} <= allowed, drawn
+    assert not any(found.looks[camera].gaps for camera in good)
+    await harm.town.clean()
+    names = ", ".join(fault.value for fault in drawn)
+    promise = f"the others lose nothing; what it sent whole is played once, or in a gap; {CALM}"
+    note(ledger, f"a camera misbehaves: {names}", promise, found)

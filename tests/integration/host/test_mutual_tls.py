@@ -9,10 +9,11 @@ import grpc
 import grpc.aio
 import pytest
 
-from certificates import TRUST_DOMAIN, Authority
+from certificates import DAY, TRUST_DOMAIN, Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, binding, window
-from vigie.platform.clock import ManualMonotonicClock
+from vigie.platform.clock import ManualMonotonicClock, ManualWallClock, SystemWallClock
 from vigie.platform.grpc.bearer import FixedToken
+from vigie.platform.grpc.certificates import EXPIRY, CertificateWatch
 from vigie.platform.grpc.client import ClientError, MutualTls, ServiceClients
 from vigie.platform.grpc.credentials import TlsFiles
 from vigie.platform.grpc.host import ServicesListener
@@ -20,6 +21,7 @@ from vigie.platform.grpc.services import ServiceTlsConfig
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.logging import LoggingConfig, configure_logging
+from vigie.platform.metrics import MetricsRegistry
 
 SERVICES = ("evidence", "audit", "gateway")
 CALLERS = {
@@ -198,3 +200,38 @@ async def test_certificates_are_renewed_without_a_restart(
         # Both ends have the new authority only: neither would believe the old certificates.
         assert (await second.Inner(window(), timeout=10)).text == "service:evidence"
         await clients.close()
+
+
+async def test_a_certificate_that_expires_is_told_until_it_is_renewed(
+    authority: Authority,
+) -> None:
+    """By readiness and by a metric; a renewed one ends it, and a half-renewed one does not yet."""
+    clock, wall = ManualMonotonicClock(), ManualWallClock(SystemWallClock().now_us())
+    files = TlsFiles(authority.config().of("probe"), clock, section="tls")
+    metrics = MetricsRegistry()
+    watch = CertificateWatch([files], wall, metrics)
+
+    def end_seconds() -> float | None:
+        return metrics.registry.get_sample_value(EXPIRY.name, {"section": "tls"})
+
+    await watch.start()
+    assert watch.not_ready() is None
+    first = end_seconds()
+    assert first == files.end_us / 1e6
+    wall.set(files.end_us)
+    told = watch.not_ready()
+    assert told is not None
+    assert told.startswith("CERTIFICATE_EXPIRED")
+    assert "probe.pem has expired on" in told
+    authority.service("new", lasting=2 * DAY)
+    for kind in ("pem", "key"):
+        await clock.advance(61)
+        assert watch.not_ready() == told, "nothing is whole yet"
+        (authority.folder / f"probe.{kind}").write_bytes(
+            (authority.folder / f"new.{kind}").read_bytes()
+        )
+    await clock.advance(61)
+    assert watch.not_ready() is None
+    assert first is not None
+    assert (end_seconds() or 0) > first
+    await watch.stop(timeout_seconds=1)

@@ -13,10 +13,11 @@ from certificates import DAY, TRUST_DOMAIN, Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, binding, window
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock, SystemWallClock
 from vigie.platform.grpc.bearer import FixedToken
-from vigie.platform.grpc.certificates import EXPIRY, CertificateWatch
+from vigie.platform.grpc.certificates import CertificateWatch
 from vigie.platform.grpc.client import ClientError, MutualTls, ServiceClients
 from vigie.platform.grpc.credentials import TlsFiles
 from vigie.platform.grpc.host import ServicesListener
+from vigie.platform.grpc.metrics import CERTIFICATE_EXPIRY
 from vigie.platform.grpc.services import ServiceTlsConfig
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
@@ -212,7 +213,7 @@ async def test_a_certificate_that_expires_is_told_until_it_is_renewed(
     watch = CertificateWatch([files], wall, metrics)
 
     def end_seconds() -> float | None:
-        return metrics.registry.get_sample_value(EXPIRY.name, {"section": "tls"})
+        return metrics.registry.get_sample_value(CERTIFICATE_EXPIRY.name, {"section": "tls"})
 
     await watch.start()
     assert watch.not_ready() is None

@@ -6,23 +6,15 @@ working until somebody restarts, and then nobody reaches it. So the process says
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
 
 from vigie.platform.clock import WallClock, from_us
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.credentials import TlsFiles
-from vigie.platform.metrics import MetricSpec, MetricsRegistry
+from vigie.platform.grpc.metrics import CERTIFICATE_EXPIRY
+from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.reasons import CERTIFICATE_EXPIRED
-
-EXPIRY: Final = MetricSpec(
-    "vigie_tls_certificate_expiry_timestamp_seconds",
-    "gauge",
-    "When a certificate of this process (or one of its chain) expires, seconds since the Unix"
-    " epoch: alert two weeks before.",
-    ("section",),
-)
-METRICS: Final = (EXPIRY,)
 
 
 class CertificateWatch:
@@ -41,9 +33,9 @@ class CertificateWatch:
     ) -> None:
         self._files = tuple(files)
         self._wall_clock = wall_clock
-        gauge = metrics.gauge(EXPIRY)
+        gauge = metrics.gauge(CERTIFICATE_EXPIRY)
         for each in self._files:
-            gauge.labels(section=each.section).set_function(lambda of=each: _end_of(of) / 1e6)
+            gauge.labels(section=each.section).set_function(partial(_end_seconds, each))
 
     def services(self) -> Sequence[ServiceBinding]:
         """None of its own."""
@@ -65,6 +57,10 @@ class CertificateWatch:
     async def stop(self, *, timeout_seconds: float) -> None:
         """Nothing to do."""
         del timeout_seconds
+
+
+def _end_seconds(files: TlsFiles) -> float:
+    return _end_of(files) / 1e6
 
 
 def _end_of(files: TlsFiles) -> int:

@@ -15,7 +15,7 @@ from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
 
 _LONGEST_US: Final = 3_000_000
 _YOUNG_US: Final = 5_000_000
-_TAKE_SECONDS: Final = 10
+_TAKE_SECONDS: Final = 60
 _BREATH_SECONDS: Final = 1.5
 
 
@@ -43,19 +43,26 @@ class Takers(People):
     async def _take(self) -> None:
         while True:
             begun = time.monotonic()
-            camera = self._chance.choice(self._cameras)
-            last_us = max(self._since_us, WALL.now_us() - _YOUNG_US)
-            start_us = self._chance.randint(self._since_us, last_us)
-            end_us = start_us + self._chance.randint(1_000_000, _LONGEST_US)
             try:
                 async with asyncio.timeout(_TAKE_SECONDS):
-                    await play(self._vigie, camera, start_us, end_us)
-                    await clip(self._vigie, camera, start_us, end_us)
-                    await self._fetch()
+                    await self._chance.choice((self._play, self._clip, self._fetch))()
                 self.taken = begun
             except (grpc.aio.AioRpcError, TimeoutError) as error:
                 self._refused("taking", error)
             await asyncio.sleep(_BREATH_SECONDS)
+
+    def _wanted(self) -> tuple[str, int, int]:
+        """A camera and a moment of the past."""
+        camera = self._chance.choice(self._cameras)
+        last_us = max(self._since_us, WALL.now_us() - _YOUNG_US)
+        start_us = self._chance.randint(self._since_us, last_us)
+        return camera, start_us, start_us + self._chance.randint(1_000_000, _LONGEST_US)
+
+    async def _play(self) -> None:
+        await play(self._vigie, *self._wanted())
+
+    async def _clip(self) -> None:
+        await clip(self._vigie, *self._wanted())
 
     async def _fetch(self) -> None:
         """A package that is ready, if one is; what is fetched is what it says."""

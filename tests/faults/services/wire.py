@@ -56,15 +56,23 @@ class Wire:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._server.close()
-        self.cut()
+        self._down = True
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     # --- in its own thread ---
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._passing.set()
+        while self._open:
+            await self._hang_up()
+            await asyncio.sleep(0.01)
 
     async def _hang_up(self) -> None:
         for writer in self._open:

@@ -1,32 +1,27 @@
-"""The database, a disk, a clock, a certificate, a camera: each fails, nothing is lost.
+"""The database and a camera: each fails, nothing is lost.
 
-With `test_steps` and `test_store` it shares one installation; see there.
+With `test_store` it shares one installation; see there.
 """
 
 import asyncio
-import datetime as dt
 import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import grpc.aio
 import pytest
 
-from e2e import proof
-from e2e.callers import play, timelines, window
+from e2e.callers import window
 from e2e.harness import until
 from faults.conftest import LONG
 from faults.ledger import Ledger
-from faults.services.harm import STATEFUL, Harm
+from faults.services.harm import Harm
 from faults.services.test_services import WHOLE, note
 from faults.services.town import NAMES
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
-from vigie.platform.grpc.client import ClientError
 from vigie.simcam import FAULTS, Fault, FaultParameters
 
 pytestmark = [
@@ -35,9 +30,6 @@ pytestmark = [
     pytest.mark.timeout(7200 if LONG else 600),
 ]
 LASTING_SECONDS: Final = 60.0 if LONG else 6.0
-HOUR_US: Final = 3_600_000_000
-VALID: Final = dt.timedelta(seconds=4)
-_CALLERS: Final = 12
 _MISDEEDS: Final = (
     Fault.UNREACHABLE, Fault.NOT_FOUND, Fault.UNAVAILABLE, Fault.DROP_CONNECTION, Fault.SILENT,
     Fault.SILENT_WITH_RTCP, Fault.LOSE_PACKETS, Fault.REORDER_PACKETS, Fault.DUPLICATE_PACKETS,
@@ -145,199 +137,6 @@ async def test_sessions_that_the_database_ends(
     assert ended > 0
     fault = f"PostgreSQL ends all sessions again and again for {LASTING_SECONDS:.0f} s"
     note(ledger, fault, f"{WHOLE}", found, f"{ended} sessions ended")
-
-
-async def test_a_database_whose_connections_are_all_taken(harm: Harm, ledger: Ledger) -> None:
-    """Somebody holds the index locked: readers wait, and then there is no connection left."""
-    reasons: set[str] = set()
-
-    async def read() -> None:
-        try:
-            await timelines(harm.vigie, NAMES, harm.town.begun_us)
-        except grpc.aio.AioRpcError as error:
-            reasons.add(ClientError.of(error).reason)
-
-    async def act() -> float:
-        async with harm.vigie.locked("recording.recording_spans", "recording.recording_segments"):
-            readers = [asyncio.create_task(read()) for _ in range(_CALLERS)]
-            await asyncio.sleep(LASTING_SECONDS)
-        since = time.monotonic()
-        await asyncio.gather(*readers)
-        return since
-
-    found = await harm.town.survive(act)
-    assert not found.causes
-    assert reasons == {"DATABASE_UNAVAILABLE"}
-    failures = 'vigie_database_failures_total{code="POOL_EXHAUSTED"}'
-    assert await harm.vigie.metric("recording", failures) > 0
-    fault = f"statements that wait hold all connections of recording for {LASTING_SECONDS:.0f} s"
-    promise = f"further readers are told DATABASE_UNAVAILABLE after 2 s; {WHOLE}"
-    note(ledger, fault, promise, found)
-
-
-@pytest.mark.parametrize("how", ["cut", "hang", "delay"])
-async def test_the_network_between_one_service_and_the_database(
-    how: str, harm: Harm, chance: random.Random, ledger: Ledger
-) -> None:
-    service = chance.choice(STATEFUL)
-    wire = harm.vigie.wires[service]
-
-    async def act() -> float:
-        if how == "cut":
-            wire.cut()
-        elif how == "hang":
-            wire.hang()
-        else:
-            wire.delay_seconds = 0.2
-        try:
-            await asyncio.sleep(LASTING_SECONDS)
-        finally:
-            wire.mend()
-        return time.monotonic()
-
-    found = await harm.town.survive(act)
-    assert not found.causes
-    done = {
-        "cut": "is cut",
-        "hang": "lets nothing through",
-        "delay": "takes 0.2 s more, each way",
-    }
-    fault = f"the network between {service} and PostgreSQL {done[how]} for {LASTING_SECONDS:.0f} s"
-    note(ledger, fault, f"{WHOLE}", found)
-
-
-# --- disk and clock -------------------------------------------------------------------------------
-
-
-async def test_a_spool_that_takes_nothing(
-    harm: Harm, chance: random.Random, ledger: Ledger
-) -> None:
-    is_full = chance.random() < 0.5
-    cause = "SPOOL_FULL" if is_full else "STORE_REFUSED"
-    ingest = await harm.town.owner()
-    disk = harm.vigie.disks[ingest]
-
-    async def act() -> float:
-        with disk.full() if is_full else disk.read_only():
-
-            async def told() -> bool:
-                return "ingest" in await harm.vigie.not_ready(ingest)
-
-            await until(told, "it says that it does not record")
-            await asyncio.sleep(2)
-        return time.monotonic()
-
-    found = await harm.town.survive(act)
-    assert found.causes == {cause}
-    state = "full" if is_full else "read-only"
-    fault = f"the disk of one ingest process' spool is {state} for some seconds"
-    promise = f"it says so; {WHOLE}, or is in a gap {cause}"
-    note(ledger, fault, promise, found, "own file system" if disk.mounted else "")
-
-
-async def test_the_clock_of_one_ingest_process_jumps(
-    harm: Harm, chance: random.Random, ledger: Ledger
-) -> None:
-    """Its footage bears the times of its clock, and is all there."""
-    offset_us = chance.choice((HOUR_US, -HOUR_US))
-    ingest, camera = await harm.town.owner(), NAMES[0]
-    before_us = 0
-
-    async def act() -> float:
-        nonlocal before_us
-        before_us = harm.town.settled_us - 200_000
-        with harm.vigie.witness.clocks_wrong():
-            harm.vigie.set_clock(ingest, offset_us)
-            await asyncio.sleep(LASTING_SECONDS)
-            harm.vigie.set_clock(ingest, 0)
-            await asyncio.sleep(1)
-        return time.monotonic()
-
-    found = await harm.town.survive(act)
-    assert found.causes <= {"CLOCK_JUMP"}
-    now = await _numbers(harm, camera, before_us, harm.town.settled_us)
-    shifted = (before_us + offset_us, harm.town.settled_us + offset_us)
-    then = await _numbers(harm, camera, *shifted)
-    assert then
-    numbers = sorted({*now, *then})
-    assert not proof.breaks(numbers), "a frame is at neither time"
-    hours = "ahead" if offset_us > 0 else "behind"
-    fault = f"the clock of one ingest process is an hour {hours} for {LASTING_SECONDS:.0f} s"
-    promise = "runs end and begin, cause CLOCK_JUMP; no frame is lost"
-    note(ledger, fault, promise, found, f"{len(then)} frames at the time that its clock told")
-
-
-async def _numbers(harm: Harm, camera: str, start_us: int, end_us: int) -> list[int]:
-    played = await play(harm.vigie, camera, start_us, end_us)
-    return [each.frame.mark.decode_number for each in proof.timed_of_play(played.fragments)]
-
-
-async def test_the_clock_of_one_ingest_process_drifts(harm: Harm, ledger: Ledger) -> None:
-    """By 5 ms a second, ten times what a time service may slew; then it comes back as slowly."""
-    ingest = await harm.town.owner()
-    steps = round(LASTING_SECONDS * 5)
-
-    async def act() -> float:
-        for step in (*range(steps), *reversed(range(steps))):
-            harm.vigie.set_clock(ingest, step * 1000)
-            await asyncio.sleep(0.2)
-        return time.monotonic()
-
-    with harm.vigie.witness.clocks_wrong():
-        found = await harm.town.survive(act)
-    assert not found.causes
-    fault = f"the clock of one ingest process drifts by {steps} ms, and back"
-    note(ledger, fault, f"{WHOLE}", found)
-
-
-# --- certificates ---------------------------------------------------------------------------------
-
-
-async def test_a_certificate_that_expires(
-    harm: Harm, chance: random.Random, ledger: Ledger
-) -> None:
-    """While it runs; the gateway has to connect anew. A new certificate is all that is needed."""
-    service = chance.choice(("recording", "registry", "evidence", "audit"))
-    vigie = harm.vigie
-    told = False
-
-    async def act() -> float:
-        nonlocal told
-        with _short(harm, service):
-            await vigie.says(service, "CERTIFICATE_EXPIRED")
-            await vigie.kill_one("gateway")
-            await vigie.start_one("gateway")
-            await until(lambda: _unreachable(harm, service), f"nobody connects to {service}")
-            told = 0 < await vigie.metric(service, _EXPIRY) < time.time()
-        return time.monotonic()
-
-    found = await harm.town.survive(act)
-    assert not found.causes
-    assert told, "the metric says when it expired"
-    assert await vigie.metric(service, _EXPIRY) > time.time()
-    fault = f"the certificate of {service} expires while it runs, and is renewed"
-    promise = (
-        "readiness says CERTIFICATE_EXPIRED, a metric when; who connects anew is told"
-        f" SERVICE_UNREACHABLE; after renewal it works without a restart; {WHOLE}"
-    )
-    note(ledger, fault, promise, found)
-
-
-_EXPIRY: Final = 'vigie_tls_certificate_expiry_timestamp_seconds{section="tls"}'
-
-
-@contextmanager
-def _short(harm: Harm, service: str) -> Iterator[None]:
-    """A certificate that lasts for seconds; afterwards a good one."""
-    harm.vigie.authority.service(service, lasting=VALID)
-    try:
-        yield
-    finally:
-        harm.vigie.authority.service(service)
-
-
-async def _unreachable(harm: Harm, service: str) -> bool:
-    return await harm.vigie.reason_of_call(service) == "SERVICE_UNREACHABLE"
 
 
 # --- a camera -------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ import base64
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,13 +45,11 @@ class Delivery:
         first_us: when the first of it came; 0: nothing came.
         shown: begin and end of the footage that came, where it is told.
         ended: the stream came to its end.
-        timed: the clock of whoever wrote the record was right.
     """
 
     path: str
     request_id: str
     resource: str
-    timed: bool
     size_bytes: int = 0
     first_us: int = 0
     shown: tuple[int, int] | None = None
@@ -93,16 +90,6 @@ class Witness:
     """
 
     deliveries: list[Delivery] = field(default_factory=list)
-    _timed: bool = True
-
-    @contextmanager
-    def clocks_wrong(self) -> Iterator[None]:
-        """While this lasts, the times of records say nothing."""
-        self._timed = False
-        try:
-            yield
-        finally:
-            self._timed = True
 
     def watched(self, channel: grpc.aio.Channel) -> Any:
         """The channel, whose calls are noted."""
@@ -112,7 +99,7 @@ class Witness:
         if path not in _DELIVERING:
             return None
         resource = request.camera if hasattr(request, "camera") else request.name
-        made = Delivery(path, str(uuid.uuid4()), resource, self._timed)
+        made = Delivery(path, str(uuid.uuid4()), resource)
         self.deliveries.append(made)
         return made
 
@@ -146,10 +133,8 @@ def _assert_preceded(delivery: Delivery, records: list[events_pb2.AccessRecord])
     assert record.decision == events_pb2.DECISION_ALLOWED, (delivery, record)
     assert record.method == delivery.path, (delivery, record)
     assert delivery.resource in record.objects, (delivery, record)
-    if delivery.timed:
-        assert record.time.ToMicroseconds() <= delivery.first_us + _SAME_CLOCK_US, (
-            delivery, record,
-        )  # fmt: skip
+    written_us = record.time.ToMicroseconds()
+    assert written_us <= delivery.first_us + _SAME_CLOCK_US, (delivery, record)
     if delivery.shown is not None:
         start, end = delivery.shown
         assert record.window_start_us <= start, (delivery, record)

@@ -16,8 +16,8 @@ from vigie.simcam import ServerConfig
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
-_ALONE = ("test_pause.py", "test_state.py", "test_store.py")
-"""Files whose tests have another installation, in their order; the last two share one."""
+_ALONE = ("test_pause.py", "test_state.py")
+"""Files whose tests have an installation of their own, in their order."""
 _ORDER = pytest.StashKey[list[str]]()
 
 

@@ -1,6 +1,7 @@
 """The database and a camera: each fails, nothing is lost.
 
-With `test_store` it shares one installation; see there.
+They share one installation, on which each fault strikes in turn while people watch, play, save
+clips and fetch packages.
 """
 
 import asyncio

@@ -37,6 +37,7 @@ class Authority:
         uris: Sequence[str] = (),
         addresses: Sequence[str] = (),
         ended: bool = False,
+        lasting: dt.timedelta = DAY,
     ) -> tuple[Path, Path]:
         """Certificate and key, written as ``<file>.pem`` and ``<file>.key``."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -44,7 +45,9 @@ class Authority:
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
         names += [x509.UniformResourceIdentifier(uri) for uri in uris]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-        certificate = self._build(subject, key.public_key(), names, ca=False, ended=ended)
+        certificate = self._build(
+            subject, key.public_key(), names, ca=False, lasting=-DAY if ended else lasting
+        )
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -55,13 +58,16 @@ class Authority:
             self._write(f"{file}.key", pem),
         )
 
-    def service(self, name: str, *, file: str = "", ended: bool = False) -> None:
+    def service(
+        self, name: str, *, file: str = "", ended: bool = False, lasting: dt.timedelta = DAY
+    ) -> None:
         """The certificate of a service, named in both ways."""
         self.issue(
             file or name,
             dns=[service_host(name, TRUST_DOMAIN)],
             uris=[service_uri(name, TRUST_DOMAIN)],
             ended=ended,
+            lasting=lasting,
         )
 
     def config(self, **changes: Any) -> ServiceTlsConfig:
@@ -82,7 +88,7 @@ class Authority:
         names: Sequence[x509.GeneralName],
         *,
         ca: bool,
-        ended: bool = False,
+        lasting: dt.timedelta = DAY,
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         builder = (
@@ -92,7 +98,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 2 * DAY)
-            .not_valid_after(now - DAY if ended else now + DAY)
+            .not_valid_after(now + lasting)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
         if names:

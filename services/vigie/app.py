@@ -14,7 +14,10 @@ from vigie.calling import services_listener
 from vigie.platform.config import Config
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.faultpoint import FaultPoints, SwitchedFaults, faults_from_environment
+from vigie.platform.grpc.certificates import CertificateWatch
+from vigie.platform.grpc.credentials import TlsFiles
 from vigie.platform.grpc.host import GrpcHost
+from vigie.platform.grpc.services import ServiceTlsConfig
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.http import HttpConfig, HttpServer, operations_routes
 from vigie.platform.lifecycle import IMPATIENT, Lifecycle, LifecycleConfig, Patience
@@ -139,7 +142,7 @@ class Application:
             early = ["http", *remote, wiring.access.name, host.name]
             waiting = [module.name for module in modules if module is not wiring.access]
             patience = Patience(early=early, waiting=waiting)
-        upkeep = [*storage.upkeep, *wiring.upkeep()]
+        upkeep = [*storage.upkeep, *wiring.upkeep(), *self._certificates()]
         self._live([*storage.remotes, *upkeep, *modules, host], lambda: _places(host), patience)
 
     def _host(self, around: Surroundings, wiring: Wiring, modules: Sequence[Module]) -> GrpcHost:
@@ -169,7 +172,19 @@ class Application:
 
         gateway = make_gateway(self._config, self._clocks)
         self._closing.push_async_callback(gateway.close)
-        self._live([gateway], lambda: {"grpc": gateway.addresses[0]}, IMPATIENT)
+        modules = [gateway, *self._certificates()]
+        self._live(modules, lambda: {"grpc": gateway.addresses[0]}, IMPATIENT)
+
+    def _certificates(self) -> list[Module]:
+        """Says when a certificate of this process has expired, where it has one."""
+        clock = self._clocks.monotonic
+        found = []
+        services, outside = self._config.section(ServiceTlsConfig), self._config.section(GrpcConfig)
+        if self._target.one_of_many and services.enabled:
+            found.append(TlsFiles(services.of(self._target.name), clock, section="tls"))
+        if outside.tls is not None and not (self._target.one_of_many and self._target.contexts):
+            found.append(TlsFiles(outside.tls, clock))
+        return [CertificateWatch(found, self._clocks.wall, self.metrics)] if found else []
 
     def _live(
         self, modules: Sequence[Module], places: Callable[[], Mapping[str, str]], patience: Patience

@@ -429,6 +429,13 @@ SERVICE_STARTING: Final = ReasonSpec(
     "Le service a démarré et attend ce dont il a besoin.",
     "Read `/readyz` of the process: it says what it waits for, and since when.",
 )
+CERTIFICATE_EXPIRED: Final = ReasonSpec(
+    "CERTIFICATE_EXPIRED",
+    StatusCode.UNAVAILABLE,
+    "A certificate of this process has expired: new connections to it and by it are refused.",
+    "Un certificat de ce processus a expiré : les nouvelles connexions sont refusées.",
+    "Put a new certificate and its key in the place of the old ones; no restart is needed.",
+)
 
 HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     REQUEST_INVALID,
@@ -457,6 +464,7 @@ HOST_REASONS: Final[tuple[ReasonSpec, ...]] = (
     SERVICE_NOT_PERMITTED,
     SERVICE_UNREACHABLE,
     SERVICE_STARTING,
+    CERTIFICATE_EXPIRED,
 )
 
 REASONS: Final[tuple[ReasonSpec, ...]] = STORAGE_REASONS + HOST_REASONS

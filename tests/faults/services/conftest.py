@@ -11,13 +11,14 @@ import pytest_asyncio
 from e2e.harness import simulated_cameras
 from faults.conftest import SEED
 from faults.services.brokers import EVERYBODY, Cluster
+from faults.services.harm import Harm, harmed
 from faults.services.town import CAMERAS, Proxies, Services, Town
 from vigie.simcam import ServerConfig
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
-_ALONE = ("test_pause.py", "test_log.py")
-"""Files whose tests have an installation of their own."""
+_ALONE = ("test_pause.py", "test_log.py", "test_state.py")
+"""Files whose tests have an installation of their own, in their order."""
 _ORDER = pytest.StashKey[list[str]]()
 
 
@@ -87,3 +88,12 @@ async def town(
         if proxies is not None:
             proxies.mend()
         await vigie.remove()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def harm(
+    tmp_path_factory: pytest.TempPathFactory, simulated_footage: Path
+) -> AsyncIterator[Harm]:
+    """The installation at work of which everything can be harmed; one for several files."""
+    async with harmed(tmp_path_factory.mktemp("harm"), simulated_footage, SEED) as made:
+        yield made

@@ -24,7 +24,7 @@ from e2e.callers import recorded_from, segments, stored_until, window
 from e2e.external import free_ports
 from e2e.harness import DEPLOYMENTS, WALL, Installation, until
 from faults.services.brokers import THREE_BROKERS, Cluster
-from faults.services.footage import look
+from faults.services.footage import Looked, look
 from faults.services.people import People
 from integration.s3.toxiproxy import Toxiproxy
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
@@ -172,6 +172,7 @@ class Survived:
         causes: of the gaps.
         refusals: what people were refused meanwhile.
         joins: how often, in playback, one run is left for another that overlaps it.
+        looks: camera -> what was found of it.
     """
 
     missing_seconds: float
@@ -179,6 +180,7 @@ class Survived:
     causes: frozenset[str]
     refusals: int
     joins: int
+    looks: Mapping[str, Looked]
 
 
 @dataclass(slots=True)
@@ -290,7 +292,7 @@ class Town:
 
     # --- evidence ---
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
         """Ask for evidence and approve it: it is being made while the fault strikes."""
         stub = self.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
         request = await stub.CreateEvidenceRequest(
@@ -334,7 +336,7 @@ class Town:
                 (monotonic seconds).
         """
         await self._remember()
-        await self._ask()
+        await self.ask()
         before_us, refused = self.settled_us - _BEFORE_US, self.people.refusals.total()
         since = await fault()
         left = self.vigie.waiting()
@@ -350,14 +352,18 @@ class Town:
         self.settled_us = min(ends.values())
         await self.still_listed()
         assert not self.people.wrong
-        looks = [
-            await look(self.vigie, self.simulator.control, camera, before_us, self.settled_us)
+        told = {
+            camera: await look(
+                self.vigie, self.simulator.control, camera, before_us, self.settled_us
+            )
             for camera in NAMES
-        ]
+        }
+        looks = told.values()
         return Survived(
             max(each.missing_seconds for each in looks),
             well - since,
             frozenset(gap.cause for each in looks for gap in each.gaps),
             self.people.refusals.total() - refused,
             sum(each.joins for each in looks),
+            told,
         )

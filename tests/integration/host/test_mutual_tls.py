@@ -9,19 +9,22 @@ import grpc
 import grpc.aio
 import pytest
 
-from certificates import TRUST_DOMAIN, Authority
+from certificates import DAY, TRUST_DOMAIN, Authority
 from unit.platform.host.probe import PERMISSION, SERVICE, Probe, ProbeStub, binding, window
-from vigie.platform.clock import ManualMonotonicClock
+from vigie.platform.clock import ManualMonotonicClock, ManualWallClock, SystemWallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.bearer import FixedToken
+from vigie.platform.grpc.certificates import CertificateWatch
 from vigie.platform.grpc.client import ClientError, MutualTls, ServiceClients
 from vigie.platform.grpc.credentials import TlsFiles
 from vigie.platform.grpc.host import ServicesListener
+from vigie.platform.grpc.metrics import CERTIFICATE_EXPIRY
 from vigie.platform.grpc.peers import service_host
 from vigie.platform.grpc.services import ServiceTlsConfig
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.logging import LoggingConfig, configure_logging
+from vigie.platform.metrics import MetricsRegistry
 
 SERVICES = ("evidence", "audit", "gateway")
 CALLERS = {
@@ -208,3 +211,38 @@ def test_the_certificate_of_another_service_is_not_served(authority: Authority) 
     with pytest.raises(VigieError, match=rf"evidence\.{TRUST_DOMAIN}, not of {own}") as caught:
         TlsFiles(tls.of("evidence"), ManualMonotonicClock(), section="tls", host=own)
     assert caught.value.reason.name == "CONFIG_INVALID"
+
+
+async def test_a_certificate_that_expires_is_told_until_it_is_renewed(
+    authority: Authority,
+) -> None:
+    """By readiness and by a metric; a renewed one ends it, and a half-renewed one does not yet."""
+    clock, wall = ManualMonotonicClock(), ManualWallClock(SystemWallClock().now_us())
+    files = TlsFiles(authority.config().of("probe"), clock, section="tls")
+    metrics = MetricsRegistry()
+    watch = CertificateWatch([files], wall, metrics)
+
+    def end_seconds() -> float | None:
+        return metrics.registry.get_sample_value(CERTIFICATE_EXPIRY.name, {"section": "tls"})
+
+    await watch.start()
+    assert watch.not_ready() is None
+    first = end_seconds()
+    assert first == files.end_us / 1e6
+    wall.set(files.end_us)
+    told = watch.not_ready()
+    assert told is not None
+    assert told.startswith("CERTIFICATE_EXPIRED")
+    assert "probe.pem has expired on" in told
+    authority.service("new", lasting=2 * DAY)
+    for kind in ("pem", "key"):
+        await clock.advance(61)
+        assert watch.not_ready() == told, "nothing is whole yet"
+        (authority.folder / f"probe.{kind}").write_bytes(
+            (authority.folder / f"new.{kind}").read_bytes()
+        )
+    await clock.advance(61)
+    assert watch.not_ready() is None
+    assert first is not None
+    assert (end_seconds() or 0) > first
+    await watch.stop(timeout_seconds=1)

@@ -59,10 +59,12 @@ class Between:
 
     Attributes:
         rule: what is done with each request; tests replace it.
+        upstream: the server.
         seen: methods and keys, in order.
     """
 
     def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
+        self.upstream = upstream
         self._upstream = urlsplit(upstream)
         self.rule: Rule = honest
         self.seen: list[tuple[str, str]] = []

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from integration.s3.rig import KEY, Rig, content_of, put, reason_of
+from integration.s3.between import Answer, Between, Forward, Request, honest
+from integration.s3.rig import KEY, QUICK, Rig, content_of, put, reason_of
 from vigie.platform.faultpoint import StrikingFaults
 from vigie.platform.objectstore.s3.store import S3ObjectStore
 
@@ -170,3 +171,49 @@ async def test_without_object_lock_the_markers_hold(rig: Rig) -> None:
 
         remove_bucket(rig.server, name)
         rig.bucket = locked
+
+
+@pytest.mark.parametrize("which", ["marker", "legal-hold"])
+async def test_a_hold_that_the_store_did_not_keep_is_not_confirmed(
+    rig: Rig, between: Between, which: str
+) -> None:
+    """It says OK to the marker, or to the legal hold, and keeps nothing."""
+    store = await rig.open(endpoint=between.endpoint, **QUICK)
+    await put(store)
+
+    def lie(request: Request, forward: Forward) -> Answer:
+        is_marker = ".vigie/holds/" in request.path
+        if request.method == "PUT" and is_marker == (which == "marker"):
+            return Answer(200, [("ETag", '"x"')])
+        return forward(request)
+
+    between.rule = lie
+    assert await reason_of(store.place_hold(KEY, "hold-1")) == "STORE_UNAVAILABLE"
+    between.rule = honest
+    await store.place_hold(KEY, "hold-1")
+    assert rig.legal_hold(KEY)
+    assert await reason_of(store.delete(KEY)) == "OBJECT_HELD"
+    await store.release_hold(KEY, "hold-1")
+
+
+async def test_a_release_that_the_store_did_not_do_is_not_confirmed(
+    rig: Rig, between: Between
+) -> None:
+    store = await rig.open(endpoint=between.endpoint, **QUICK)
+    await put(store)
+    await store.place_hold(KEY, "hold-1")
+
+    def lie(request: Request, forward: Forward) -> Answer:
+        removes = request.method == "DELETE" or "delete" in request.path.partition("?")[2]
+        if removes:
+            empty = b'<?xml version="1.0" encoding="UTF-8"?><DeleteResult></DeleteResult>'
+            return Answer(200, [("Content-Type", "application/xml")], empty)
+        return forward(request)
+
+    between.rule = lie
+    assert await reason_of(store.release_hold(KEY, "hold-1")) == "STORE_UNAVAILABLE"
+    assert rig.legal_hold(KEY)
+    between.rule = honest
+    await store.release_hold(KEY, "hold-1")
+    assert not rig.legal_hold(KEY)
+    assert await store.delete(KEY)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import structlog
 
-from vigie.platform.clock import MonotonicClock
+from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.settings import TlsConfig
 from vigie.platform.reasons import CONFIG_INVALID
@@ -45,6 +45,7 @@ class TlsFiles:
         self._section = section
         self._host = host
         self._log = structlog.get_logger("vigie.grpc")
+        self._end_us = 0
         self._content = self._load()
         self._read_us = monotonic_clock.now_us()
 
@@ -52,6 +53,21 @@ class TlsFiles:
     def content(self) -> tuple[bytes, bytes, bytes | None]:
         """Key, chain, authorities: those read last."""
         return self._content
+
+    @property
+    def certificate_file(self) -> Path:
+        """Where the certificate is."""
+        return self._config.certificate_file
+
+    @property
+    def section(self) -> str:
+        """Of the configuration."""
+        return self._section
+
+    @property
+    def end_us(self) -> int:
+        """When the first certificate of the chain expires, microseconds since the Unix epoch."""
+        return self._end_us
 
     def look(self) -> bool:
         """Look at the files again, if it is time; whether they have changed."""
@@ -100,8 +116,8 @@ class TlsFiles:
         try:
             private = serialization.load_pem_private_key(key, None)
             owned = private.public_key().public_bytes(*form)
-            certificate = x509.load_pem_x509_certificate(chain)
-            named = certificate.public_key().public_bytes(*form)
+            certificates = x509.load_pem_x509_certificates(chain)
+            named = certificates[0].public_key().public_bytes(*form)
         except (ValueError, TypeError):
             # The cause is cut off: its text could hold a part of the key.
             raise self._wrong(
@@ -114,12 +130,14 @@ class TlsFiles:
                 "key_file",
                 f"{self._config.key_file} is not the key of {self._config.certificate_file}",
             )
-        if self._host and self._host not in (names := _dns_names(certificate)):
+        if self._host and self._host not in (names := _dns_names(certificates[0])):
             raise self._wrong(
                 "certificate_file",
                 f"{self._config.certificate_file} is a certificate of"
                 f" {', '.join(names) or 'nobody'}, not of {self._host}: callers would refuse it",
             )
+        end = min(each.not_valid_after_utc for each in certificates)
+        self._end_us = round(end.timestamp()) * MICROSECONDS_PER_SECOND
 
     def _wrong(self, key: str, message: str) -> VigieError:
         if key == "client_ca_file" and not self._section.endswith("grpc.tls"):

@@ -49,6 +49,13 @@ SUPPRESSED: Final = MetricSpec(
     "counter",
     "Attempts without a valid token that were counted instead of recorded one by one.",
 )
+CERTIFICATE_EXPIRY: Final = MetricSpec(
+    "vigie_tls_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "When a certificate of this process (or one of its chain) expires, seconds since the Unix"
+    " epoch: alert two weeks before.",
+    ("section",),
+)
 
 METRICS: Final = (
     REQUESTS,
@@ -59,6 +66,7 @@ METRICS: Final = (
     RECORDS_FAILED,
     RECORDS_LOST,
     SUPPRESSED,
+    CERTIFICATE_EXPIRY,
 )
 
 

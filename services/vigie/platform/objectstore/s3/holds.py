@@ -31,7 +31,12 @@ from vigie.platform.objectstore.s3.looking import Looker
 from vigie.platform.objectstore.s3.pages import PAGE
 from vigie.platform.objectstore.s3.requests import Requests
 from vigie.platform.objectstore.s3.versions import Version, remove_all, versions_of
-from vigie.platform.reasons import OBJECT_NOT_FOUND, RETENTION_SHORTENED, STORE_UNSUITABLE
+from vigie.platform.reasons import (
+    OBJECT_NOT_FOUND,
+    RETENTION_SHORTENED,
+    STORE_UNAVAILABLE,
+    STORE_UNSUITABLE,
+)
 
 log = structlog.get_logger(__name__)
 _SECOND_US: Final = 1_000_000
@@ -80,12 +85,16 @@ class Holds:
             await remove_all(self._requests, naming.hold_marker(key, hold_id))
             raise _not_found(key)
         self._reach("s3.hold.placed")
+        await self._confirm(key, hold_id, held)
 
     async def release(self, key: str, hold_id: str) -> None:
         """See the port."""
         await remove_all(self._requests, naming.hold_marker(key, hold_id))
         self._reach("s3.release.unmarked")
-        if not self.locking or await self.on(key):
+        left = await self.on(key)
+        if hold_id in left:
+            raise _unkept(key, f"the store said that hold {hold_id} is off, and it is on")
+        if not self.locking or left:
             return
         versions = await self._content_versions(key)
         for version in versions:
@@ -174,6 +183,15 @@ class Holds:
             log.warning("hold_marker_unreadable", marker=marker)
             return None
 
+    async def _confirm(self, key: str, hold_id: str, held: list[Version]) -> None:
+        """Look at the hold that was just placed: a store that said yes is not believed."""
+        if hold_id not in await self.on(key):
+            raise _unkept(key, f"the store said that it has the marker of {hold_id}, and does not")
+        for version in held if self.locking else ():
+            seen = await self._looker.see(key, version.version)
+            if seen is not None and not attributes.is_held(seen.headers):
+                raise _unkept(key, "the store said that the legal hold is on, and it is not")
+
     async def _mark(self, key: str, hold_id: str) -> None:
         """Write the marker; it may stand already."""
         content = json.dumps({"version": 1, "key": key, "hold": hold_id}).encode()
@@ -237,3 +255,7 @@ async def put_small(requests: Requests, key: str, content: bytes) -> bool:
 
 def _not_found(key: str) -> VigieError:
     return VigieError(OBJECT_NOT_FOUND, f"no object {key}", key=key)
+
+
+def _unkept(key: str, what: str) -> VigieError:
+    return VigieError(STORE_UNAVAILABLE, f"{key}: {what}", key=key)

@@ -52,7 +52,9 @@ class LiveServicer(live_pb2_grpc.LiveServiceServicer):
                 item = await viewer.next()
                 if isinstance(item, Chunk) and item.init is not init:
                     init = item.init
-                    yield _header(init)
+                    header = _header(init)
+                    call.delivered(size_bytes=header.ByteSize())
+                    yield header
                 for message in _messages(item):
                     until_us = item.arrival_us if isinstance(item, Chunk) else None
                     call.delivered(size_bytes=message.ByteSize(), until_us=until_us)

@@ -120,7 +120,11 @@ class Call(Protocol):
     def delivered(
         self, *, size_bytes: int = 0, messages: int = 1, until_us: int | None = None
     ) -> None:
-        """Account for what a stream has really sent; the closing record tells it."""
+        """Account for what a stream is about to send; the closing record tells it.
+
+        Said before the message leaves: the record may then say one too much, when the caller has
+        gone meanwhile, and never one too few.
+        """
         ...
 
 

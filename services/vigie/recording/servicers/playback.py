@@ -67,7 +67,8 @@ class PlaybackServicer(PlaybackServiceServicer):
                 waited_us = self._monotonic_clock.now_us() - begun_us
                 self._metrics.first_byte.observe(waited_us / 1e6)
                 begun_us = None
-            yield message
+            # Before it leaves: a viewer who goes away while it is on its way may have got it, and
+            # the record may say a message too much, never one too few.
             if message.HasField("fragment"):
                 shown = message.fragment.show_end_time if message.fragment.last else None
                 until_us = None if shown is None else timestamp_us(shown)
@@ -75,6 +76,7 @@ class PlaybackServicer(PlaybackServiceServicer):
                 self._metrics.played_bytes.labels(method="Play").inc(len(message.fragment.data))
             elif message.HasField("header"):
                 call.delivered(size_bytes=len(message.header.initialization))
+            yield message
 
     async def _not_in_future(self, camera: str, start_us: int, field: str) -> None:
         """Refuse what cannot be there: later than now, and than all that is stored.
@@ -123,13 +125,13 @@ class PlaybackServicer(PlaybackServiceServicer):
         await self._admission.admit(call, Access([camera], window, purpose, case))
         clip = await self._parts.clips.plan(camera, window)
         async for message in self._parts.clips.stream(clip):
-            yield message
-            if message.HasField("data"):
+            if message.HasField("data"):  # counted before it leaves, as above
                 call.delivered(size_bytes=len(message.data))
                 self._metrics.played_bytes.labels(method="GetClip").inc(len(message.data))
             elif message.HasField("file_end"):
                 plan = clip.plans[message.file_end.number]
                 call.delivered(messages=0, until_us=plan.end_us)
+            yield message
 
     async def GetSnapshot(
         self, request: pb.GetSnapshotRequest, context: _Context

@@ -16,6 +16,7 @@ from vigie.ingest.v1 import events_pb2, live_pb2, probe_pb2, streams_pb2
 from vigie.ingest.v1.live_pb2_grpc import LiveServiceStub
 from vigie.ingest.v1.probe_pb2_grpc import ProbeServiceStub
 from vigie.ingest.v1.streams_pb2_grpc import StreamServiceStub
+from vigie.platform.grpc.record import Phase
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.registry.v1 import events_pb2 as registry
 
@@ -190,8 +191,9 @@ async def test_live_pictures_play_and_the_access_is_on_record(
     session = ingest.engine.current[0]
     for start in range(0, 25, 5):
         session.tick(FILM, 4, start, start + 5)
-    content, chunks = b"", 0
+    content, chunks, received = b"", 0, 0
     async for message in call:
+        received += message.ByteSize()
         if message.HasField("header"):
             content += message.header.data
             assert message.header.codec == FILM.parameters.codec_string
@@ -208,6 +210,9 @@ async def test_live_pictures_play_and_the_access_is_on_record(
         for entry in host.recorder.entries
     )
     await eventually(lambda: not ingest.module.hub.channel(CAMERA).wants_frames)
+    # Whoever leaves in the middle has got no more than the closing record says.
+    await eventually(lambda: host.recorder.entries[-1].phase is Phase.CLOSED)
+    assert host.recorder.entries[-1].delivered_bytes >= received
 
 
 async def test_large_chunks_are_split_into_messages_below_a_mebibyte(

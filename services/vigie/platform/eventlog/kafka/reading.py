@@ -42,7 +42,8 @@ class Reading:
             Partition -> where it stands and the offset behind the last event there is now.
 
         Raises:
-            VigieError: EVENT_LOG_UNAVAILABLE; POSITION_BEYOND_END: an ``after`` was never reached.
+            VigieError: EVENT_LOG_UNAVAILABLE; POSITION_BEYOND_END: an ``after`` was never reached;
+                STOPPING: it was closed meanwhile.
         """
         from aiokafka import TopicPartition
 
@@ -51,12 +52,16 @@ class Reading:
         try:
             if self._consumer is None:
                 self._consumer = await started(self._clients, self._clients.consumer(), doing)
-            self._consumer.assign(names)
+            self._raise_if_closed()
+            consumer = self._consumer
+            consumer.assign(names)
             begins, ends = await asyncio.gather(
-                self._consumer.beginning_offsets(names), self._consumer.end_offsets(names)
+                consumer.beginning_offsets(names), consumer.end_offsets(names)
             )
         except failures() as error:
+            self._raise_if_closed()
             raise unavailable(self._clients, doing, error) from error
+        self._raise_if_closed()
         places: dict[int, tuple[int, int]] = {}
         for name in names:
             start = max(begins[name], after.get(name.partition, -1) + 1)
@@ -67,7 +72,7 @@ class Reading:
                     f"before {start - 1}",
                     topic=self._topic,
                 )
-            self._consumer.seek(name, start)
+            consumer.seek(name, start)
             places[name.partition] = (start, ends[name])
         return places
 
@@ -87,6 +92,7 @@ class Reading:
             self._raise_if_closed()
             found = polling.result()
         except failures() as error:
+            self._raise_if_closed()
             raise unavailable(self._clients, f"cannot read {self._topic}", error) from error
         finally:
             polling.cancel()
@@ -94,9 +100,14 @@ class Reading:
         return [stored_event(self._topic, one) for records in found.values() for one in records]
 
     async def position(self, partition: int) -> int:
-        """The offset that is read next, behind marks that are no events."""
+        """The offset that is read next, behind marks that are no events.
+
+        Raises:
+            VigieError: STOPPING once it is closed.
+        """
         from aiokafka import TopicPartition
 
+        self._raise_if_closed()
         return int(await self._consumer.position(TopicPartition(self._broker_topic, partition)))
 
     async def probe(self, partitions: Sequence[int], *, stood_still: bool = False) -> None:
@@ -111,11 +122,13 @@ class Reading:
         """
         from aiokafka import TopicPartition
 
+        self._raise_if_closed()
         names = [TopicPartition(self._broker_topic, number) for number in partitions]
         try:
             async with asyncio.timeout(self._clients.config.request_timeout_seconds):
                 await self._consumer.end_offsets(names)
         except failures() as error:
+            self._raise_if_closed()
             raise unavailable(self._clients, f"cannot read {self._topic}", error) from error
         if stood_still:
             raise unavailable(

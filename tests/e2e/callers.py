@@ -91,6 +91,9 @@ def _assert_whole(entries: list[Entry], start_us: int, end_us: int) -> None:
         assert not any(s.start_us < other.end_us and other.start_us < s.end_us for s in spans)
 
 
+_TRY_AGAIN: Final = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE)
+
+
 async def stored_until(
     vigie: Installation,
     cameras: Iterable[str],
@@ -107,8 +110,9 @@ async def stored_until(
         try:
             found = await timelines(vigie, sorted(waiting), since_us)
         except grpc.aio.AioRpcError as error:
-            # Of services apart, one learns from the log what another has been told.
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
+            # Of services apart, one learns from the log what another has been told; and where the
+            # log is broken, who asks is refused for a moment and asks again.
+            if error.code() not in _TRY_AGAIN:
                 raise
             return False
         for camera, entries in found.items():

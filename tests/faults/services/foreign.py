@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from e2e.harness import WALL, run_vigie, until
+from e2e.harness import WALL, Outcome, run_vigie, until
 from faults.services.brokers import Cluster
-from faults.services.town import Town
+from faults.services.town import PATIENCE_SECONDS, Town
 from vigie.platform.clock import from_us
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc
 
+FOREIGN: Final = b"foreign"
 _RANDOM_BYTES: Final = 200
 _AT_ONCE: Final = 500
 _STANDING: Final = re.compile(r"^vigie_consumer_quarantine_events\{[^}]*\} (\S+)", re.MULTILINE)
@@ -45,7 +46,7 @@ def nonsense(topic: str, key: str, event_type: str, chance: random.Random) -> No
     now = from_us(WALL.now_us()).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     headers = {
         "ce_specversion": "1.0", "ce_id": f"foreign-{chance.randbytes(6).hex()}",
-        "ce_type": event_type, "ce_source": "foreign", "ce_time": now,
+        "ce_type": event_type, "ce_source": FOREIGN.decode(), "ce_time": now,
     }  # fmt: skip
     return Nonsense(topic, key.encode(), [(n, text.encode()) for n, text in headers.items()], value)
 
@@ -82,7 +83,11 @@ async def write(brokers: Cluster, prefix: str, records: Sequence[Nonsense]) -> N
 async def again_in_disorder(
     brokers: Cluster, prefix: str, topics: Sequence[str], chance: random.Random
 ) -> int:
-    """Write everything that stands in topics once more, in another order; returns how much."""
+    """Write every event of ours that stands in topics once more, in another order.
+
+    Returns:
+        How many.
+    """
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     count = 0
@@ -98,7 +103,7 @@ async def again_in_disorder(
                 numbers = consumer.partitions_for_topic(name) or set()
                 places = [TopicPartition(name, number) for number in sorted(numbers)]
                 consumer.assign(places)
-                records = await _all(consumer, places)
+                records = [one for one in await _all(consumer, places) if _is_ours(one)]
                 chance.shuffle(records)
                 sent = [
                     await producer.send(
@@ -125,6 +130,10 @@ async def _all(consumer: Any, places: Sequence[Any]) -> list[Any]:
             return [one for one in records if one.offset < ends[_place(one)]]
         found = await consumer.getmany(timeout_ms=500, max_records=_AT_ONCE)
         records += [one for some in found.values() for one in some]
+
+
+def _is_ours(record: Any) -> bool:
+    return dict(record.headers).get("ce_source", FOREIGN) != FOREIGN
 
 
 def _place(record: Any) -> Any:
@@ -201,3 +210,30 @@ async def told_anew(town: Town, camera: str) -> None:
     )
     change.update_mask.paths.append("description")
     await stub.UpdateCamera(change)
+
+
+_IN_THE_LOG: Final = (
+    "an event cannot be read",
+    "events of a run stand in another order than they were told",
+)
+"""What the checker says of a log that others have written to, for as long as it stands there."""
+
+
+async def clean(town: Town) -> None:
+    """Wait until the checker finds nothing but what others have written to the log."""
+
+    async def is_clean() -> bool:
+        report = await town.vigie.fsck(seconds=PATIENCE_SECONDS)
+        return not unexpected(report)
+
+    await until(is_clean, "the checker is content", seconds=2 * PATIENCE_SECONDS)
+
+
+def unexpected(report: Outcome) -> list[dict[str, Any]]:
+    """Errors that the checker has found, beyond what others have written to the log."""
+    (document,) = _documents(report.out)
+    return [
+        found
+        for found in document["findings"]
+        if found["severity"] == "ERROR" and not found["what"].startswith(_IN_THE_LOG)
+    ]

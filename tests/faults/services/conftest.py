@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -19,6 +20,8 @@ _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
 _ALONE = ("test_pause.py", "test_log.py", "test_state.py")
 """Files whose tests have an installation of their own, in their order."""
+DRAW: Final = int(os.environ.get("VIGIE_FAULTS_DRAW") or 0)
+"""So many faults of those that one installation suffers, and no others: for CI. 0: all."""
 _ORDER = pytest.StashKey[list[str]]()
 
 
@@ -30,7 +33,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mine.sort(key=lambda item: (_turn(item), item.name.startswith(_LAST)))
     for place, item in zip(places, mine, strict=True):
         items[place] = item
+    if DRAW:
+        mine = _drawn(mine)
+        dropped = {item.nodeid for place in places if (item := items[place]) not in mine}
+        config.hook.pytest_deselected(items=[i for i in items if i.nodeid in dropped])
+        items[:] = [item for item in items if item.nodeid not in dropped]
     config.stash[_ORDER] = [item.name for item in mine]
+
+
+def _drawn(mine: list[pytest.Item]) -> list[pytest.Item]:
+    """The first so many faults of the installation that most share, and its end."""
+    shared = [item for item in mine if _turn(item) == 0]
+    faults = [item for item in shared if not item.name.startswith(_LAST)]
+    return [*faults[:DRAW], *shared[len(faults) :]]
 
 
 def _turn(item: pytest.Item) -> int:

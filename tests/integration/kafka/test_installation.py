@@ -145,8 +145,12 @@ def test_a_service_that_is_given_the_prefix_of_another_ends_in_one_line(
     vigie: Vigie, kafka_config: KafkaConfig, tmp_path: Path
 ) -> None:
     file = tmp_path / "vigie.toml"
+    # Modules start while the log is being looked at: nothing else may be wrong.
+    people = tmp_path / "people.toml"
+    people.write_text("")
     text = (
         '[data]\ndirectory = "data"\n'
+        f'[access]\npeople_file = "{people}"\n'
         f"[kafka]\nbootstrap = {json.dumps(kafka_config.bootstrap)}\n"
         f'topic_prefix = "{kafka_config.topic_prefix}"\nreplication = 1\nmin_in_sync = 1\n'
     )

@@ -59,10 +59,13 @@ async def filled(login: Login) -> tuple[PostgresqlUnderTest, EmbeddedEventLog]:
     return database, log
 
 
-async def consumed(own: PostgresqlUnderTest, made: TestDatabase, schema: str) -> Consumer:
-    """A consumer that has come to the end of the topic."""
-    # Positions are committed in the consumer's own database, so the log is opened on that one.
-    log = await open_event_log(own, SystemWallClock())
+async def consumed(
+    own: PostgresqlUnderTest, log: EmbeddedEventLog, made: TestDatabase, schema: str
+) -> Consumer:
+    """A consumer that has come to the end of the topic.
+
+    Positions are committed in the consumer's own database, so its log is opened on that one.
+    """
     options = ConsumerOptions(
         batch_size=20, idle_seconds=0.2, first_back_off_seconds=0.01, longest_back_off_seconds=0.05
     )
@@ -89,7 +92,8 @@ async def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_done_twice(
     faults = StrikingFaults("database.transaction.committing", lose, first=4)
     login = postgres_database.login(empty_schema, port=postgres_proxy.port)
     own = PostgresqlUnderTest(login, faults=faults)
-    consumer = await consumed(own, postgres_database, empty_schema)
+    own_log = await open_event_log(own, SystemWallClock())
+    consumer = await consumed(own, own_log, postgres_database, empty_schema)
     await consumer.stop()
     assert faults.strikes == 1
     assert await effects(postgres_database, empty_schema) == [f"e{n:04}" for n in range(EVENTS)]
@@ -119,8 +123,10 @@ async def test_sessions_that_are_ended_at_any_moment_lose_and_double_nothing(
                 f" WHERE application_name = '{victim}'"
             )
 
+    # A program that loses its first session says so and starts anew: that is not tried here.
+    own_log = await open_event_log(own, SystemWallClock())
     striking = asyncio.create_task(strike())
-    consumer = await consumed(own, postgres_database, empty_schema)
+    consumer = await consumed(own, own_log, postgres_database, empty_schema)
     striking.cancel()
     await asyncio.gather(striking, return_exceptions=True)
     await consumer.stop()

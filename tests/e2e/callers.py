@@ -1,9 +1,9 @@
 """What people do with footage, as small functions over the contracts."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc.aio
 
@@ -14,6 +14,7 @@ from vigie.ingest.v1 import live_pb2, live_pb2_grpc
 from vigie.platform.grpc.client import ClientError
 from vigie.recording.v1 import playback_pb2, playback_pb2_grpc, recording_pb2, recording_pb2_grpc
 
+T = TypeVar("T")
 PURPOSE: Final = types_pb2.Purpose(text="Essai de bout en bout", case_reference="ESSAI-1")
 SPAN: Final = recording_pb2.TIMELINE_ENTRY_KIND_SPAN
 GAP: Final = recording_pb2.TIMELINE_ENTRY_KIND_GAP
@@ -278,6 +279,20 @@ async def accesses(
     )
     answer = await stub.SearchAccesses(request)
     return [access.record for access in answer.accesses]
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until somebody answers: what is not idempotent is not repeated by the product."""
+
+    async def answered() -> T | None:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return None
+
+    return await until(answered, "somebody answers")
 
 
 async def failure_of(call: Awaitable[object] | AsyncIterator[object]) -> ClientError:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -106,21 +107,22 @@ class External:
 
     async def prepare(self, config_file: Path) -> None:
         """Make everything, as the guide says."""
-        await self.postgres.execute(
-            f"CREATE DATABASE {self.database} TEMPLATE template0 ENCODING 'UTF8'"
-            " LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
+        await self.new_database()
         for arguments in (("migrate",), ("topics", "apply"), ("store", "init")):
             await _vigie(*arguments, "--config", str(config_file))
 
     async def remove(self) -> None:
         """Remove everything again."""
+        await self.postgres.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+        await asyncio.to_thread(remove_bucket, self.store, self.name)
+        await self.lose_topics()  # last: brokers of the tests' own may be gone
+
+    async def lose_topics(self) -> None:
+        """Remove every topic of the installation, with all that stands in them."""
         from vigie.platform.eventlog.kafka import KafkaConfig
         from vigie.platform.eventlog.kafka.clients import KafkaClients
         from vigie.platform.eventlog.kafka.topics import TopicAdmin
 
-        await self.postgres.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
-        await asyncio.to_thread(remove_bucket, self.store, self.name)
         prefix = f"{self.name}."
         clients = KafkaClients(
             KafkaConfig(bootstrap=self.bootstrap.split(","), topic_prefix=prefix)
@@ -133,6 +135,30 @@ class External:
             await admin.close()
         if own:
             await TopicAdmin(clients).remove(own)
+
+    async def new_database(self) -> None:
+        """An empty database in the place of the one there was."""
+        await self.postgres.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+        await self.postgres.execute(
+            f"CREATE DATABASE {self.database} TEMPLATE template0 ENCODING 'UTF8'"
+            " LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+
+    async def postgres_tool(self, tool: str, *arguments: str) -> None:
+        """``pg_dump`` or ``pg_restore`` on the database; skips the test where there is none."""
+        found = shutil.which(tool)
+        if found is None:
+            pytest.skip(f"no server: wants PostgreSQL's {tool}")
+        server = self.postgres
+        process = await asyncio.create_subprocess_exec(
+            found, "--host", server.host, "--port", str(server.port), "--username", server.user,
+            "--dbname", self.database, *arguments,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"PGPASSWORD": server.password},
+        )  # fmt: skip
+        _, said = await process.communicate()
+        assert process.returncode == 0, said.decode()
 
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Objects of the bucket below a folder of keys, in the order of their keys."""

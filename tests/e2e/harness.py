@@ -220,7 +220,7 @@ class Installation:
 
     def _find_places(self) -> dict[str, str]:
         """An address for every service; where there are two of one, it has two."""
-        names = [name for name in self.deployment.targets if name != "gateway"]
+        names = [name for name in self.deployment.targets if _context(name) != "gateway"]
         ports = free_ports(len(names))
         self._places = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
         lists: dict[str, list[str]] = {}
@@ -231,6 +231,12 @@ class Installation:
     def data_of(self, name: str) -> Path:
         """The data directory of a process."""
         return self.folder / "data-2" if name.endswith("-2") else self.data
+
+    @property
+    def external(self) -> External:
+        """The servers it stands on; of an installation that is not embedded."""
+        assert self._external is not None
+        return self._external
 
     def objects(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Stored objects below ``prefix`` (a folder of keys), read around the product."""

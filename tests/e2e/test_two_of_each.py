@@ -162,12 +162,17 @@ async def test_one_of_each_is_enough(house: House) -> None:
     registry = vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
     change = cameras_pb2.SuspendCameraRequest(name=f"cameras/{CAMERA}", reason="essai")
     await patiently(lambda: registry.SuspendCamera(change))
+
+    async def suspended() -> bool:
+        entries = await patiently(lambda: timeline(vigie, CAMERA, house.begun_us))
+        return "SUSPENDED" in {entry.cause for entry in entries}
+
+    # Who publishes for the registry was killed perhaps: the other waits until it is sure of that.
+    await until(suspended, "the timeline shows the suspension", seconds=60)
     back = cameras_pb2.ResumeCameraRequest(name=f"cameras/{CAMERA}", reason="essai")
     await patiently(lambda: registry.ResumeCamera(back))
     await _ready(house, await _asked(house, ends[CAMERA]))
     await stored_until(vigie, (CAMERA,), house.begun_us, WALL.now_us() + 2 * _SECOND_US)
-    causes = {entry.cause for entry in await timeline(vigie, CAMERA, house.begun_us)}
-    assert "SUSPENDED" in causes, causes
     recorded = await accesses(vigie, object=f"cameras/{CAMERA}")
     assert {each.method.rpartition("/")[2] for each in recorded} >= {
         "SuspendCamera", "ResumeCamera", "CreateEvidenceRequest",

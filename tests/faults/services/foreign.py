@@ -214,6 +214,9 @@ async def told_anew(town: Town, camera: str) -> None:
 
 _IN_THE_LOG: Final = (
     "an event cannot be read",
+    "a hold cannot be read",
+    "an access record cannot be read",
+    "a camera state cannot be read",
     "events of a run stand in another order than they were told",
 )
 """What the checker says of a log that others have written to, for as long as it stands there."""

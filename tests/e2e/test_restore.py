@@ -177,7 +177,9 @@ async def house(
     deployment: Deployment, tmp_path_factory: pytest.TempPathFactory, footage_folder: Path
 ) -> AsyncIterator[House]:
     if deployment.store is None:
-        pytest.skip("no server: a restore of services needs --deployment other than one-process")
+        pytest.skip(
+            "another deployment: a restore of services needs --deployment other than one-process"
+        )
     folder = tmp_path_factory.mktemp("restore")
     settings = {
         "s3": {"installation": '"essai"'},

@@ -25,7 +25,9 @@ async def shared(
 ) -> AsyncIterator[Installation]:
     """The deployment with a second ingest process, and the healthy cameras."""
     if not deployment.apart:
-        pytest.skip("no server: cameras are shared by services apart (--deployment six-services)")
+        pytest.skip(
+            "another deployment: cameras are shared by services apart (--deployment six-services)"
+        )
     targets = {**deployment.targets, "ingest-2": ("serve", "ingest")}
     two = replace(deployment, name="two-ingest", targets=targets)
     settings = {"ingest": {"verify_tls": "false"}}

@@ -51,7 +51,9 @@ async def house(
     deployment: Deployment, tmp_path_factory: pytest.TempPathFactory, footage_folder: Path
 ) -> AsyncIterator[House]:
     if not deployment.apart:
-        pytest.skip("no server: two of each are services apart (--deployment six-services)")
+        pytest.skip(
+            "another deployment: two of each are services apart (--deployment six-services)"
+        )
     folder = tmp_path_factory.mktemp("two")
     certificate, key = Authority(folder / "signing").issue("evidence-signing")
     key.chmod(0o600)

@@ -91,7 +91,7 @@ class SeaweedPeople:
         return S3Server(self.server.kind, self.server.endpoint, service, self._secrets[service])
 
     def withdraw(self, user: S3Server) -> None:
-        pytest.skip("no server: of SeaweedFS, users change with its configuration file only")
+        pytest.skip("users of SeaweedFS change with its configuration file only")
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ async def test_every_key_comes_once_in_byte_order(
         await store.place_hold(key, "hold-1")
     abilities = await store.open()
     if in_order and not abilities.in_order:
-        pytest.skip("no server: this one does not list in byte order")
+        pytest.skip("this store does not list in byte order")
     store._abilities = dataclasses.replace(
         abilities, in_order=in_order, attributes_listed=abilities.attributes_listed and in_order
     )

@@ -9,6 +9,7 @@ import ssl
 from typing import Any, Final
 
 from vigie.platform.errors import VigieError
+from vigie.platform.eventlog.kafka.rebootstrap import asks_again
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.reasons import CONFIG_INVALID
 
@@ -69,7 +70,7 @@ class KafkaClients:
         more: dict[str, Any] = {}
         if transactional_id is not None:
             more = {"transactional_id": transactional_id, "transaction_timeout_ms": _TRANSACTION_MS}
-        return AIOKafkaProducer(
+        made = AIOKafkaProducer(
             **self.arguments(),
             **more,
             acks="all",
@@ -77,6 +78,8 @@ class KafkaClients:
             max_batch_size=max(_BATCH_BYTES, self.config.max_event_bytes),
             max_request_size=2 * self.config.max_event_bytes,
         )
+        asks_again(made.client, self.arguments)
+        return made
 
     def consumer(self, group: str | None = None, assignor: Any = None) -> Any:
         """A consumer that sees only what is committed and commits nothing by itself."""
@@ -92,7 +95,7 @@ class KafkaClients:
                 "rebalance_timeout_ms": session_ms,
                 "heartbeat_interval_ms": session_ms // _HEARTBEATS_A_SESSION,
             }
-        return AIOKafkaConsumer(
+        made = AIOKafkaConsumer(
             **self.arguments(),
             **more,
             enable_auto_commit=False,
@@ -101,6 +104,8 @@ class KafkaClients:
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_partition_fetch_bytes=max(1024 * 1024, self.config.max_event_bytes),
         )
+        asks_again(made._client, self.arguments)  # noqa: SLF001 - see there
+        return made
 
     def admin(self) -> Any:
         """A client that looks at topics and makes them."""

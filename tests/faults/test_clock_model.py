@@ -327,9 +327,9 @@ async def test_footage_over_a_boundary_is_one_span_and_gone_in_time(
     events = await _events_of(tmp_path)
     stored = [event.segment_stored for event in events if event.HasField("segment_stored")]
     for segment in stored:
-        named = datetime.strptime(
-            segment.object_key.split("/", 2)[2].rsplit(".", 2)[0], "%Y-%m-%d/%H/%M-%S.%fZ"
-        ).replace(tzinfo=UTC)
+        _, _, date, _, hour, minute = segment.object_key.rsplit(".", 2)[0].split("/")
+        form = "%Y-%m-%d/%H/%M-%S.%fZ"
+        named = datetime.strptime(f"{date}/{hour}/{minute}", form).replace(tzinfo=UTC)
         assert to_us(named) == segment.start_us, "keys are UTC, whatever Paris says"
 
     async with recording_rig(tmp_path, start_us + DAY) as rig:

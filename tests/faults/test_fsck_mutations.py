@@ -26,8 +26,8 @@ MUTATIONS: list[Mutation] = [
 
 
 def one_of_each(mutations: Sequence[Mutation]) -> list[Mutation]:
-    """The first of every way of breaking every invariant."""
-    return list({(m.invariant, m.way): m for m in reversed(mutations)}.values())[::-1]
+    """The first of every invariant: each has a database of its own, which takes seconds to copy."""
+    return list({m.invariant: m for m in reversed(mutations)}.values())[::-1]
 
 
 # The rules are the same on both: on PostgreSQL the long form does all, the bounded one a part.

@@ -189,6 +189,22 @@ def test_a_heartbeat_does_not_revive_an_outage_that_a_dead_process_left_open() -
     assert (12, 30, Cause.INGEST_DOWN) in says(compose(Interval(0, 60), 60, facts, RULE))
 
 
+@pytest.mark.parametrize(("vouched", "until"), [(28, 30), (27, 30), (26, 26)])
+def test_an_open_outage_goes_on_to_footage_that_begins_a_moment_after(
+    vouched: int, until: int
+) -> None:
+    """Its exact end is told with that footage; until it is heard, its estimate must do."""
+    outage = Outage(10, vouched, Cause.SPOOL_FULL, open=True)
+    facts = Facts([Span("a", 0, 10), Span("b", 30, 60)], (), IN_SERVICE, [outage])
+    told = says(compose(Interval(0, 60), 60, facts, replace(RULE, let_go_us=3)))
+    assert (10, until, Cause.SPOOL_FULL) in told
+    assert ((until, 30, Cause.INGEST_DOWN) in told) == (until < 30)
+    closed = replace(outage, open=False)
+    facts = replace(facts, outages=[closed])
+    told = says(compose(Interval(0, 60), 60, facts, replace(RULE, let_go_us=3)))
+    assert (vouched, 30, Cause.INGEST_DOWN) in told
+
+
 def test_the_tail_is_pending_only_while_the_heartbeat_is_fresh() -> None:
     live = LiveState(56, recording=True)
     facts = Facts([Span("a", 0, 30)], (), IN_SERVICE, (), 30, live)

@@ -6,7 +6,8 @@ Layers are painted from the strongest to the weakest; each covers only what is s
 2. the future;
 3. what was destroyed (register of destructions);
 4. what the registry says: not in service, suspended, not authorised;
-5. outages reported by ingest, open ones as far as ingest has vouched for them;
+5. outages reported by ingest, open ones as far as ingest has vouched for them, or up to footage
+   that begins a moment after: their exact end is told with it, perhaps a little later;
 6. the tail that is being recorded and not stored yet (PENDING);
 7. nothing reported: INGEST_DOWN; but a moment that leads up to a decision of the registry has its
    cause, for the last frame before a camera is let go ends before that.
@@ -98,7 +99,8 @@ class TailRule:
         settle_us: how long footage of a camera that has stopped recording may take to be stored,
             before its absence counts as a gap.
         let_go_us: how long may lie between the last whole frame of a camera and the decision that
-            ended its recording: the period of a frame, a tick of reception, the way from it.
+            ended its recording: the period of a frame, a tick of reception, the way from it; and
+            between the estimated and the real beginning of footage.
     """
 
     stale_after_us: int = 30_000_000
@@ -211,6 +213,11 @@ def _outage_gaps(facts: Facts, now_us: int, rule: TailRule) -> Iterable[Entry]:
         current = outage.open and outage.start_us == newest_us and end_us >= stored_us
         if lasting and current and now_us - end_us <= rule.settle_us:
             end_us = max(end_us, now_us)  # the heartbeat vouches for it up to now
+        elif outage.open:
+            # What ingest vouches for is an estimate of the first frame's time.
+            after = (span.start_us for span in facts.spans if span.start_us > end_us)
+            first_us = min(after, default=end_us)
+            end_us = first_us if first_us - end_us <= rule.let_go_us else end_us
         yield _gap(outage.start_us, end_us, outage.cause, outage.detail)
 
 

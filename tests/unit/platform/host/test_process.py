@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import threading
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from ingest_support import eventually
 from vigie.platform.metrics import MetricsRegistry, naming_faults
 from vigie.platform.process.metrics import METRICS
 from vigie.platform.process.watch import watch_process
@@ -31,6 +33,8 @@ async def test_tasks_threads_and_files_are_counted() -> None:
     right.close()
     release.set()
     thread.join()
+    # join() returns when Python is done with the thread; the kernel lists it a moment longer.
+    await eventually(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists())
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -304,3 +304,22 @@ async def test_the_index_is_made_anew_with_the_rights_of_the_service(
             assert (len(found), staged.scalar()) == (3, 0)
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_no_statement_that_clears_the_index_takes_more_than_a_day(
+    index: EmbeddedDatabase,
+) -> None:
+    async with index.transaction() as connection:
+        removed: list[int] = []
+
+        class Counting(Explaining):
+            async def execute(self, statement: Any, parameters: Any = None) -> Any:
+                done = await self._inner.execute(statement, parameters)
+                if statement.is_delete:
+                    removed.append(done.rowcount)
+                return done
+
+        await days.clear(Counting(connection))
+        left = await connection.scalar(sa.select(sa.func.count()).select_from(tables.SEGMENTS))
+    assert (removed, left) == ([200] * RUN_DAYS, 0)

@@ -15,9 +15,10 @@ The embedded database has one table; there these functions do nothing.
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import ARRAY, Integer, bindparam, func, select
+from sqlalchemy import ARRAY, Integer, bindparam, delete, func, select, text
 
 from vigie.platform.database.connection import AsyncConnection
+from vigie.recording.index.tables import SEGMENTS
 
 DAY_US: Final = 86_400_000_000
 LAST_INSTANT_US: Final = 84_006 * DAY_US
@@ -25,6 +26,12 @@ LAST_INSTANT_US: Final = 84_006 * DAY_US
 _AHEAD: Final = 7
 _MAKE: Final = select(func.recording_make_days(bindparam("days", type_=ARRAY(Integer))))
 _DROP: Final = select(func.recording_drop_empty_days(bindparam("before", type_=Integer)))
+
+_DAYS: Final = text(
+    "SELECT to_date(right(c.relname, 8), 'YYYYMMDD') - DATE '1970-01-01'"
+    " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    " WHERE i.inhparent = to_regclass('recording_segments') ORDER BY c.relname"
+)
 
 
 def day_of(instant_us: int) -> int:
@@ -53,3 +60,16 @@ async def drop_empty_days(connection: AsyncConnection, now_us: int) -> int:
     if connection.dialect.name != "postgresql":
         return 0
     return int(await connection.scalar(_DROP, {"before": day_of(now_us) - 1}))
+
+
+async def clear(connection: AsyncConnection) -> None:
+    """Remove every row, a day in a statement: a month takes longer than one statement may."""
+    if connection.dialect.name != "postgresql":
+        await connection.execute(delete(SEGMENTS))
+        return
+    for day in (await connection.scalars(_DAYS)).all():
+        await connection.execute(
+            delete(SEGMENTS).where(
+                SEGMENTS.c.start_us >= day * DAY_US, SEGMENTS.c.start_us < (day + 1) * DAY_US
+            )
+        )

@@ -1,12 +1,13 @@
 """The timeline of one camera from the names of its objects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.attributes import RunEnd
+from vigie.recording.index import days
 from vigie.recording.keys import FootageKey, parse_key
 from vigie.recording.model import Segment
 from vigie.recording.rebuild.chains import Chain, ChainMaker, Row, joined
@@ -47,7 +48,8 @@ class CameraLister:
         store: the bucket.
         prefix: what the keys of footage begin with.
         camera: its identifier.
-        destroyed: keys that stand in the register of destructions.
+        destroyed: the number of a UTC day, counted from the Unix epoch -> keys of segments that
+            begin on it and stand in the register of destructions.
         report: takes what cannot be indexed.
     """
 
@@ -56,12 +58,14 @@ class CameraLister:
         store: ObjectStore,
         prefix: str,
         camera: str,
-        destroyed: frozenset[str],
+        destroyed: Callable[[int], Awaitable[frozenset[str]]],
         report: ReindexReport,
     ) -> None:
         self._store = store
         self._prefix = prefix
-        self._destroyed = destroyed
+        self._destroyed_on = destroyed
+        self._day = -1
+        self._destroyed = frozenset[str]()
         self._report = report
         self._chains = ChainMaker()
         self._found = CameraTimeline(camera)
@@ -84,7 +88,7 @@ class CameraLister:
                 folder = key[: key.rindex("/") + 1]
                 self._found.hours[folder] = parsed.instant_us // _HOUR_US * _HOUR_US
                 await self._settle(self._chains.done())
-            if key not in self._destroyed:
+            if not await self._is_destroyed(parsed, key):
                 self._report.listed += 1
                 self._chains.segment(parsed, key)
         await self._settle(self._chains.done(last=True))
@@ -104,6 +108,12 @@ class CameraLister:
                 self._report.refused[listed.key] = NOT_FOOTAGE
             else:
                 yield listed.key, parsed
+
+    async def _is_destroyed(self, parsed: FootageKey, key: str) -> bool:
+        day = days.day_of(parsed.instant_us)
+        if day != self._day:  # keys come in the order of their days: of each once
+            self._destroyed, self._day = await self._destroyed_on(day), day
+        return key in self._destroyed
 
     async def _settle(self, chains: Sequence[Chain]) -> None:
         for start in range(0, len(chains), _LOOKS_AT_ONCE):

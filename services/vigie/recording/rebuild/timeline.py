@@ -18,8 +18,10 @@ topics.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy import Column, Index, MetaData, Table, delete, select
 
@@ -27,12 +29,13 @@ from vigie.platform.database import Database, insert_if_absent, insert_rows
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.migrations import ONLY_ON
 from vigie.platform.objectstore import ObjectStore
-from vigie.recording.index import spans
+from vigie.recording.index import days, spans
 from vigie.recording.index.tables import (
     DESTROYED_SPANS,
     DESTRUCTIONS,
     INDEX_TABLES,
     RUN_ENDS,
+    SEGMENTS,
     SPANS,
     UNDESCRIBED,
 )
@@ -110,21 +113,25 @@ class TimelineRebuilder:
         except ExceptionGroup as failures:
             # One of them says it: the others are of the same store, or were told to end.
             raise failures.exceptions[0] from None
+        await self._destroyed()
         async with self._database.transaction() as connection:
-            await self._destroyed(connection)
             await self._replace(connection)
         log.info("timeline_rebuilt", segments=report.listed, refused=len(report.refused))
 
     async def _work(self, waiting: Iterator[str], report: ReindexReport) -> None:
         for folder in waiting:
             camera = folder.removeprefix(f"{self._prefix}/").removesuffix("/")
-            destroyed = await self._registered(camera)
+            destroyed = partial(self._registered, camera)
             lister = CameraLister(self._store, self._prefix, camera, destroyed, report)
             await self._put(await lister.read())
 
-    async def _registered(self, camera: str) -> frozenset[str]:
-        """Keys of a camera whose destruction was decided: they are no footage any more."""
-        query = select(DESTRUCTIONS.c.object_key).where(DESTRUCTIONS.c.camera == camera)
+    async def _registered(self, camera: str, day: int) -> frozenset[str]:
+        """Keys of a camera's day whose destruction was decided: they are no footage any more."""
+        query = select(DESTRUCTIONS.c.object_key).where(
+            DESTRUCTIONS.c.camera == camera,
+            DESTRUCTIONS.c.start_us >= day * days.DAY_US,
+            DESTRUCTIONS.c.start_us < (day + 1) * days.DAY_US,
+        )
         async with self._database.reading() as connection:
             return frozenset((await connection.execute(query)).scalars())
 
@@ -183,25 +190,32 @@ class TimelineRebuilder:
             metadata = next(iter(self._tables.values())).metadata
             await connection.run_sync(metadata.drop_all)
             return
-        # Millions of rows take longer than any statement of the service is given.
-        await connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         for table in self._tables.values():
             await connection.execute(delete(table))
 
-    async def _destroyed(self, connection: AsyncConnection) -> None:
-        """Destroyed spans from the register."""
-        rows = await connection.execute(
-            select(DESTRUCTIONS).order_by(DESTRUCTIONS.c.run, DESTRUCTIONS.c.number)
-        )
-        for row in rows:
-            segment = destroyed_segment(row)
-            await spans.add_segment(connection, self._tables[DESTROYED_SPANS.name], segment)
+    async def _destroyed(self) -> None:
+        """Destroyed spans from the register, which is longer than what memory should hold."""
+        place = sa.tuple_(DESTRUCTIONS.c.run, DESTRUCTIONS.c.number)
+        query = select(DESTRUCTIONS).order_by(DESTRUCTIONS.c.run, DESTRUCTIONS.c.number)
+        last: tuple[str, int] = ("", -1)
+        while True:
+            async with self._database.transaction() as connection:
+                page = query.where(place > sa.tuple_(*last)).limit(_ROWS)
+                rows = (await connection.execute(page)).all()
+                segments = [destroyed_segment(row) for row in rows]
+                await spans.add_segments(connection, self._tables[DESTROYED_SPANS.name], segments)
+            if len(rows) < _ROWS:
+                return
+            last = (rows[-1].run, rows[-1].number)
 
     async def _replace(self, connection: AsyncConnection) -> None:
         for table in INDEX_TABLES:
             copy = self._tables[table.name]
             names = [column.name for column in table.columns]
-            await connection.execute(delete(table))
+            if table is SEGMENTS:
+                await days.clear(connection)
+            else:
+                await connection.execute(delete(table))
             await connection.execute(
                 table.insert().from_select(names, select(*(copy.c[name] for name in names)))
             )

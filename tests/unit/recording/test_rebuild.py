@@ -281,16 +281,49 @@ async def test_what_is_being_destroyed_stays_so(database: Database, store: Objec
     await record(database, store, run)
     gone = run[2]
     async with database.transaction() as connection:
-        row = {
-            "object_key": gone.object_key, "camera": gone.camera, "run": gone.run,
-            "number": gone.number, "start_us": gone.start_us, "end_us": gone.end_us,
-            "sha256": gone.sha256, "reason": 1, "basis": "test", "decided_us": T0 + DAY,
-            "destroyed_us": None,
-        }  # fmt: skip
-        await connection.execute(insert(tables.DESTRUCTIONS).values(**row))
+        await connection.execute(insert(tables.DESTRUCTIONS).values(**entry_of(gone)))
     await Reindexer(database, store).rebuild()
     told = [(row[1], row[2]) for row in await rows(database, tables.SPANS)]
     assert told == [(0, 1), (3, 4)]
     assert [row[1:3] for row in await rows(database, tables.DESTROYED_SPANS)] == [(2, 2)]
     marked = [r for r in await rows(database, tables.SEGMENTS) if r[-1] is not None]
     assert [(r[0], r[-1]) for r in marked] == [(gone.object_key, T0 + DAY)]
+
+
+async def test_the_register_is_read_in_parts(
+    database: Database, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Destroyed segments of many days and runs, some of them still in the bucket."""
+    monkeypatch.setattr("vigie.recording.rebuild.timeline._ROWS", 3)
+    told = [
+        one
+        for camera, run in (("cam-a", RUN_A), ("cam-b", RUN_B))
+        for one in footage(
+            camera, run, range(20), start_us=T0 + DAY - 5 * HOUR, length_us=HOUR // 2
+        )
+    ]
+    gone = [one for one in told if one.number in {2, 3, 4, 9, 10, 11, 12}]
+    await record(database, store, [one for one in told if one not in gone or one.number > 10])
+    async with database.transaction() as connection:
+        for one in gone:
+            await connection.execute(insert(tables.DESTRUCTIONS).values(**entry_of(one)))
+    await Reindexer(database, store).rebuild()
+    spans = await rows(database, tables.SPANS)
+    destroyed = await rows(database, tables.DESTROYED_SPANS)
+    for run in (RUN_A, RUN_B):
+        assert numbers_of(spans, run) == {0, 1, 5, 6, 7, 8, *range(13, 20)}
+        assert numbers_of(destroyed, run) == {2, 3, 4, 9, 10, 11, 12}
+
+
+def numbers_of(spans: Sequence[Any], run: str) -> set[int]:
+    return {number for row in spans if row[0] == run for number in range(row[1], row[2] + 1)}
+
+
+def entry_of(gone: Segment) -> dict[str, Any]:
+    """What the register of destructions says of a segment that is to be destroyed."""
+    return {
+        "object_key": gone.object_key, "camera": gone.camera, "run": gone.run,
+        "number": gone.number, "start_us": gone.start_us, "end_us": gone.end_us,
+        "sha256": gone.sha256, "reason": 1, "basis": "test", "decided_us": T0 + DAY,
+        "destroyed_us": None,
+    }  # fmt: skip

@@ -477,3 +477,31 @@ async def test_a_password_is_read_again_for_every_new_connection(
             await database.check()
         file.write_text(postgres_database.server.password + "\n")
         await database.check()
+
+
+async def test_who_still_reads_when_the_database_is_closed_leaves_no_session(
+    postgres_database: TestDatabase, schema: str
+) -> None:
+    database = PostgresqlDatabase(postgres_database.login(schema))
+    reads, may_end = asyncio.Event(), asyncio.Event()
+
+    async def read() -> int:
+        async with database.reading() as connection:
+            reads.set()
+            await may_end.wait()
+            return int(await connection.scalar(sa.select(COUNTER.c.value)))
+
+    reading = asyncio.create_task(read())
+    await reads.wait()
+    await database.close()
+    may_end.set()
+    assert await reading == 0
+    # Who comes later has one opened for it, which is closed behind it.
+    assert (
+        await database.read(lambda connection: connection.scalar(sa.select(COUNTER.c.value))) == 0
+    )
+    sessions = (
+        f"SELECT count(*) AS left FROM pg_stat_activity WHERE application_name = 'test {schema}'"
+    )
+    while (await postgres_database.execute(sessions))[0]["left"]:
+        await asyncio.sleep(0.01)  # the server ends a session a moment after it was told

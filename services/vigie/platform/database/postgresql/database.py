@@ -44,7 +44,7 @@ from vigie.platform.database.postgresql.connection import (
 )
 from vigie.platform.database.postgresql.errors import DatabaseFailedError, Failure, failure_of
 from vigie.platform.database.postgresql.failures import Failures, untold
-from vigie.platform.database.postgresql.pool import ConnectionPool, give_back
+from vigie.platform.database.postgresql.pool import ConnectionPool
 from vigie.platform.database.settings import DatabaseConfig
 from vigie.platform.database.visits import finish
 from vigie.platform.errors import VigieError
@@ -215,7 +215,7 @@ class PostgresqlDatabase:
                 await finish(self._commit(inner))
                 self._reach("database.transaction.committed")
             finally:
-                await finish(give_back(inner))
+                await finish(self._writer.give_back(inner))
         finally:
             self._connection = None
             self._callbacks = []
@@ -231,7 +231,7 @@ class PostgresqlDatabase:
             try:
                 await inner.execute(_TURN, self._key)
             except BaseException as error:
-                await finish(give_back(inner))
+                await finish(self._writer.give_back(inner))
                 failure = failure_of(error)
                 if may_be_dead and failure is not None and failure.is_lost:
                     self._failures.note_time_out(failure)
@@ -332,7 +332,7 @@ class PostgresqlDatabase:
         try:
             yield PostgresqlConnection(inner, self._failures.of_statement)
         finally:
-            await finish(give_back(inner))
+            await finish(self._readers.give_back(inner))
 
     # --- both ----------------------------------------------------------------------------------
 

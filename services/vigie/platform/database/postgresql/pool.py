@@ -40,6 +40,7 @@ class ConnectionPool:
     ) -> None:
         self._engine = _engine(connect, size, overflow, wait_seconds, read_only=read_only)
         self._waiting = 0
+        self._is_disposed = False
         self.most = size + overflow
         """How many there may be at once."""
 
@@ -75,20 +76,22 @@ class ConnectionPool:
             return await finish(taking)
         except asyncio.CancelledError:
             if taking.done() and not taking.cancelled() and taking.exception() is None:
-                await finish(give_back(taking.result()))
+                await finish(self.give_back(taking.result()))
             raise
 
+    async def give_back(self, inner: Inner) -> None:
+        """Give a connection back; what was not committed is rolled back."""
+        try:
+            if self._is_disposed:  # nobody would close it once it is back
+                await inner.invalidate()
+            await inner.close()
+        except Exception as error:  # noqa: BLE001 - it is gone: so is its transaction
+            log.debug("database_connection_dropped", error=str(error))
+
     async def dispose(self) -> None:
-        """Close every connection."""
+        """Close every connection: those that are taken when they are given back."""
+        self._is_disposed = True
         await self._engine.dispose()
-
-
-async def give_back(inner: Inner) -> None:
-    """Give a connection back; what was not committed is rolled back."""
-    try:
-        await inner.close()
-    except Exception as error:  # noqa: BLE001 - it is gone: so is its transaction
-        log.debug("database_connection_dropped", error=str(error))
 
 
 async def _taken(engine: AsyncEngine) -> Inner:

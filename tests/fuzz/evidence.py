@@ -19,7 +19,8 @@ from vigie.evidence.cms import verify_detached
 from vigie.evidence.manifest import File, Media, SourceSegment, parse_manifest
 from vigie.evidence.media_check import check_media
 from vigie.evidence.rejection import RejectedError
-from vigie.media.bmff.reader import read_fragments, read_header
+from vigie.media.bmff.movie import MediaHeader
+from vigie.media.bmff.reader import Fragment, read_fragments, read_header
 
 SEEDS: Final = Path(__file__).parent / "seeds"
 SIGNED: Final = b"what the signature of the seeds covers\n"
@@ -111,9 +112,14 @@ def _media(data: bytes) -> None:
     promise(taken == sum(counts), "every fragment belongs to a segment")
 
 
-def _stated(content: bytes, counts: list[int]) -> tuple[File, int]:
+@cache
+def _parts() -> tuple[MediaHeader, list[Fragment]]:
     header = read_header(segment())
-    fragments = read_fragments(segment(), header)
+    return header, read_fragments(segment(), header)
+
+
+def _stated(content: bytes, counts: list[int]) -> tuple[File, int]:
+    header, fragments = _parts()
     at, segments, start = 0, [], _START
     for number, count in enumerate(counts):
         own = fragments[at : at + count]

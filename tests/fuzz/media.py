@@ -339,7 +339,7 @@ def _is_delimited(one: Frame) -> bool:
     return one.key and one.nals[0] in DELIMITER.values()
 
 
-def _target(name: str, codec: VideoCodec, run: object, size: int = 192) -> Target:
+def _target(name: str, codec: VideoCodec, run: object, size: int = 96) -> Target:
     words = tuple(nal for sets in SETS[codec] for nal in sets)
     return Target(name, lambda data: run(codec, data), (MediaError,), True, size, words)  # type: ignore[operator]
 
@@ -355,6 +355,6 @@ TARGETS: Final = (
     _target("parameters-h265", _H265, _parameters, 512),
     _target("packets-h264", _H264, _wild),
     _target("packets-h265", _H265, _wild),
-    _target("loss-h264", _H264, _lossy, 128),
-    _target("loss-h265", _H265, _lossy, 128),
+    _target("loss-h264", _H264, _lossy),
+    _target("loss-h265", _H265, _lossy),
 )  # fmt: skip

@@ -10,7 +10,9 @@ from fuzz.draw import Draw
 from vigie.media.codec import VideoCodec
 
 PAYLOAD_TYPE: Final = 96
-_MOST_PACKETS: Final = 120
+_FEW_PACKETS: Final = 30  # frames enough for a key-frame interval beyond the limits of targets
+_MANY_PACKETS: Final = 120  # more than may be repeated before a sender counts as begun anew
+_MANY: Final = 0xF0  # one input of sixteen
 _H264_SETS: Final = tuple(
     tuple(map(bytes.fromhex, pair))
     for pair in (
@@ -149,13 +151,21 @@ def interleave(packets: Sequence[bytes], channel: int = 0) -> bytes:
 
 
 class WildCamera:
-    """Sends what the input says: frames, frames with a flaw, packets that are none."""
+    """Sends what the input says: frames, frames with a flaw, packets that are none.
 
-    def __init__(self, codec: VideoCodec, draw: Draw) -> None:
+    Args:
+        codec: of its frames.
+        draw: the input.
+        few: packets that most inputs have at most.
+    """
+
+    def __init__(self, codec: VideoCodec, draw: Draw, few: int = _FEW_PACKETS) -> None:
         self._codec = codec
         self._draw = draw
+        first = draw.byte()
+        self._most = _MANY_PACKETS if first >= _MANY else few
         self._packetiser = Packetiser(
-            codec, draw.pick((200, 24, 64, 1200)), draw.flag(),
+            codec, (200, 24, 64, 1200)[first % 4], draw.flag(),
             draw.pick(("last", "last", "none", "every")), sequence=draw.pick((0, 65_530, 1000)),
             clock=draw.pick((0, 0xFFFFF000, 0x7FFFF000)),
         )  # fmt: skip
@@ -164,7 +174,7 @@ class WildCamera:
 
     def packets(self) -> Iterator[bytes]:
         """Packets until the input is used up, or there are many."""
-        return islice(self._packets(), _MOST_PACKETS)
+        return islice(self._packets(), self._most)
 
     def _packets(self) -> Iterator[bytes]:
         draw = self._draw

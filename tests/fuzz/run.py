@@ -8,6 +8,7 @@ does not end the run: it is kept in ``build/fuzz/TARGET/found``, one for each pl
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -19,7 +20,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from fuzz.coverage import Coverage
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILD: Final = ROOT / "build" / "fuzz"
@@ -28,6 +32,7 @@ SLOW_SECONDS: Final = 1.0
 """What takes more than this for less than 64 KiB is a defect, too."""
 _MEMORY_MB: Final = 2048
 _LIMIT_SECONDS: Final = 60
+_GARBAGE: Final = 20_000  # objects before cycles are looked for
 _COVERAGE: Final = re.compile(r"^#\d+.*cov: (\d+) ft: (\d+) corp: (\d+)", re.MULTILINE)
 _DONE: Final = re.compile(r"^Done (\d+) runs", re.MULTILINE)
 
@@ -40,15 +45,18 @@ class Keeper:
     Args:
         run: the target.
         folder: where found inputs go.
+        coverage: is told when an input begins and ends.
     """
 
-    def __init__(self, run: Callable[[bytes], None], folder: Path) -> None:
+    def __init__(self, run: Callable[[bytes], None], folder: Path, coverage: "Coverage") -> None:
         self._run = run
+        self._coverage = coverage
         self._folder = folder
         self._places: set[str] = set()
 
     def __call__(self, data: bytes) -> None:
         """One input."""
+        self._coverage.begin()
         started = time.process_time()
         try:
             self._run(data)
@@ -57,6 +65,7 @@ class Keeper:
         elapsed = time.process_time() - started
         if elapsed > SLOW_SECONDS:
             self._keep(data, "slow", f"{elapsed:.1f} s for {len(data)} bytes")
+        self._coverage.end()
 
     def _keep(self, data: bytes, place: str, text: str) -> None:
         if place in self._places:
@@ -85,11 +94,18 @@ def fuzz(name: str, runs: int, seed: int) -> None:
     """Fuzz one target in this process; does not return."""
     import atheris
 
-    atheris.enabled_hooks.add("str")
-    with atheris.instrument_imports(include=["vigie"], enable_loader_override=False):
-        from fuzz.catalogue import load
+    from fuzz.catalogue import SCENARIOS, load
+    from fuzz.coverage import Coverage, remember_parameter_sets
 
+    coverage, is_scenario = Coverage(), name in SCENARIOS
+    if not is_scenario:
+        atheris.enabled_hooks.add("str")
+    with coverage.instrumented("vigie", exclude=SCENARIOS.get(name, ()), compares=not is_scenario):
         target = load(name)
+    if is_scenario:
+        remember_parameter_sets()
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(_GARBAGE)
     folder = BUILD / name
     corpus, seeds = folder / "corpus", SEEDS / name
     corpus.mkdir(parents=True, exist_ok=True)
@@ -102,7 +118,7 @@ def fuzz(name: str, runs: int, seed: int) -> None:
         f"-artifact_prefix={folder}/", "-reload=0", *dictionary,
     ]  # fmt: skip
     inputs = [str(corpus), *([str(seeds)] if seeds.is_dir() else [])]
-    atheris.Setup([sys.argv[0], *options, *inputs], Keeper(target, folder / "found"))
+    atheris.Setup([sys.argv[0], *options, *inputs], Keeper(target, folder / "found", coverage))
     atheris.Fuzz()
 
 

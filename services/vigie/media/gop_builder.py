@@ -40,6 +40,7 @@ class GopBuilder:
 
     __slots__ = (
         "_collector",
+        "_discarded",
         "_held",
         "_highest",
         "_items",
@@ -83,6 +84,7 @@ class GopBuilder:
         self._highest = 0  # the latest presentation time of the run
         self._open_start = False
         self._reopens = False  # a frame that had seemed whole has gone on before
+        self._discarded = False  # the access unit before was thrown away
         self._timestamp = 0
         self.data = bytearray()
         self.gop: Gop | None = None
@@ -181,6 +183,7 @@ class GopBuilder:
         if self._timestamp > self._highest:  # noqa: PLR1730 - a call for each frame would cost
             self._highest = self._timestamp
         self._statistics.frames += 1
+        self._discarded = False
         self._nals_before = self._nal_count
         if self._held is not None and self._timestamp > self._key_timestamp:
             self._release_held(min(gop.timestamps))
@@ -190,9 +193,13 @@ class GopBuilder:
             self.break_off(DiscontinuityReason.GOP_TOO_LARGE, 0, detail)
 
     def reopen_access_unit(self) -> None:
-        """More of an access unit that had seemed whole (cameras that mark every slice)."""
+        """More of an access unit that had seemed whole (cameras that mark every slice).
+
+        Of one that was thrown away the rest is a unit of its own, and goes the same way: the last
+        frame that was kept is another.
+        """
         gop = self.gop
-        if gop is None or not gop.frames or self._mask:
+        if gop is None or not gop.frames or self._mask or self._discarded:
             return
         self.data = bytearray(gop.frames.pop())
         gop.timestamps.pop()
@@ -213,7 +220,7 @@ class GopBuilder:
         """
         if goes_on or self._reopens:
             gop = self.gop
-            if gop is not None and gop.frames and not self._mask:
+            if gop is not None and gop.frames and not self._mask and not self._discarded:
                 self.reopen_access_unit()
                 self._discard_access_unit()
 
@@ -232,10 +239,12 @@ class GopBuilder:
         """The frame at hand is the first after the jump: what is before it ends."""
         access_unit = self.data
         mask, whole, recovery = self._mask, self._whole, self._recovery
+        count = self._nal_count  # still bounds the frame, of which more may come
         detail = f"{step} ticks of 1/90000 s from one frame to the next"
         self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail)
         self.data = access_unit
         self._mask, self._whole, self._recovery = mask, whole, recovery
+        self._nal_count = count
 
     def _is_undecodable(self, gop: Gop) -> bool:
         """Whether the frame needs one from before the run; asked of its first group only."""
@@ -252,6 +261,7 @@ class GopBuilder:
     def _discard_access_unit(self) -> None:
         self.data = bytearray()
         self._statistics.frames_discarded += 1
+        self._discarded = True
         self._clear_access_unit()
 
     def _clear_access_unit(self) -> None:

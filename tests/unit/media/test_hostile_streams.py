@@ -153,3 +153,40 @@ def test_units_of_a_frame_that_goes_on_behind_its_marker_are_counted_on() -> Non
         DiscontinuityReason.ACCESS_UNIT_TOO_LARGE
     ]
     assert not [item for item in items if isinstance(item, Gop)]
+
+
+def test_the_rest_of_a_frame_that_was_thrown_away_is_no_part_of_the_one_before_it() -> None:
+    """A run that begins at a recovery point, and a leading frame whose slices are all marked."""
+    items = push(
+        reader(),
+        [
+            *(packet(at, 7200, nal) for at, nal in enumerate((SPS, PPS, b"\x06\x06\x01\x84\x80"))),
+            packet(3, 7200, slice_of(0, key=False), marker=True),
+            packet(4, 3600, slice_of(1, key=False), marker=True),
+            packet(5, 3600, slice_of(1, key=False, first=False), marker=True),
+            packet(6, 10_800, slice_of(2, key=False), marker=True),
+        ],
+    )
+    (gop,) = (item for item in items if isinstance(item, Gop))
+    assert gop.timestamps == [7200, 10_800]
+    assert bytes((1,)) * 20 not in b"".join(gop.frames)
+
+
+def test_units_of_the_frame_behind_a_jump_are_counted_on() -> None:
+    to = make_depacketizer(VideoCodec.H264, 96, None, Limits(nal_units_per_access_unit=8))
+    ticks = 100 * SECOND
+    packets = [
+        packet(0, 0, SPS),
+        packet(1, 0, PPS),
+        packet(2, 0, slice_of(0, key=True), marker=True),
+    ]
+    packets += [
+        packet(3 + at, ticks, slice_of(1, key=True, first=at == 0), marker=at >= 4)
+        for at in range(10)
+    ]
+    items = push(to, packets)
+    assert [item.reason for item in items if isinstance(item, Discontinuity)] == [
+        DiscontinuityReason.TIMESTAMP_JUMP,
+        DiscontinuityReason.ACCESS_UNIT_TOO_LARGE,
+    ]
+    assert [item.timestamps for item in items if isinstance(item, Gop)] == [[0]]

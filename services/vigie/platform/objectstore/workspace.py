@@ -11,7 +11,7 @@ from urllib.parse import quote
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.durable import DurableFolders
 from vigie.platform.objectstore.keys import RESERVED_PART, key_parts
-from vigie.platform.reasons import KEY_INVALID, STORE_UNAVAILABLE
+from vigie.platform.reasons import KEY_INVALID, OBJECT_NOT_FOUND, STORE_UNAVAILABLE
 
 _FOLDER_RACES: Final = 10
 _ASIDE_NAME: Final = 200
@@ -77,6 +77,17 @@ class Workspace:
         if Path(os.path.realpath(path.parent)) != path.parent:
             raise VigieError(KEY_INVALID, f"{key!r} leads through a symbolic link", field="key")
         return path
+
+    def require_object(self, key: str, path: Path) -> None:
+        """Look that the object ``key`` stands at ``path``, its `content_path`.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND.
+            OSError: see `require`.
+        """
+        if not is_regular(path):
+            self.require()
+            raise not_found(key)
 
     def record_path(self, key: str) -> Path:
         """Where the record of ``key`` stands.
@@ -157,3 +168,13 @@ class Workspace:
                 ) from error
             return
         raise VigieError(STORE_UNAVAILABLE, f"{path.parent} keeps vanishing")
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a file stands there, and no link to one: whether it is an object."""
+    return path.is_file() and not path.is_symlink()
+
+
+def not_found(key: str) -> VigieError:
+    """OBJECT_NOT_FOUND."""
+    return VigieError(OBJECT_NOT_FOUND, f"no object {key}", key=key)

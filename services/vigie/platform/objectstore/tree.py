@@ -28,12 +28,7 @@ from vigie.platform.objectstore.record import (
     read_record,
 )
 from vigie.platform.objectstore.source import bring, digest_of
-from vigie.platform.objectstore.workspace import (
-    SweepReport,
-    Workspace,
-    is_regular,
-    not_found,
-)
+from vigie.platform.objectstore.workspace import SweepReport, Workspace, is_regular
 from vigie.platform.reasons import (
     KEY_INVALID,
     OBJECT_EXISTS,
@@ -253,8 +248,7 @@ class ObjectTree:
         """
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"describe {key}"):
-            if not is_regular(path):
-                raise not_found(key)
+            self._space.require_object(key, path)
             _verify(key, sha256, digest_of(path))
             record = new_record(
                 path,
@@ -277,8 +271,7 @@ class ObjectTree:
         """
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"set aside {key}"):
-            if not is_regular(path):
-                raise not_found(key)
+            self._space.require_object(key, path)
             with contextlib.suppress(RecordDamagedError):
                 if (record := read_record(self._space.record_path(key))) is not None:
                     self._refuse_kept(record)

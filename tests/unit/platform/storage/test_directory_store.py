@@ -572,7 +572,8 @@ async def test_a_store_that_is_not_mounted_is_not_taken_for_an_empty_one(
     for question in (
         store.stat("a/file"), store.delete("a/file"), store.place_hold("a/file", "hold-2"),
         store.release_hold("a/file", "hold-1"), store.set_retention("a/file", 1), listed(),
-        content_of(store, "a/file"), put(store, "a/other"),
+        content_of(store, "a/file"), put(store, "a/other"), store.set_aside("a/file"),
+        store.redescribe("a/file", sha256=digest(CONTENT), content_type="", metadata={}),
     ):  # fmt: skip
         with pytest.raises(VigieError, match="STORE_UNAVAILABLE"):
             await question

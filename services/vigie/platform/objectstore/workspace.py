@@ -15,6 +15,7 @@ from vigie.platform.reasons import KEY_INVALID, OBJECT_NOT_FOUND, STORE_UNAVAILA
 
 _FOLDER_RACES: Final = 10
 _ASIDE_NAME: Final = 200
+_ASIDE_RECORD: Final = "@record.json"  # no quoted key holds an "@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +124,24 @@ class Workspace:
             place = self.quarantine / f"{name}.{number}"
         return place
 
+    def record_aside(self, place: Path) -> Path:
+        """Where the record of an object stands that was set aside to ``place``."""
+        return place.with_name(place.name + _ASIDE_RECORD)
+
     def set_aside(self) -> list[Path]:
         """What lies in the quarantine, records left out."""
         try:
-            return sorted(p for p in self.quarantine.iterdir() if p.suffix != ".json")
+            aside = list(self.quarantine.iterdir())
         except FileNotFoundError:
             return []
+        return sorted(place for place in aside if not place.name.endswith(_ASIDE_RECORD))
 
     def remove_set_aside(self, before_us: int) -> int:
         """Remove from the quarantine what was set aside before an instant; says how many."""
         removed = 0
         for path in self.set_aside():
             if path.lstat().st_mtime_ns // 1000 < before_us:
-                path.with_name(path.name + ".json").unlink(missing_ok=True)
+                self.record_aside(path).unlink(missing_ok=True)
                 path.unlink()
                 removed += 1
         return removed

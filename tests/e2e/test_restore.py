@@ -24,15 +24,8 @@ from e2e.callers import (
     timelines,
     window,
 )
-from e2e.harness import (
-    WALL,
-    Deployment,
-    Installation,
-    Outcome,
-    run_vigie,
-    simulated_cameras,
-    until,
-)
+from e2e.commands import Outcome, run_vigie
+from e2e.harness import WALL, Deployment, Installation, simulated_cameras, until
 from vigie.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub

@@ -19,7 +19,8 @@ from e2e.callers import (
     timeline,
     window,
 )
-from e2e.harness import WALL, Deployment, Installation, run_vigie, simulated_cameras, until
+from e2e.commands import run_vigie
+from e2e.harness import WALL, Deployment, Installation, simulated_cameras, until
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc

@@ -23,6 +23,7 @@ from e2e.harness import (
     Installation,
     simulated_cameras,
 )
+from e2e.house import House
 from e2e.misbehaviour import Misbehaviour, misbehave
 from vigie.simcam import ServerConfig, TlsFiles
 
@@ -111,7 +112,8 @@ def pytest_runtest_makereport(
     """A failed test shows the end of what the product said."""
     report = yield
     if report.failed:
-        for found in getattr(item, "funcargs", {}).values():
+        for given in getattr(item, "funcargs", {}).values():
+            found = given.vigie if isinstance(given, House) else given
             if isinstance(found, Installation):
                 report.sections.append(("log of the product", found.log_tail()))
     return report

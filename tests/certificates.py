@@ -1,4 +1,4 @@
-"""A throw-away certificate authority, and certificates of services."""
+"""A throw-away certificate authority, certificates of services and of cameras."""
 
 import datetime as dt
 import ipaddress
@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from vigie.platform.grpc.peers import service_host, service_uri
 from vigie.platform.grpc.services import ServiceTlsConfig
+from vigie.simcam import TlsFiles
 
 DAY: Final = dt.timedelta(days=1)
 TRUST_DOMAIN: Final = "vigie.internal"
@@ -48,14 +49,9 @@ class Authority:
         certificate = self._build(
             subject, key.public_key(), names, ca=False, lasting=-DAY if ended else lasting
         )
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
         return (
             self._write(f"{file}.pem", certificate.public_bytes(serialization.Encoding.PEM)),
-            self._write(f"{file}.key", pem),
+            self._write(f"{file}.key", _pem(key)),
         )
 
     def service(
@@ -109,3 +105,36 @@ class Authority:
         path = self.folder / name
         path.write_bytes(content)
         return path
+
+
+def camera_certificate(folder: Path) -> TlsFiles:
+    """A certificate for 127.0.0.1 and localhost that nobody else has signed, as cameras have."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(
+            x509.SubjectAlternativeName([address, x509.DNSName("localhost")]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    files = TlsFiles(certificate=folder / "certificate.pem", private_key=folder / "key.pem")
+    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files.private_key.write_bytes(_pem(key))
+    return files
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -67,9 +67,6 @@ def reasons() -> dict[str, tuple[ReasonSpec, ...]]:
     found: dict[str, dict[str, ReasonSpec]] = {context: {} for context in _CONTEXTS}
     for context, module in modules("reasons"):
         found[context] |= {spec.name: spec for spec in module.REASONS}
-    sealing = import_module("vigie.platform.sealing")
-    declared = (item for item in vars(sealing).values() if isinstance(item, ReasonSpec))
-    found["platform"] |= {spec.name: spec for spec in declared}
     return {
         context: tuple(specs[name] for name in sorted(specs))
         for context, specs in found.items()

@@ -34,19 +34,15 @@ from vigie.platform.eventlog.kafka import outbox
 from vigie.platform.eventlog.kafka.outbox import OUTBOX, Waiting
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.eventlog.tables import POSITION
-from vigie.platform.faultpoint import NO_FAULTS
-from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.reasons import CONFIG_INVALID
-from vigie.platform.supervisor import Supervisor
 from vigie.recording import retelling as recording
 from vigie.recording.topics import DESTRUCTIONS_TOPIC
 from vigie.registry import retelling as registry
 from vigie.registry.journal import CAMERAS_TOPIC
 from vigie.registry.v1.events_pb2 import CameraState
 from vigie.schemas import SCHEMAS
-from vigie.storage.basis import SYSTEM_CLOCKS, Basis
+from vigie.storage.commands import basis_of_a_command
 from vigie.storage.forms import PRODUCTION, ExternalForms
-from vigie.targets import ALL, TARGETS
 from vigie.topics import TOPICS
 
 M = TypeVar("M", bound=Message)
@@ -87,15 +83,7 @@ async def open_restored(
             field="kafka.bootstrap",
         )
     async with AsyncExitStack() as closing:
-        basis = Basis(
-            target=TARGETS[ALL],
-            config=config,
-            clocks=SYSTEM_CLOCKS,
-            metrics=MetricsRegistry(),
-            supervisor=Supervisor(),
-            faults=NO_FAULTS,
-            closing=closing,
-        )
+        basis = basis_of_a_command(config, closing)
         databases: dict[str, Database] = {}
         for context in SCHEMAS:
             databases[context] = await forms.database(basis, context)

@@ -38,7 +38,6 @@ from vigie.platform.clock import SystemWallClock
 from vigie.recording.v1 import playback_pb2, playback_pb2_grpc, recording_pb2, recording_pb2_grpc
 
 LIMIT_MS = 50.0
-TIMELINE_LIMIT_MS = 10.0
 
 
 async def first_byte(

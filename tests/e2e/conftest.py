@@ -1,18 +1,13 @@
 """One running product, one set of simulated cameras, for all scenarios that can share them."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from certificates import camera_certificate
 from e2e import estate
 from e2e.callers import recorded_from, stored_until
 from e2e.harness import (
@@ -23,8 +18,9 @@ from e2e.harness import (
     Installation,
     simulated_cameras,
 )
+from e2e.house import House
 from e2e.misbehaviour import Misbehaviour, misbehave
-from vigie.simcam import ServerConfig, TlsFiles
+from vigie.simcam import ServerConfig
 
 RECORDED_US = 9_000_000
 
@@ -45,7 +41,7 @@ async def cameras(
     plain = ServerConfig(
         cameras=estate.simulated(), port_per_camera=True, cache_folder=footage_folder
     )
-    tls = make_certificate(folder)
+    tls = camera_certificate(folder)
     secure = ServerConfig(cameras=(estate.SECURE,), tls=tls, cache_folder=footage_folder)
     async with (
         simulated_cameras(plain, folder / "plain") as first,
@@ -111,36 +107,8 @@ def pytest_runtest_makereport(
     """A failed test shows the end of what the product said."""
     report = yield
     if report.failed:
-        for found in getattr(item, "funcargs", {}).values():
+        for given in getattr(item, "funcargs", {}).values():
+            found = given.vigie if isinstance(given, House) else given
             if isinstance(found, Installation):
                 report.sections.append(("log of the product", found.log_tail()))
     return report
-
-
-def make_certificate(folder: Path) -> TlsFiles:
-    """A certificate for 127.0.0.1 that nobody trusts, as cameras have."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = TlsFiles(certificate=folder / "certificate.pem", private_key=folder / "key.pem")
-    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files.private_key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files

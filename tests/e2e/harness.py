@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from certificates import TRUST_DOMAIN, Authority
-from e2e.external import SERVED, External, free_ports
+from certificates import Authority
+from e2e.channels import Channels, open_inside, serves_all
+from e2e.commands import Outcome, run_vigie
+from e2e.configuration import configuration, context_of, find_places
+from e2e.external import SERVED, External
 from vigie.access.module import development_issuer
 from vigie.access.settings import AccessConfig
-from vigie.contracts import service_names
 from vigie.platform.clock import ManualWallClock, SystemWallClock
 from vigie.platform.grpc.client import ClientTls, StubType, open_channel
-from vigie.platform.grpc.peers import service_host
 from vigie.simcam import ServerConfig
 from vigie.simcam.client import ControlClient, SimCamProcess
 
@@ -90,46 +90,9 @@ DEPLOYMENTS: Final = {
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a command that ran to its end left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def run_vigie(
-    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 180
-) -> Outcome:
-    """``vigie ARGUMENTS`` as a user runs it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "vigie", *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"LANG": "C.UTF-8", "COLUMNS": "200"} | dict(environment or {}),
-    )  # fmt: skip
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), seconds)
-    except TimeoutError:
-        process.kill()
-        out, err = await process.communicate()
-        raise AssertionError(f"vigie {arguments} did not end: {out!r} {err!r}") from None
-    return Outcome(process.returncode or 0, out.decode(), err.decode())
-
-
-@dataclass(slots=True)
 class _Running:
     process: asyncio.subprocess.Process
     addresses: dict[str, str] = field(default_factory=dict)
-
-
-class _FixedToken:
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def token(self) -> str:
-        return self._token
 
 
 class Installation:
@@ -165,11 +128,11 @@ class Installation:
         self._people_file = folder / "people.toml"
         self._settings = settings or {}
         self._running: dict[str, _Running] = {}
-        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._channels = Channels(tls)
         folder.mkdir(parents=True, exist_ok=True)
         self._external = External.given(deployment.store, folder) if deployment.store else None
         self._prepared = False
-        self._places: dict[str, str] = {}
+        self._places = find_places(deployment.targets) if deployment.apart else {}
         self.write_people(people)
         self._write_config()
 
@@ -182,51 +145,17 @@ class Installation:
         temporary.replace(self._people_file)
 
     def _write_config(self) -> None:
-        sections: dict[str, dict[str, str]] = {
-            "data": {"directory": '"data"', "store_directory": '"store"'},
-            "grpc": {"listen": '["127.0.0.1:0"]'},
-            "http": {"listen": '"127.0.0.1:0"'},
-            "access": {"people_file": '"people.toml"', "reload_seconds": "0.5"},
-            "ingest": {
-                "segment_seconds": "2",
-                "silence_timeout_seconds": "2",
-                "reconnect_longest_seconds": "1",
-                "heartbeat_seconds": "1",
-            },
-        }
-        if self._external is not None:
-            sections |= self._external.sections()
-        if self.deployment.apart:
-            sections["services"] = self._find_places()
-            # Processes that have data directories of their own share these.
-            sections["data"] |= {"sealing_key_file": '"data/sealing.key"'}
-            sections["access"] |= {"issuer_key_file": '"data/access/issuer-key.json"'}
         if self.deployment.certified:
-            self._authority = Authority(self.folder / "tls")
+            authority = Authority(self.folder / "tls")
             for name in (*SERVED, "gateway"):
-                self._authority.service(name)
-            sections["tls"] = {
-                "certificate_file": '"tls/{service}.pem"',
-                "key_file": '"tls/{service}.key"',
-                "ca_file": '"tls/ca.pem"',
-            }
-        for name, values in self._settings.items():
-            sections.setdefault(name, {}).update(values)
-        text = "".join(
-            f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
-            for name, values in sections.items()
+                authority.service(name)
+        text = configuration(
+            self._settings,
+            external=self._external,
+            places=self._places,
+            certified=self.deployment.certified,
         )
         self.config_file.write_text(text, "utf-8")
-
-    def _find_places(self) -> dict[str, str]:
-        """An address for every service; where there are two of one, it has two."""
-        names = [name for name in self.deployment.targets if _context(name) != "gateway"]
-        ports = free_ports(len(names))
-        self._places = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
-        lists: dict[str, list[str]] = {}
-        for name, place in self._places.items():
-            lists.setdefault(_context(name), []).append(f'"{place}"')
-        return {context: f"[{', '.join(places)}]" for context, places in lists.items()}
 
     def data_of(self, name: str) -> Path:
         """The data directory of a process."""
@@ -267,18 +196,8 @@ class Installation:
 
     async def _reached(self) -> None:
         """Wait until the gateway has connected to every service, as a load balancer would."""
-        channel = open_channel(self.address(), source=None, tls=self._tls)
-        stub = health_pb2_grpc.HealthStub(channel)
-
-        async def serving() -> bool:
-            for service in service_names():
-                answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
-                if answer.status != health_pb2.HealthCheckResponse.SERVING:
-                    return False
-            return True
-
-        await until(serving, "the gateway reaches every service")
-        await channel.close(None)
+        async with open_channel(self.address(), source=None, tls=self._tls) as channel:
+            await until(lambda: serves_all(channel), "the gateway reaches every service")
 
     async def _launch(self, name: str, arguments: Sequence[str]) -> None:
         self._run_file(name).unlink(missing_ok=True)
@@ -296,7 +215,7 @@ class Installation:
             own["VIGIE_SERVICES__LISTEN"] = self._places[name]
         if name.endswith("-2"):
             own["VIGIE_DATA__DIRECTORY"] = str(self.data_of(name))
-        if _context(name) == "ingest" and self.deployment.apart:
+        if context_of(name) == "ingest" and self.deployment.apart:
             own["VIGIE_INGEST__INSTANCE"] = name
         return own
 
@@ -314,7 +233,7 @@ class Installation:
         running.addresses = json.loads(text)
 
     def _run_file(self, name: str) -> Path:
-        file = "run.json" if name == "all" else f"run-{_context(name)}.json"
+        file = "run.json" if name == "all" else f"run-{context_of(name)}.json"
         return self.data_of(name) / file
 
     def log_file(self, name: str) -> Path:
@@ -422,33 +341,20 @@ class Installation:
         token: str | None = None,
     ) -> StubType:
         """A stub in the name of a person, with a given token, or with none."""
-        who = (self.address(context), person or f"token {token}")
-        channel = self._channels.get(who)
-        if channel is None:
-            if person is not None:
-                token = self.token(person)
-            source = None if token is None else _FixedToken(token)
-            channel = open_channel(who[0], source=source, tls=self._tls, default_timeout_seconds=90)
-            self._channels[who] = channel
-        return make(channel)
+        address = self.address(context)
+        if person is None:
+            return make(self._channels.kept(address, f"token {token}", lambda: token))
+        return make(self._channels.kept(address, person, lambda: self.token(person)))
 
     def channel_inside(self, name: str, person: str) -> grpc.aio.Channel:
         """A channel to one process, past the gateway and in its stead."""
-        source = _FixedToken(self.token(person))
         place = self._running[name].addresses["services"]
-        if not self.deployment.certified:
-            return open_channel(place, source=source)
-        folder = self.folder / "tls"
-        files = ClientTls(folder / "ca.pem", folder / "gateway.pem", folder / "gateway.key")
-        named = service_host(_context(name), TRUST_DOMAIN)
-        override = (("grpc.ssl_target_name_override", named),)
-        return open_channel(place, source=source, tls=files, more_options=override)
+        certificates = self.folder / "tls" if self.deployment.certified else None
+        return open_inside(place, context_of(name), self.token(person), certificates)
 
     async def close_channels(self) -> None:
         """End every connection of this side."""
-        for channel in self._channels.values():
-            await channel.close(None)
-        self._channels.clear()
+        await self._channels.close()
 
     async def command(self, *arguments: str, person: str | None = "operateur") -> Outcome:
         """``vigie ARGUMENTS`` in the name of a person, as a user runs it."""
@@ -467,11 +373,6 @@ class Installation:
     async def reindex(self) -> Outcome:
         """``vigie recording reindex``: the product must be stopped."""
         return await run_vigie("recording", "reindex", "--config", str(self.config_file))
-
-
-def _context(name: str) -> str:
-    """What a process serves."""
-    return name.removesuffix("-2")
 
 
 @asynccontextmanager

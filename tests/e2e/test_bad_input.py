@@ -13,7 +13,8 @@ import pytest
 
 from e2e import estate
 from e2e.callers import PURPOSE, failure_of, window
-from e2e.harness import WALL, Deployment, Installation, Outcome, run_vigie
+from e2e.commands import Outcome, run_vigie
+from e2e.harness import WALL, Deployment, Installation
 from vigie.recording.v1 import playback_pb2, playback_pb2_grpc, recording_pb2, recording_pb2_grpc
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from e2e import estate, proof
-from e2e.harness import Installation, run_vigie
+from e2e.commands import run_vigie
+from e2e.harness import Installation
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 CAMERA = "cam-h264"

@@ -18,7 +18,8 @@ import pytest_asyncio
 
 from e2e import proof
 from e2e.callers import GAP, accesses, failure_of, timeline, window
-from e2e.harness import Cameras, Installation, run_vigie, until
+from e2e.commands import run_vigie
+from e2e.harness import Cameras, Installation, until
 from e2e.misbehaviour import Misbehaviour
 from ffmpeg_reading import complaints
 from vigie.evidence.rejection import RejectedError

@@ -7,32 +7,23 @@ lost and told anew from the database. Footage, holds, requests, access records a
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
 
-from e2e import estate
 from e2e.callers import (
     Entry,
     patiently,
-    recorded_from,
     segments,
     stored_until,
     timelines,
-    window,
 )
-from e2e.harness import (
-    WALL,
-    Deployment,
-    Installation,
-    Outcome,
-    run_vigie,
-    simulated_cameras,
-    until,
-)
+from e2e.commands import Outcome, run_vigie
+from e2e.harness import WALL, Deployment, until
+from e2e.house import SECOND_US, House, ask_for_evidence, at_work, evidence_ready, found_clean
 from vigie.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
@@ -40,25 +31,17 @@ from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
 from vigie.recording.v1 import retention_pb2, retention_pb2_grpc
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc
-from vigie.simcam import CameraConfig, FootageSpec, ServerConfig
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(1500),
 ]
-_SMALL: Final = FootageSpec(width=192, height=96, frame_count=50, bitrate_bps=120_000)
 NAMES: Final = ("cam-gare", "cam-jaude")
-_SECOND_US: Final = 1_000_000
 
 
-@dataclass(slots=True)
-class House:
-    """The installation, and since when it records."""
-
-    vigie: Installation
-    begun_us: int = 0
-    requests: list[evidence_pb.EvidenceRequest] = field(default_factory=list)
+class RestoredHouse(House):
+    """See `House`; what the tests do with it."""
 
     async def command(self, *arguments: str) -> Outcome:
         return await run_vigie(
@@ -67,34 +50,14 @@ class House:
 
     async def more_footage(self) -> int:
         """Wait for some more; returns until when all of it is stored."""
-        ends = await stored_until(self.vigie, NAMES, self.begun_us, WALL.now_us() + 2 * _SECOND_US)
+        ends = await stored_until(self.vigie, NAMES, self.begun_us, WALL.now_us() + 2 * SECOND_US)
         return min(ends.values())
 
-    async def ask_for_evidence(self, end_us: int) -> evidence_pb.EvidenceRequest:
-        """Ask, approve, and wait for the package."""
-        stub = self.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
-        asked = evidence_pb.CreateEvidenceRequestRequest(
-            cameras=[f"cameras/{NAMES[0]}"],
-            window=window(end_us - 3 * _SECOND_US, end_us),
-            purpose="Vol de fret en réunion",
-            case_reference="PV 2026/00421",
-            legal_basis="Article 77-1-1 du code de procédure pénale",
-        )
-        request = await patiently(lambda: stub.CreateEvidenceRequest(asked))
-        approver = self.vigie.stub(EvidenceServiceStub, "evidence", person="responsable")
-        approval = evidence_pb.ApproveEvidenceRequestRequest(
-            name=request.name, reason="vérifiée", etag=request.etag
-        )
-        await patiently(lambda: approver.ApproveEvidenceRequest(approval))
-        named = evidence_pb.GetEvidenceRequestRequest(name=request.name)
-
-        async def ready() -> bool:
-            found = await patiently(lambda: stub.GetEvidenceRequest(named))
-            assert found.state != evidence_pb.EVIDENCE_STATE_FAILED, found
-            return found.state == evidence_pb.EVIDENCE_STATE_READY
-
-        await until(ready, "the package is ready", seconds=300)
-        return request
+    async def packed(self, end_us: int) -> str:
+        """Ask, approve, and wait for the package; the name of the request."""
+        name = await ask_for_evidence(self.vigie, NAMES[0], end_us)
+        await evidence_ready(self.vigie, name)
+        return name
 
     async def change(self, action: str) -> None:
         """Suspend or resume the second camera: a revision each."""
@@ -140,7 +103,7 @@ class Picture:
     records: dict[str, str]
 
     @classmethod
-    async def of(cls, house: House, end_us: int) -> "Picture":
+    async def of(cls, house: RestoredHouse, end_us: int) -> "Picture":
         vigie, begun_us = house.vigie, house.begun_us
         footage = await timelines(vigie, NAMES, begun_us, end_us)
         listed = [each for name in NAMES for each in await segments(vigie, name, begun_us, end_us)]
@@ -175,35 +138,20 @@ class Picture:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(
     deployment: Deployment, tmp_path_factory: pytest.TempPathFactory, footage_folder: Path
-) -> AsyncIterator[House]:
+) -> AsyncIterator[RestoredHouse]:
     if deployment.store is None:
         pytest.skip(
             "another deployment: a restore of services needs --deployment other than one-process"
         )
     folder = tmp_path_factory.mktemp("restore")
-    settings = {
-        "s3": {"installation": '"essai"'},
-        # Nothing here is about how long a busy broker takes.
-        "kafka": {"delivery_timeout_seconds": "60.0"},
-    }
-    vigie = Installation(deployment, folder / "vigie", estate.PEOPLE, settings)
-    config = ServerConfig(
-        cameras=tuple(CameraConfig(id=name, footage=_SMALL) for name in NAMES),
-        port_per_camera=True,
-        cache_folder=footage_folder,
-    )
-    async with simulated_cameras(config, folder / "cameras") as simulator:
-        try:
-            await vigie.start()
-            asked_us = WALL.now_us()
-            await estate.register(vigie, simulator.urls, NAMES)
-            await stored_until(vigie, NAMES, asked_us, asked_us + 5 * _SECOND_US)
-            yield House(vigie, await recorded_from(vigie, NAMES, asked_us))
-        finally:
-            await vigie.remove()
+    settings = {"s3": {"installation": '"essai"'}}
+    async with at_work(
+        deployment, NAMES, folder, footage_folder, settings, stored_us=5 * SECOND_US
+    ) as made:
+        yield RestoredHouse(made.vigie, made.begun_us)
 
 
-async def _as_before(house: House, before: Picture, end_us: int, *, requests: bool) -> None:
+async def _as_before(house: RestoredHouse, before: Picture, end_us: int, *, requests: bool) -> None:
     lacking: list[str] = []
 
     async def whole() -> bool:
@@ -217,30 +165,18 @@ async def _as_before(house: House, before: Picture, end_us: int, *, requests: bo
         raise AssertionError(lacking) from error
 
 
-async def _clean(house: House) -> None:
-    said: list[str] = []
-
-    async def clean() -> bool:
-        report = await house.vigie.fsck(seconds=240)
-        said[:] = [report.out, report.err]
-        return report.code == 0
-
-    try:
-        await until(clean, "the checker is content", seconds=240)
-    except TimeoutError as error:
-        raise AssertionError(said) from error
-
-
-async def test_a_database_from_a_copy_catches_up_with_the_log(house: House, tmp_path: Path) -> None:
+async def test_a_database_from_a_copy_catches_up_with_the_log(
+    house: RestoredHouse, tmp_path: Path
+) -> None:
     end_us = await house.more_footage()
-    await house.ask_for_evidence(end_us)
+    await house.packed(end_us)
     copy = tmp_path / "vigie.dump"
     # While everything runs: one consistent snapshot of all schemas.
     await house.vigie.external.postgres_tool("pg_dump", "--format", "custom", "--file", str(copy))
     await house.change("suspend")
     await house.change("resume")
     end_us = await house.more_footage()
-    forgotten = await house.ask_for_evidence(end_us)
+    forgotten = await house.packed(end_us)
     before = await patiently(lambda: Picture.of(house, end_us))
     assert len(before.requests) == 2
     assert set((await house.vigie.stop()).values()) == {0}
@@ -253,12 +189,12 @@ async def test_a_database_from_a_copy_catches_up_with_the_log(house: House, tmp_
     (behind,) = said["cameras"]
     assert behind["camera"] == NAMES[1]
     assert behind["log_revision"] == behind["registry_revision"] + 2
-    assert said["holds"] == [forgotten.name.removeprefix("evidenceRequests/")]
+    assert said["holds"] == [forgotten.removeprefix("evidenceRequests/")]
     done = await house.command("restore", "databases", "--apply", "--reason", "essai")
     assert done.code == 7, done  # a hold is left to people
     await house.vigie.start()
 
-    lost = before.requests.pop(forgotten.name)
+    lost = before.requests.pop(forgotten)
     assert lost is not None
     await _as_before(house, before, end_us, requests=True)
     # What the registry says next is the newest word, although the copy was two revisions behind.
@@ -275,10 +211,10 @@ async def test_a_database_from_a_copy_catches_up_with_the_log(house: House, tmp_
 
     await until(both, "both are recorded again")
     await house.more_footage()
-    await _clean(house)
+    await found_clean(house.vigie)
 
 
-async def test_a_lost_log_is_told_anew_from_the_databases(house: House) -> None:
+async def test_a_lost_log_is_told_anew_from_the_databases(house: RestoredHouse) -> None:
     end_us = await house.more_footage()
     before = await patiently(lambda: Picture.of(house, end_us))
     assert before.requests
@@ -303,5 +239,5 @@ async def test_a_lost_log_is_told_anew_from_the_databases(house: House) -> None:
     assert indexed.code == 0, indexed
     await house.vigie.start()
     await _as_before(house, before, end_us, requests=True)
-    await asyncio.gather(house.more_footage(), house.ask_for_evidence(end_us))
-    await _clean(house)
+    await asyncio.gather(house.more_footage(), house.packed(end_us))
+    await found_clean(house.vigie)

@@ -27,7 +27,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "services")]
 
 from e2e import estate
 from e2e.callers import SPAN, recorded_from, stored_until, timelines
-from e2e.harness import DEPLOYMENTS, WALL, Installation, run_vigie, simulated_cameras
+from e2e.commands import run_vigie
+from e2e.harness import DEPLOYMENTS, WALL, Installation, simulated_cameras
 from faults.soaking import plot
 from faults.soaking.audience import Audience
 from faults.soaking.churn import Churn, count_of_faults, simulated

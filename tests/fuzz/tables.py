@@ -12,6 +12,7 @@ from vigie.platform import sealing
 from vigie.platform.config.loader import ConfigError, load_config
 from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
+from vigie.platform.reasons import SEALED_SECRET_UNREADABLE, SEALING_KEY_INVALID
 from vigie.platform.sealing import Sealed, Sealer, SealingKey, StreamLogin
 from vigie.registry.csvimport import _message, zones_named
 from vigie.registry.csvtable import COLUMNS, Mistakes, _guarded, read_table, unguarded
@@ -86,11 +87,11 @@ def _sealed(data: bytes) -> None:
         try:
             promise(sealing._read(path), "a file with keys has keys")
         except VigieError as error:
-            promise(error.reason is sealing.SEALING_KEY_INVALID, "a reason")
+            promise(error.reason is SEALING_KEY_INVALID, "a reason")
     try:
         login = sealer.open_login(Sealed(key, bytes(hurt)), camera=other)
     except VigieError as error:
-        promise(error.reason is sealing.SEALED_SECRET_UNREADABLE, "a reason")
+        promise(error.reason is SEALED_SECRET_UNREADABLE, "a reason")
         promise("s3cret" not in str(error), "an error shows no secret")
         same = (key, bytes(hurt), other) == (good.key_id, good.ciphertext, camera)
         promise(not same, "what is whole opens")

@@ -66,7 +66,6 @@ class Section:
 
 
 _FOOTAGE: Final = "vigie.cli.footage:app"
-_HERE: Final = "vigie.cli.here:app"
 
 SECTIONS: Final[tuple[Section, ...]] = (
     Section(
@@ -128,8 +127,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
                   "Lancer un service, ou tous.", single=True),
             Entry("demo", "vigie.cli.server:demo", "Show the main job with simulated cameras.",
                   "Montrer l'essentiel avec des caméras simulées.", single=True),
-            Entry("simcam", _HERE, "Simulate cameras (RTSP).", "Simuler des caméras (RTSP).",
-                  single=True),
+            Entry("simcam", "vigie.cli.simcam:app", "Simulate cameras (RTSP).",
+                  "Simuler des caméras (RTSP).", single=True),
             Entry("token", "vigie.cli.token:app", "Tokens of the development issuer.",
                   "Jetons de l'émetteur de développement."),
             Entry("config", "vigie.cli.config:app", "Show and check the configuration.",
@@ -150,7 +149,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
             Entry("restore", "vigie.cli.restore:app",
                   "After a restore: log and databases brought to agree.",
                   "Après une restauration : accorder journal et bases."),
-            Entry("version", _HERE, "Versions of the product and its parts.",
+            Entry("version", "vigie.cli.version:app", "Versions of the product and its parts.",
                   "Versions du produit et de ses composants.", single=True),
         ),
     ),

@@ -48,6 +48,28 @@ _US: int = 1_000_000
 _SHOWN = 200
 
 
+_Deep = Annotated[
+    bool, typer.Option(help=tr("Read and hash every object.", "Relire chaque objet."))
+]
+_Grace = Annotated[
+    str, typer.Option(help=tr("Leave out what is younger.", "Ignorer le plus récent."))
+]
+_Repair = Annotated[
+    bool,
+    typer.Option("--repair", help=tr("Say what would be mended.", "Dire ce qui serait réparé.")),
+]
+_Apply = Annotated[
+    bool,
+    typer.Option(
+        "--apply",
+        help=tr("With --repair: mend it; product stopped.", "Avec --repair : réparer ; arrêté."),
+    ),
+]
+_Why = Annotated[
+    str, typer.Option(help=tr("Of --apply; kept on record.", "De --apply ; consigné."))
+]
+
+
 @command(
     app,
     "fsck",
@@ -56,30 +78,11 @@ _SHOWN = 200
 )
 def fsck(
     context: typer.Context,
-    deep: Annotated[
-        bool, typer.Option(help=tr("Read and hash every object.", "Relire chaque objet."))
-    ] = False,
-    grace: Annotated[
-        str, typer.Option(help=tr("Leave out what is younger.", "Ignorer le plus récent."))
-    ] = "2m",
-    mend: Annotated[
-        bool,
-        typer.Option(
-            "--repair", help=tr("Say what would be mended.", "Dire ce qui serait réparé.")
-        ),
-    ] = False,
-    apply: Annotated[
-        bool,
-        typer.Option(
-            "--apply",
-            help=tr(
-                "With --repair: mend it; product stopped.", "Avec --repair : réparer ; arrêté."
-            ),
-        ),
-    ] = False,
-    reason: Annotated[
-        str, typer.Option(help=tr("Of --apply; kept on record.", "De --apply ; consigné."))
-    ] = "",
+    deep: _Deep = False,
+    grace: _Grace = "2m",
+    mend: _Repair = False,
+    apply: _Apply = False,
+    reason: _Why = "",
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:

@@ -31,51 +31,56 @@ app = typer.Typer(
 )
 
 
+_Address = Annotated[
+    str,
+    typer.Option(envvar="VIGIE_ADDRESS", help=tr("Address of the product.", "Adresse du produit.")),
+]
+_Token = Annotated[
+    str,
+    typer.Option(
+        envvar="VIGIE_TOKEN",
+        help=tr(
+            "Bearer token. Others see a command line: rather set the variable or give a file.",
+            "Jeton d'accès. Une ligne de commande se voit : préférer la variable ou un fichier.",
+        ),
+    ),
+]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(envvar="VIGIE_TOKEN_FILE", help=tr("File with the token.", "Fichier du jeton.")),
+]
+_CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="VIGIE_CA_FILE",
+        help=tr("Trust this authority and use TLS.", "Autorité reconnue ; active TLS."),
+    ),
+]
+_CertificateFile = Annotated[
+    Path | None, typer.Option(help=tr("Client certificate.", "Certificat client."))
+]
+_KeyFile = Annotated[
+    Path | None, typer.Option(help=tr("Key of the client certificate.", "Clé du certificat."))
+]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help=tr("JSON lines instead of tables.", "Lignes JSON."))
+]
+_TimeoutSeconds = Annotated[
+    float, typer.Option(help=tr("Deadline of a call.", "Délai d'un appel."), min=0.1)
+]
+
+
 @app.callback()
 def global_options(
     context: typer.Context,
-    address: Annotated[
-        str,
-        typer.Option(
-            envvar="VIGIE_ADDRESS", help=tr("Address of the product.", "Adresse du produit.")
-        ),
-    ] = DEFAULT_ADDRESS,
-    token: Annotated[
-        str,
-        typer.Option(
-            envvar="VIGIE_TOKEN",
-            help=tr(
-                "Bearer token. Others see a command line: rather set the variable or give a file.",
-                "Jeton d'accès. Une ligne de commande se voit : préférer la variable ou un "
-                "fichier.",
-            ),
-        ),
-    ] = "",
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="VIGIE_TOKEN_FILE", help=tr("File with the token.", "Fichier du jeton.")
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="VIGIE_CA_FILE",
-            help=tr("Trust this authority and use TLS.", "Autorité reconnue ; active TLS."),
-        ),
-    ] = None,
-    certificate_file: Annotated[
-        Path | None, typer.Option(help=tr("Client certificate.", "Certificat client."))
-    ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(help=tr("Key of the client certificate.", "Clé du certificat."))
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help=tr("JSON lines instead of tables.", "Lignes JSON."))
-    ] = False,
-    timeout_seconds: Annotated[
-        float, typer.Option(help=tr("Deadline of a call.", "Délai d'un appel."), min=0.1)
-    ] = 60.0,
+    address: _Address = DEFAULT_ADDRESS,
+    token: _Token = "",
+    token_file: _TokenFile = None,
+    ca_file: _CaFile = None,
+    certificate_file: _CertificateFile = None,
+    key_file: _KeyFile = None,
+    as_json: _AsJson = False,
+    timeout_seconds: _TimeoutSeconds = 60.0,
 ) -> None:
     """Options of all commands."""
     context.obj = GlobalOptions(

@@ -160,8 +160,8 @@ class RunClock:
         """The start of the run as the last stretch sees it."""
         return min(stretch.offset_us for stretch in self._recent)
 
-    def _expected_us(self, media_us: int) -> int | None:
-        """The start of the run as the times given so far imply it, at ``media_us``."""
+    def _expected_us(self) -> int | None:
+        """The start of the run as the times given so far imply it."""
         if self._closed:
             last = self._closed[-1]
             return last.start_us + last.duration_us - ticks_to_us(last.media_end)
@@ -170,7 +170,7 @@ class RunClock:
         return None
 
     def _is_plausible(self, stretch: _Stretch) -> bool:
-        expected_us = self._expected_us(stretch.start_us)
+        expected_us = self._expected_us()
         if expected_us is None:
             return True
         late_us = stretch.offset_us - expected_us
@@ -191,7 +191,7 @@ class RunClock:
         return self._start_us == self._not_before_us or stretch.start_us < START_UP_US
 
     def _learn(self, stretch: _Stretch) -> None:
-        expected_us = self._expected_us(stretch.start_us)
+        expected_us = self._expected_us()
         if expected_us is None or stretch.offset_us - expected_us <= LASTING_LATE_US:
             self._late_since_us = None
         elif self._late_since_us is None:

@@ -24,7 +24,6 @@ SEI: Final = 6
 SPS: Final = 7
 PPS: Final = 8
 ACCESS_UNIT_DELIMITER: Final = 9
-SPS_EXTENSION: Final = 13
 VCL_MASK: Final = 0b111110  # types 1 to 5
 # What can only stand before the first slice of an access unit (clause 7.4.1.2.3).
 PREFIX_MASK: Final = (1 << 6) | (1 << 7) | (1 << 8) | (1 << 9) | (0b11111 << 14)

@@ -19,15 +19,12 @@ from vigie.media.h264 import read_pixel_aspect, skip_signal_type
 # NAL unit types (table 7-1).
 RASL_N: Final = 8
 RASL_R: Final = 9
-IDR_W_RADL: Final = 19
 IDR_N_LP: Final = 20
 BLA_N_LP: Final = 18
-CRA: Final = 21
 VPS: Final = 32
 SPS: Final = 33
 PPS: Final = 34
 ACCESS_UNIT_DELIMITER: Final = 35
-PREFIX_SEI: Final = 39
 VCL_MASK: Final = 0xFFFFFFFF  # types 0 to 31
 IRAP_MASK: Final = 0xFF << 16  # types 16 to 23: each of them may start a stream (clause 3.74)
 # Pictures that come before the IRAP in output and cannot follow these types.

@@ -58,12 +58,3 @@ def mask_paths(
                 FIELD_MASK_INVALID, f"{path!r} cannot be changed; these can: {known}", field=field
             )
     return tuple(sorted(set(mask.paths)))
-
-
-def apply_mask(target: Message, source: Message, paths: Collection[str]) -> None:
-    """Copy the fields ``paths`` of ``source`` over those of ``target`` (unset ones clear)."""
-    for path in paths:
-        target.ClearField(path)
-    if paths:
-        mask = FieldMask(paths=sorted(paths))
-        mask.MergeMessage(source, target, replace_message_field=True, replace_repeated_field=True)

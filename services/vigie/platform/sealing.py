@@ -21,27 +21,11 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from grpc import StatusCode
 
 from vigie.platform.config.secret import Secret
-from vigie.platform.errors import ReasonSpec, VigieError
+from vigie.platform.errors import VigieError
 from vigie.platform.folders import sync_folder
-
-SEALING_KEY_INVALID: Final = ReasonSpec(
-    "SEALING_KEY_INVALID",
-    StatusCode.FAILED_PRECONDITION,
-    "The sealing-key file cannot be used.",
-    "Le fichier de la clé de scellement est inutilisable.",
-    "Restore the file from the backup of the installation's keys; owner only may read it (0600).",
-)
-SEALED_SECRET_UNREADABLE: Final = ReasonSpec(
-    "SEALED_SECRET_UNREADABLE",
-    StatusCode.FAILED_PRECONDITION,
-    "A sealed secret cannot be opened with the keys of this installation.",
-    "Un secret scellé ne peut être ouvert avec les clés de cette installation.",
-    "Give the camera its credentials again, or restore the sealing key they were sealed with.",
-)
-SEALING_REASONS: Final[tuple[ReasonSpec, ...]] = (SEALING_KEY_INVALID, SEALED_SECRET_UNREADABLE)
+from vigie.platform.reasons import SEALED_SECRET_UNREADABLE, SEALING_KEY_INVALID
 
 KEY_SIZE_BYTES: Final = 32
 NONCE_SIZE_BYTES: Final = 12  # NIST SP 800-38D, section 8.2: 96 bits for random nonces

@@ -1,6 +1,7 @@
 """``vigie.registry.v1.CameraService``."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -225,8 +226,9 @@ class CameraServicer(CameraServiceServicer):
         call = current_call()
         await call.admit(objects=["cameras/-"])
         after = self._watch.position_of(request.resume_token)
-        async for message in self._watch.follow(after, call.zones_allowed()):
-            yield message
+        async with aclosing(self._watch.follow(after, call.zones_allowed())) as messages:
+            async for message in messages:
+                yield message
 
     async def _step(self, request: Message, named: _StepRequest, step: Step) -> Camera:
         call = current_call()

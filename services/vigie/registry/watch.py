@@ -1,7 +1,6 @@
 """WatchCameras: every camera, then every change, in a stream that can be resumed."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -9,6 +8,7 @@ import structlog
 from vigie.platform.database import Database
 from vigie.platform.eventlog import EventLog, Position, StoredEvent, Unprocessable, parse_event
 from vigie.platform.eventlog.events import EVENT_WITHOUT_VALUE
+from vigie.platform.eventlog.following import Follower
 from vigie.platform.grpc.call import ZoneSet
 from vigie.platform.paging import Tokens
 from vigie.registry import camerastore, names
@@ -58,7 +58,7 @@ class CameraWatch:
 
     async def follow(
         self, after: Sequence[Position], zones: ZoneSet
-    ) -> AsyncIterator[WatchCamerasResponse]:
+    ) -> AsyncGenerator[WatchCamerasResponse, None]:
         """The stream after a position; ends only when the caller ends it.
 
         A checkpoint comes once everything that was in the topic has been told, and after that
@@ -73,13 +73,17 @@ class CameraWatch:
         following = self._event_log.read(
             CAMERAS_TOPIC.name, after=tuple(read.values()), follow=True
         )
-        async for change in _with_pauses(following):
-            if change is None:
-                yield self._checkpoint(read)
-                continue
-            read[change.position.partition] = change.position
-            if (message := await self._message(change, zones, read)) is not None:
-                yield message
+        async with Follower(following) as follower:
+            told = True
+            while True:
+                change = await follower.next(None if told else _QUIET_SECONDS)
+                told = change is None
+                if change is None:
+                    yield self._checkpoint(read)
+                    continue
+                read[change.position.partition] = change.position
+                if (message := await self._message(change, zones, read)) is not None:
+                    yield message
 
     def _checkpoint(self, read: Mapping[int, Position]) -> WatchCamerasResponse:
         return WatchCamerasResponse(resume_token=self._token(read), is_checkpoint=True)
@@ -112,27 +116,3 @@ class CameraWatch:
             name = names.camera_name(state.camera)
             return WatchCamerasResponse(resume_token=token, departed_camera=name)
         return None
-
-
-async def _with_pauses(events: AsyncIterator[StoredEvent]) -> AsyncIterator[StoredEvent | None]:
-    """The events, and ``None`` when none followed the last one for `_QUIET_SECONDS`."""
-    told = True
-    pending: asyncio.Task[StoredEvent] | None = None
-    try:
-        while True:
-            if pending is None:
-                pending = asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait({pending}, timeout=None if told else _QUIET_SECONDS)
-            if not done:
-                told = True
-                yield None
-                continue
-            finished, pending, told = pending, None, False
-            try:
-                stored = finished.result()
-            except StopAsyncIteration:
-                return
-            yield stored
-    finally:
-        if pending is not None:
-            pending.cancel()

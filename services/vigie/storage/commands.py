@@ -32,6 +32,19 @@ class ForACommand:
     store: Any
 
 
+def basis_of_a_command(config: Config, closing: AsyncExitStack) -> Basis:
+    """What a command opens storage with: all that a configuration names, and no faults."""
+    return Basis(
+        target=TARGETS[ALL],
+        config=config,
+        clocks=SYSTEM_CLOCKS,
+        metrics=MetricsRegistry(),
+        supervisor=Supervisor(),
+        faults=NO_FAULTS,
+        closing=closing,
+    )
+
+
 @asynccontextmanager
 async def open_for_a_command(
     config: Config, context: str, forms: ExternalForms = PRODUCTION
@@ -43,15 +56,7 @@ async def open_for_a_command(
             STORE_UNAVAILABLE, and what the services refuse to start for.
     """
     async with AsyncExitStack() as closing:
-        basis = Basis(
-            target=TARGETS[ALL],
-            config=config,
-            clocks=SYSTEM_CLOCKS,
-            metrics=MetricsRegistry(),
-            supervisor=Supervisor(),
-            faults=NO_FAULTS,
-            closing=closing,
-        )
+        basis = basis_of_a_command(config, closing)
         check_choice(basis.target, config)
         if config.section(DatabaseConfig).url is not None:
             database = await forms.database(basis, context)

@@ -5,19 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from certificates import camera_certificate
 from integration.ingest_engine.conftest import Receiver, Simulator
 from integration.ingest_engine.test_native_engine import assert_as_sent, assert_continuous
 from vigie.ingest.engine import EndCause, SourceSpec
-from vigie.simcam.config import TlsFiles
 
 Simulate = Callable[..., Simulator]
 Receive = Callable[..., Receiver]
@@ -28,36 +23,10 @@ SDP = (
 )
 
 
-def self_signed(folder: Path) -> TlsFiles:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "camera.invalid")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    chain, private = folder / "chain.pem", folder / "key.pem"
-    chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return TlsFiles(certificate=chain, private_key=private)
-
-
 def test_rtsps_is_received_and_certificates_are_checked(
     simulate: Simulate, receive: Receive, tmp_path: Path
 ) -> None:
-    simulator = simulate(tls=self_signed(tmp_path))
+    simulator = simulate(tls=camera_certificate(tmp_path))
     receiver = receive()
     _, trusting = receiver.open(simulator.source(verify_tls=False))
     _, careful = receiver.open(simulator.source())

@@ -3,14 +3,11 @@
 import asyncio
 import ssl
 import struct
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from certificates import camera_certificate
 from integration.simcam.conftest import QUICK, Serve, quick
 from integration.simcam.rawclient import TCP, RawClient
 from unit.simcam.rtpread import depacketise
@@ -152,39 +149,13 @@ async def test_sender_reports_give_the_cameras_clock(serve: Serve) -> None:
         assert -2_000_000 < error_us <= 0  # sent before now
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    chain, private = folder / "chain.pem", folder / "key.pem"
-    chain.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return chain, private
-
-
 async def test_rtsps(serve: Serve, tmp_path: Path) -> None:
-    chain, private = certificate(tmp_path)
-    async with serve(tls={"certificate": chain, "private_key": private}) as server:
+    tls = camera_certificate(tmp_path)
+    async with serve(tls=tls.model_dump()) as server:
         url = server.url("cam-01")
         assert url.startswith("rtsps://127.0.0.1:")
         client = RawClient(url)
-        context = ssl.create_default_context(cafile=str(chain))
+        context = ssl.create_default_context(cafile=str(tls.certificate))
         client._reader, client._writer = await asyncio.open_connection(
             "127.0.0.1", server.port, ssl=context, server_hostname="localhost"
         )

@@ -103,9 +103,6 @@ class Seen:
     duration_us: int
     packets: list[bytes]
 
-    def at_or_after(self, ticks: int) -> list[int]:
-        return [time for time in self.times if time >= ticks]
-
 
 def libav_sees(data: bytes) -> Seen:
     with av.open(BytesIO(data), "r") as container:

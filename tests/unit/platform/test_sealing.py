@@ -5,9 +5,8 @@ import pytest
 
 from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
+from vigie.platform.reasons import SEALED_SECRET_UNREADABLE, SEALING_KEY_INVALID
 from vigie.platform.sealing import (
-    SEALED_SECRET_UNREADABLE,
-    SEALING_KEY_INVALID,
     Sealed,
     Sealer,
     SealingKey,

@@ -144,5 +144,24 @@ class Connection:
         self._socket.close()
 
 
+def fill(
+    connection: Connection, view: memoryview, filled: int, budget_bytes: int
+) -> tuple[int, bool]:
+    """Receive behind ``view[:filled]``: all that waits, a full view, or what the budget allows.
+
+    Returns:
+        How far the view is filled now, and whether the other side has closed.
+    """
+    size, enough = len(view), filled + budget_bytes
+    while True:
+        count = connection.receive_into(view[filled:])
+        if count <= 0:
+            return filled, count == 0
+        filled += count
+        # A short read has emptied a plain socket; asking again would cost.
+        if filled == size or filled >= enough or not connection.is_tls:
+            return filled, False
+
+
 def _unreachable(error: int) -> RtspError:
     return RtspError(EndCause.CAMERA_UNREACHABLE, os.strerror(error).lower())

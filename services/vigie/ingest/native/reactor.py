@@ -168,7 +168,7 @@ class Reactor:
         if now_us >= self._next_tick_us:
             self._tick(now_us)
         elif self._next_live_us and now_us >= self._next_live_us:
-            self._live_tick(now_us)
+            self._live_tick()
 
     def _on_event(self, descriptor: int) -> None:
         session = self._watched.get(descriptor)
@@ -195,7 +195,6 @@ class Reactor:
         self._visit(self._sessions)
         self._forget_ended()
         after_us = self._environment.monotonic.now_us()
-        statistics.busy_us += after_us - now_us
         self._tick_number += 1
         # Where a period of camera and tick have a common measure, frames would always wait the
         # same part of a tick; moving the ticks about lets some frame come just before one, which
@@ -205,13 +204,11 @@ class Reactor:
         self._next_tick_us = max(now_us + period_us, after_us)
         self._plan_live(after_us)
 
-    def _live_tick(self, now_us: int) -> None:
+    def _live_tick(self) -> None:
         """Between base ticks: only those that somebody watches, or that come fast."""
         self._visit([session for session in self._sessions if session.wants_ticks_often])
         self._forget_ended()
-        after_us = self._environment.monotonic.now_us()
-        self.statistics.busy_us += after_us - now_us
-        self._plan_live(after_us)
+        self._plan_live(self._environment.monotonic.now_us())
 
     def _plan_live(self, now_us: int) -> None:
         wanted = any(session.wants_ticks_often for session in self._sessions)

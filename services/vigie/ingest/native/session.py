@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from vigie.ingest.engine import ConnectionInfo, EndCause, SessionSink, SourceSpec
-from vigie.ingest.native.connection import Connection, Progress
+from vigie.ingest.native.connection import Connection, Progress, fill
 from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.dial import Dialler
 from vigie.ingest.native.environment import Environment
@@ -191,30 +191,19 @@ class NativeSession:
         """Read what has come, up to the budget of a tick, and take it apart."""
         connection, view = self._connection, self._host.view
         assert connection is not None
-        budget, is_tls, size = self._settings.session_budget_bytes, connection.is_tls, len(view)
+        budget, size = self._settings.session_budget_bytes, len(view)
         received, more = 0, True
         while more and self._connection is connection:
             rest = self._rest
-            filled = len(rest)
-            view[:filled] = rest
-            while True:
-                count = connection.receive_into(view[filled:])
-                if count <= 0:
-                    more = False
-                    break
-                filled += count
-                received += count
-                if filled == size or received >= budget:
-                    more = filled == size and received < budget
-                    break
-                if not is_tls:  # a short read has emptied the socket; asking again would cost
-                    more = False
-                    break
+            view[: len(rest)] = rest
+            filled, is_closed = fill(connection, view, len(rest), budget - received)
+            received += filled - len(rest)
+            more = filled == size and received < budget
             if filled > len(rest):
                 if not self._note_arrival():
                     return
                 self._take(filled)
-            if count == 0 and self._connection is connection:
+            if is_closed and self._connection is connection:
                 self._on_closed()
         self._after_drain(received, budget)
 

@@ -13,7 +13,6 @@ class ReactorStatistics:
         ticks: base ticks so far.
         tick_lag_us: how late the last base tick began.
         tick_lag_peak_us: the same, the greatest; `take_peak` starts it anew.
-        busy_us: time spent in ticks, to be compared with time passed.
         received_bytes: everything received.
         garbage_bytes: skipped because it was no packet and no message.
         throttled: times that a session used up its budget of a tick.
@@ -24,7 +23,6 @@ class ReactorStatistics:
     ticks: int = 0
     tick_lag_us: int = 0
     tick_lag_peak_us: int = 0
-    busy_us: int = 0
     received_bytes: int = 0
     garbage_bytes: int = 0
     throttled: int = 0

@@ -1,7 +1,8 @@
 """StreamService: what the reception of each camera is doing, from the compacted topic."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,6 +22,7 @@ from vigie.platform.clock import MICROSECONDS_PER_SECOND, WallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, Position, StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
+from vigie.platform.eventlog.following import Follower
 from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.paging import Tokens, page_size_of, query_of
@@ -123,16 +125,19 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         may_see = self._filter(call, wanted)
         progress = _Progress(cursor)
         known: dict[str, StreamStatusEvent] = {}
-        async for stored in self._changes(progress):
-            answer = self._answer(stored, may_see, known, heartbeats=request.include_heartbeats)
-            if answer is None:
-                continue
-            answer.resume_token = self._tokens.seal(progress.cursor(), query)
-            call.delivered(size_bytes=answer.ByteSize())
-            yield answer
+        async with aclosing(self._changes(progress)) as changes:
+            async for stored in changes:
+                answer = self._answer(stored, may_see, known, heartbeats=request.include_heartbeats)
+                if answer is None:
+                    continue
+                answer.resume_token = self._tokens.seal(progress.cursor(), query)
+                call.delivered(size_bytes=answer.ByteSize())
+                yield answer
 
-    async def _changes(self, progress: "_Progress") -> AsyncIterator[StoredEvent | None]:
+    async def _changes(self, progress: "_Progress") -> AsyncGenerator[StoredEvent | None, None]:
         """The newest event of every key, a checkpoint (``None``), then all as they come.
+
+        A further checkpoint follows every `CHECKPOINT_SECONDS`.
 
         The topic may still hold older states of a key: only the last one is the present.
         """
@@ -145,11 +150,18 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
             progress.advance(stored.position)
             yield stored
         yield None
-        follow = self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
-        async for change in _with_checkpoints(follow):
-            if change is not None:
-                progress.advance(change.position)
-            yield change
+        following = self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + CHECKPOINT_SECONDS
+        async with Follower(following) as follower:
+            while True:
+                change = await follower.next(max(0.0, due - loop.time()))
+                if loop.time() >= due:  # however many come
+                    due = loop.time() + CHECKPOINT_SECONDS
+                    yield None
+                if change is not None:
+                    progress.advance(change.position)
+                    yield change
 
     def _answer(
         self,
@@ -238,37 +250,6 @@ class _Progress:
     def cursor(self) -> dict[str, Any]:
         """What a resume token carries."""
         return {"positions": [list(item) for item in sorted(self._offsets.items())]}
-
-
-async def _with_checkpoints(
-    events: AsyncIterator[StoredEvent],
-) -> AsyncIterator[StoredEvent | None]:
-    """The events, and ``None`` (a checkpoint) every `CHECKPOINT_SECONDS`, however many come.
-
-    Waiting must not cancel the reader, or an event could be lost between two waits.
-    """
-    loop = asyncio.get_running_loop()
-    due = loop.time() + CHECKPOINT_SECONDS
-    pending: asyncio.Task[StoredEvent] | None = None
-    try:
-        while True:
-            if pending is None:
-                pending = asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait({pending}, timeout=max(0.0, due - loop.time()))
-            if loop.time() >= due:
-                due = loop.time() + CHECKPOINT_SECONDS
-                yield None
-            if not done:
-                continue
-            finished, pending = pending, None
-            try:
-                stored = finished.result()
-            except StopAsyncIteration:
-                return
-            yield stored
-    finally:
-        if pending is not None:
-            pending.cancel()
 
 
 _CHANGING: Final = ("update_time", "last_frame_us", "frame_rate_millihertz", "bit_rate_bps")

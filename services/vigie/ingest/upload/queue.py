@@ -1,7 +1,6 @@
 """What waits in the spool, in order: per camera its runs, per run its segments, then its end."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -74,10 +73,6 @@ class Backlog:
     def damaged(self) -> list[RunBacklog]:
         """Runs that repair has to close."""
         return [run for runs in self._cameras.values() for run in runs.values() if run.damaged]
-
-    def cameras_with_work(self) -> Iterator[str]:
-        """Cameras for which something can be uploaded."""
-        return (camera for camera in list(self._cameras) if self.next(camera) is not None)
 
     @property
     def waiting_segments(self) -> int:

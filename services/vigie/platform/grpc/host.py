@@ -157,26 +157,15 @@ class GrpcHost:
             self._methods.update(read_methods(binding.name))
         host_metrics = HostMetrics(metrics)
         self._streams = OpenStreams(authenticator, wall_clock, host_metrics)
-        journal = AccessJournal(
-            recorder,
+        self._pipeline = _make_pipeline(
+            config,
+            authenticator=authenticator,
+            recorder=recorder,
+            streams=self._streams,
             wall_clock=wall_clock,
             monotonic_clock=monotonic_clock,
             identifiers=identifiers or IdentifierSource(wall_clock),
             metrics=host_metrics,
-            timeout_seconds=config.record_timeout_seconds,
-        )
-        limiter = StrangerLimiter(
-            burst=config.stranger_burst, refill_seconds=config.stranger_refill_seconds
-        )
-        self._pipeline = CallPipeline(
-            authenticator=authenticator,
-            validator=ContractValidator(),
-            journal=journal,
-            limiter=limiter,
-            streams=self._streams,
-            metrics=host_metrics,
-            monotonic_clock=monotonic_clock,
-            max_unary_seconds=config.max_unary_seconds,
             gate=gate,
         )
         self._log = structlog.get_logger("vigie.grpc")
@@ -326,3 +315,40 @@ class GrpcHost:
             value = status.Value("SERVING" if ready else "NOT_SERVING")
             await self._health.set(binding.name, value)
         await self._health.set("", status.Value("SERVING" if all_ready else "NOT_SERVING"))
+
+
+def _make_pipeline(
+    config: GrpcConfig,
+    *,
+    authenticator: Authenticator,
+    recorder: AccessRecorder,
+    streams: OpenStreams,
+    wall_clock: WallClock,
+    monotonic_clock: MonotonicClock,
+    identifiers: IdentifierSource,
+    metrics: HostMetrics,
+    gate: Callable[[str], str | None],
+) -> CallPipeline:
+    """What every call passes through; see `GrpcHost` for the arguments."""
+    journal = AccessJournal(
+        recorder,
+        wall_clock=wall_clock,
+        monotonic_clock=monotonic_clock,
+        identifiers=identifiers,
+        metrics=metrics,
+        timeout_seconds=config.record_timeout_seconds,
+    )
+    limiter = StrangerLimiter(
+        burst=config.stranger_burst, refill_seconds=config.stranger_refill_seconds
+    )
+    return CallPipeline(
+        authenticator=authenticator,
+        validator=ContractValidator(),
+        journal=journal,
+        limiter=limiter,
+        streams=streams,
+        metrics=metrics,
+        monotonic_clock=monotonic_clock,
+        max_unary_seconds=config.max_unary_seconds,
+        gate=gate,
+    )

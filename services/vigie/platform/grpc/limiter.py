@@ -9,6 +9,7 @@ that a scan from many addresses cannot use up the memory.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,18 +69,19 @@ class StrangerLimiter:
             bucket.suppressed_since_us = now_us
         bucket.suppressed += count
 
-    def due(self, now_us: int, *, everything: bool = False) -> list[Suppressed]:
-        """Counts that must go on record now; they are taken out of the account."""
-        due: list[Suppressed] = []
+    def due(self, now_us: int, *, everything: bool = False) -> Iterator[Suppressed]:
+        """Counts that must go on record now; each is taken out of the account in its turn.
+
+        Whoever is interrupted while a count goes on record has not taken those behind it.
+        """
         for peer, bucket in list(self._buckets.items()):
             waited_us = now_us - bucket.suppressed_since_us
             if bucket.suppressed and (everything or waited_us >= self._refill_us):
-                due.append(Suppressed(peer, bucket.suppressed))
-                bucket.suppressed = 0
+                count, bucket.suppressed = bucket.suppressed, 0
+                yield Suppressed(peer, count)
             idle_us = now_us - bucket.refilled_us
             if not bucket.suppressed and idle_us > self._burst * self._refill_us:
-                del self._buckets[peer]
-        return due
+                self._buckets.pop(peer, None)
 
     def _bucket(self, peer: str, now_us: int) -> _Bucket:
         if peer not in self._buckets and len(self._buckets) >= self._max_peers:

@@ -37,9 +37,10 @@ from vigie.platform.objectstore.port import (
     ObjectInfo,
     PutResult,
 )
+from vigie.platform.objectstore.reading import TreeReader
 from vigie.platform.objectstore.record import check_attributes
 from vigie.platform.objectstore.tree import ObjectTree
-from vigie.platform.objectstore.workspace import SweepReport
+from vigie.platform.objectstore.workspace import SweepReport, Workspace
 
 T = TypeVar("T")
 
@@ -73,7 +74,9 @@ class DirectoryObjectStore:
         faults: FaultPoints = NO_FAULTS,
         lock: DataDirectoryLock | None = None,
     ) -> None:
-        self._tree = ObjectTree(root, wall_clock, link_sources=link_sources, faults=faults)
+        space = Workspace(root)
+        self._reader = TreeReader(space)
+        self._tree = ObjectTree(space, wall_clock, link_sources=link_sources, faults=faults)
         self._lock = lock
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="vigie-store-write")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="vigie-store-read")
@@ -135,7 +138,7 @@ class DirectoryObjectStore:
 
         An object deleted meanwhile is read to its end: the open file stays.
         """
-        opened = functools.partial(self._tree.open_range, key, offset, length)
+        opened = functools.partial(self._reader.open_range, key, offset, length)
         reader = await self._in(self._readers, opened)
         try:
             while chunk := await self._in(
@@ -147,15 +150,15 @@ class DirectoryObjectStore:
 
     async def local_path(self, key: str) -> Path | None:
         """See `ObjectStore.local_path`."""
-        return await self._in(self._readers, functools.partial(self._tree.path_of, key))
+        return await self._in(self._readers, functools.partial(self._reader.path_of, key))
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """See `ObjectStore.stat`."""
-        return await self._in(self._readers, functools.partial(self._tree.stat, key))
+        return await self._in(self._readers, functools.partial(self._reader.stat, key))
 
     async def list(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """See `ObjectStore.list`; lazily, a few hundred objects in memory at a time."""
-        objects = self._tree.list(prefix, start_after)
+        objects = self._reader.list(prefix, start_after)
         while batch := await self._in(self._readers, functools.partial(_take, objects)):
             for info in batch:
                 yield info
@@ -164,14 +167,14 @@ class DirectoryObjectStore:
         self, prefix: str = "", *, start_after: str = ""
     ) -> AsyncIterator[ListedObject]:
         """See `ObjectStore.list_keys`; no record is read."""
-        objects = self._tree.list_keys(prefix, start_after)
+        objects = self._reader.list_keys(prefix, start_after)
         while batch := await self._in(self._readers, functools.partial(_take, objects)):
             for listed in batch:
                 yield listed
 
     async def folder(self, prefix: str) -> Folder:
         """See `ObjectStore.folder`."""
-        return await self._in(self._readers, functools.partial(self._tree.folder, prefix))
+        return await self._in(self._readers, functools.partial(self._reader.folder, prefix))
 
     async def delete(self, key: str) -> bool:
         """See `ObjectStore.delete`."""

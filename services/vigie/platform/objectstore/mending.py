@@ -51,7 +51,7 @@ def move_aside(space: Workspace, key: str, now_us: int) -> None:
     path, record_path = space.content_path(key), space.record_path(key)
     aside = space.new_place_aside(key)
     if record_path.exists():
-        shutil.copyfile(record_path, aside.with_name(aside.name + ".json"))
+        shutil.copyfile(record_path, space.record_aside(aside))
     space.move(path, aside)
     os.utime(aside, ns=(now_us * 1000, now_us * 1000))
     sync_folder(aside.parent)

@@ -1,7 +1,9 @@
-"""The directory store without asyncio: every function here blocks and runs in a worker thread."""
+"""The directory store without asyncio: storing, holding, deleting. It blocks: for worker threads.
+
+Reading, which needs neither locks nor a clock, is in `vigie.platform.objectstore.reading`.
+"""
 
 import contextlib
-import errno
 import os
 import secrets
 import threading
@@ -17,16 +19,8 @@ from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.folders import sync_folder
 from vigie.platform.objectstore.durable import sync_removal, write_durably
 from vigie.platform.objectstore.failures import as_store_error
-from vigie.platform.objectstore.listing import list_files, list_folder
 from vigie.platform.objectstore.mending import QUARANTINE_US, move_aside, new_record
-from vigie.platform.objectstore.port import (
-    FileState,
-    Folder,
-    ListedObject,
-    ObjectInfo,
-    PutResult,
-)
-from vigie.platform.objectstore.ranges import RangeReader
+from vigie.platform.objectstore.port import FileState, PutResult
 from vigie.platform.objectstore.record import (
     Record,
     RecordDamagedError,
@@ -34,7 +28,7 @@ from vigie.platform.objectstore.record import (
     read_record,
 )
 from vigie.platform.objectstore.source import bring, digest_of
-from vigie.platform.objectstore.workspace import SweepReport, Workspace
+from vigie.platform.objectstore.workspace import SweepReport, Workspace, is_regular
 from vigie.platform.reasons import (
     KEY_INVALID,
     OBJECT_EXISTS,
@@ -65,12 +59,12 @@ _STRIPES: Final = 64
 
 
 class ObjectTree:
-    """Objects and their records under one root. Thread-safe within one process."""
+    """Changes objects and their records in one workspace. Thread-safe within one process."""
 
     def __init__(
-        self, root: Path, wall_clock: WallClock, *, link_sources: bool, faults: FaultPoints
+        self, space: Workspace, wall_clock: WallClock, *, link_sources: bool, faults: FaultPoints
     ) -> None:
-        self._space = Workspace(root)
+        self._space = space
         self._wall_clock = wall_clock
         self._link_sources = link_sources
         self._faults = faults
@@ -133,7 +127,7 @@ class ObjectTree:
         with as_store_error(f"look for {key}"):
             if not os.path.lexists(path):
                 return None
-            if not _is_regular(path):
+            if not is_regular(path):
                 raise VigieError(
                     KEY_INVALID, f"{key!r} is a folder of other keys, or no file", field="key"
                 )
@@ -165,73 +159,6 @@ class ObjectTree:
         self._describe(record)
         return record
 
-    # --- read ----------------------------------------------------------------------------------
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        """See the port."""
-        path = self._space.content_path(key)
-        with as_store_error(f"look at {key}"):
-            try:
-                state = path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                self._space.require()
-                return None
-            return self._info(key, state) if _is_regular(path) else None
-
-    def path_of(self, key: str) -> Path:
-        """The file of an object; raises OBJECT_NOT_FOUND."""
-        path = self._space.content_path(key)
-        with as_store_error(f"look for {key}"):
-            if not _is_regular(path):
-                self._space.require()
-                raise _not_found(key)
-        return path
-
-    def open_range(self, key: str, offset: int, length: int | None) -> RangeReader:
-        """Open a range for reading; raises OBJECT_NOT_FOUND, RANGE_INVALID."""
-        path = self._space.content_path(key)
-        with as_store_error(f"read {key}"):
-            try:
-                return RangeReader(path, key, offset, length)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-                self._space.require()
-                raise _not_found(key) from error
-            except OSError as error:
-                if error.errno == errno.ELOOP:  # a symbolic link: not an object
-                    raise _not_found(key) from error
-                raise
-
-    def list(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """See the port."""
-        with as_store_error("list"):
-            for key, state in list_files(self._space.root, prefix, start_after):
-                yield self._info(key, state)
-            # A store that went away in between looks like one that ends here.
-            self._space.require()
-
-    def list_keys(self, prefix: str, start_after: str) -> Iterator[ListedObject]:
-        """See the port; the time is that of the last change, which a link or rename sets."""
-        with as_store_error("list"):
-            for key, state in list_files(self._space.root, prefix, start_after):
-                yield ListedObject(key, state.st_size, state.st_ctime_ns // 1000)
-            self._space.require()
-
-    def folder(self, prefix: str) -> Folder:
-        """See the port."""
-        with as_store_error("list"):
-            folders, files = list_folder(self._space.root, prefix)
-            self._space.require()
-        objects = [ListedObject(key, state.st_size, state.st_ctime_ns // 1000)
-                   for key, state in files]  # fmt: skip
-        return Folder(folders, objects)
-
-    def _info(self, key: str, state: os.stat_result) -> ObjectInfo:
-        try:
-            record = read_record(self._space.record_path(key))
-        except (RecordDamagedError, VigieError):
-            record = None
-        return foreign_info(key, state) if record is None else record.info(state.st_size)
-
     # --- holds, retention, delete --------------------------------------------------------------
 
     def place_hold(self, key: str, hold_id: str) -> None:
@@ -240,8 +167,11 @@ class ObjectTree:
 
     def release_hold(self, key: str, hold_id: str) -> None:
         """See the port."""
-        with contextlib.suppress(_NotThereError):
+        try:
             self._change(key, lambda record: replace(record, holds=record.holds - {hold_id}))
+        except VigieError as error:
+            if error.reason is not OBJECT_NOT_FOUND:
+                raise
 
     def set_retention(self, key: str, retain_until_us: int) -> None:
         """See the port."""
@@ -261,7 +191,7 @@ class ObjectTree:
         """See the port: the content goes first, so that a hold never outlives into nothing."""
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"delete {key}"):
-            there = _is_regular(path)
+            there = is_regular(path)
             if not there:
                 self._space.require()
             if there and (record := self._record_or_refuse(key)) is not None:
@@ -293,9 +223,7 @@ class ObjectTree:
     def _change(self, key: str, change: Callable[[Record], Record]) -> None:
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"change {key}"):
-            if not _is_regular(path):
-                self._space.require()
-                raise _NotThereError(OBJECT_NOT_FOUND, f"no object {key}", key=key)
+            self._space.require_object(key, path)
             record = self._record_or_refuse(key) or self._adopt(key, path, digest_of(path))
             changed = change(record)
             if changed != record:
@@ -320,8 +248,7 @@ class ObjectTree:
         """
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"describe {key}"):
-            if not _is_regular(path):
-                raise _not_found(key)
+            self._space.require_object(key, path)
             _verify(key, sha256, digest_of(path))
             record = new_record(
                 path,
@@ -344,8 +271,7 @@ class ObjectTree:
         """
         path = self._space.content_path(key)
         with self._locked(key), as_store_error(f"set aside {key}"):
-            if not _is_regular(path):
-                raise _not_found(key)
+            self._space.require_object(key, path)
             with contextlib.suppress(RecordDamagedError):
                 if (record := read_record(self._space.record_path(key))) is not None:
                     self._refuse_kept(record)
@@ -413,18 +339,6 @@ class ObjectTree:
     def _reach(self, name: str) -> None:
         with as_store_error(name):
             self._faults.reach(name)
-
-
-class _NotThereError(VigieError):
-    """OBJECT_NOT_FOUND, told apart inside this module."""
-
-
-def _is_regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _not_found(key: str) -> VigieError:
-    return VigieError(OBJECT_NOT_FOUND, f"no object {key}", key=key)
 
 
 def _verify(key: str, given: str, found: str) -> None:

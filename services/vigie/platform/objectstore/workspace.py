@@ -11,10 +11,11 @@ from urllib.parse import quote
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.durable import DurableFolders
 from vigie.platform.objectstore.keys import RESERVED_PART, key_parts
-from vigie.platform.reasons import KEY_INVALID, STORE_UNAVAILABLE
+from vigie.platform.reasons import KEY_INVALID, OBJECT_NOT_FOUND, STORE_UNAVAILABLE
 
 _FOLDER_RACES: Final = 10
 _ASIDE_NAME: Final = 200
+_ASIDE_RECORD: Final = "@record.json"  # no quoted key holds an "@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,17 @@ class Workspace:
             raise VigieError(KEY_INVALID, f"{key!r} leads through a symbolic link", field="key")
         return path
 
+    def require_object(self, key: str, path: Path) -> None:
+        """Look that the object ``key`` stands at ``path``, its `content_path`.
+
+        Raises:
+            VigieError: OBJECT_NOT_FOUND.
+            OSError: see `require`.
+        """
+        if not is_regular(path):
+            self.require()
+            raise not_found(key)
+
     def record_path(self, key: str) -> Path:
         """Where the record of ``key`` stands.
 
@@ -112,19 +124,24 @@ class Workspace:
             place = self.quarantine / f"{name}.{number}"
         return place
 
+    def record_aside(self, place: Path) -> Path:
+        """Where the record of an object stands that was set aside to ``place``."""
+        return place.with_name(place.name + _ASIDE_RECORD)
+
     def set_aside(self) -> list[Path]:
         """What lies in the quarantine, records left out."""
         try:
-            return sorted(p for p in self.quarantine.iterdir() if p.suffix != ".json")
+            aside = list(self.quarantine.iterdir())
         except FileNotFoundError:
             return []
+        return sorted(place for place in aside if not place.name.endswith(_ASIDE_RECORD))
 
     def remove_set_aside(self, before_us: int) -> int:
         """Remove from the quarantine what was set aside before an instant; says how many."""
         removed = 0
         for path in self.set_aside():
             if path.lstat().st_mtime_ns // 1000 < before_us:
-                path.with_name(path.name + ".json").unlink(missing_ok=True)
+                self.record_aside(path).unlink(missing_ok=True)
                 path.unlink()
                 removed += 1
         return removed
@@ -157,3 +174,13 @@ class Workspace:
                 ) from error
             return
         raise VigieError(STORE_UNAVAILABLE, f"{path.parent} keeps vanishing")
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a file stands there, and no link to one: whether it is an object."""
+    return path.is_file() and not path.is_symlink()
+
+
+def not_found(key: str) -> VigieError:
+    """OBJECT_NOT_FOUND."""
+    return VigieError(OBJECT_NOT_FOUND, f"no object {key}", key=key)

@@ -69,11 +69,6 @@ class SegmentMedia:
         self._cached: OrderedDict[str, tuple[StoredSegment, int]] = OrderedDict()
         self._used_bytes = 0
 
-    @property
-    def cached_bytes(self) -> int:
-        """Estimated size of what is kept now."""
-        return self._used_bytes
-
     async def open(self, segment: Segment) -> StoredSegment:
         """Header and fragments of a segment, with its wall clock.
 

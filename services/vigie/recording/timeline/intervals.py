@@ -107,9 +107,3 @@ def paint(
         if at < hole.end_us:
             remaining.append(Interval(at, hole.end_us))
     return painted, remaining
-
-
-def clip_interval(item: Timed, window: Interval) -> Interval | None:
-    """The part of an item inside a window, or ``None``."""
-    start, end = max(item.start_us, window.start_us), min(item.end_us, window.end_us)
-    return Interval(start, end) if start < end else None

@@ -3,7 +3,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from vigie.audit.v1 import audit_service_pb2 as audit
 from vigie.common.v1 import types_pb2
-from vigie.platform.aip import apply_mask, check_etag, etag_of, mask_paths
+from vigie.platform.aip import check_etag, etag_of, mask_paths
 from vigie.platform.errors import VigieError
 from vigie.platform.paging import Tokens, page_size_of, query_of
 
@@ -66,8 +66,3 @@ def test_masks() -> None:
     assert mask_paths(FieldMask(paths=["*"]), new, changeable) == ("case_reference", "text")
     with pytest.raises(VigieError, match="'nam' cannot be changed"):
         mask_paths(FieldMask(paths=["nam"]), new, changeable)
-    target = types_pb2.Purpose(text="old", case_reference="PV 1")
-    apply_mask(target, new, ("text",))
-    assert target == types_pb2.Purpose(text="new", case_reference="PV 1")
-    apply_mask(target, new, changeable)
-    assert target == types_pb2.Purpose(text="new")

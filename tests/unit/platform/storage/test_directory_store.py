@@ -572,7 +572,8 @@ async def test_a_store_that_is_not_mounted_is_not_taken_for_an_empty_one(
     for question in (
         store.stat("a/file"), store.delete("a/file"), store.place_hold("a/file", "hold-2"),
         store.release_hold("a/file", "hold-1"), store.set_retention("a/file", 1), listed(),
-        content_of(store, "a/file"), put(store, "a/other"),
+        content_of(store, "a/file"), put(store, "a/other"), store.set_aside("a/file"),
+        store.redescribe("a/file", sha256=digest(CONTENT), content_type="", metadata={}),
     ):  # fmt: skip
         with pytest.raises(VigieError, match="STORE_UNAVAILABLE"):
             await question
@@ -674,9 +675,9 @@ async def test_what_is_set_aside_is_out_of_the_bucket_and_goes_after_28_days(
     await store.set_aside(KEY)
     assert await keys(store) == []
     aside = root / ".vigie" / "quarantine"
-    (content,) = [path for path in aside.iterdir() if path.suffix != ".json"]
+    content, record = sorted(aside.iterdir())
     assert content.read_bytes() == CONTENT
-    assert json.loads(content.with_name(content.name + ".json").read_bytes())["key"] == KEY
+    assert json.loads(record.read_bytes())["key"] == KEY
     wall_clock.advance(27 * 86_400)
     assert (await store.sweep()).set_aside == 0
     wall_clock.advance(2 * 86_400)
@@ -684,6 +685,21 @@ async def test_what_is_set_aside_is_out_of_the_bucket_and_goes_after_28_days(
     assert list(aside.iterdir()) == []
     with pytest.raises(VigieError, match="OBJECT_NOT_FOUND"):
         await store.set_aside(KEY)
+
+
+async def test_an_object_set_aside_is_never_taken_for_the_record_of_another(
+    store: DirectoryObjectStore, root: Path, wall_clock: ManualWallClock
+) -> None:
+    await put(store, "list.json", b"{}")
+    await put(store, "list")
+    await store.set_aside("list.json")
+    await store.set_aside("list")
+    aside = root / ".vigie" / "quarantine"
+    assert (aside / "list.json").read_bytes() == b"{}"
+    assert (aside / "list").read_bytes() == CONTENT
+    wall_clock.advance(29 * 86_400)
+    assert (await store.sweep()).set_aside == 2
+    assert list(aside.iterdir()) == []
 
 
 async def test_what_is_held_is_never_set_aside(store: DirectoryObjectStore) -> None:

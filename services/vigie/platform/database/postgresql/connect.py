@@ -20,7 +20,6 @@ from vigie.platform.reasons import CONFIG_INVALID
 OLDEST_VERSION: Final = 14
 """PostgreSQL 13 and older get no security updates any more."""
 TOO_OLD: Final = "TOO_OLD"
-WRONG_PASSWORD_FILE: Final = "PASSWORD_FILE"  # noqa: S105 - the name of a failure, no password
 _GRACE_SECONDS: Final = 5.0
 """A server that ends a statement gets this long to say so before the client gives up."""
 

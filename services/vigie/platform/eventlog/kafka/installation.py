@@ -6,7 +6,6 @@ and agree on the first.
 """
 
 import asyncio
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,8 +21,8 @@ from vigie.platform.eventlog.kafka.failures import unavailable
 from vigie.platform.eventlog.kafka.publisher import Publisher
 from vigie.platform.eventlog.kafka.reading import Reading, to_the_end
 from vigie.platform.eventlog.port import TopicSpec
-from vigie.platform.folders import make_durable_folder, write_shared_file_durably
 from vigie.platform.identifiers import IdentifierSource
+from vigie.platform.ownership import RememberedOwners
 from vigie.platform.reasons import EVENT_LOG_OF_ANOTHER
 
 log = structlog.get_logger(__name__)
@@ -66,7 +65,8 @@ async def identify(
     Raises:
         VigieError: EVENT_LOG_OF_ANOTHER, EVENT_LOG_UNAVAILABLE.
     """
-    remembered = await asyncio.to_thread(_recall, clients, identity.folder)
+    owners, prefix = RememberedOwners(identity.folder, _MEMORY), clients.config.topic_prefix
+    remembered = await asyncio.to_thread(owners.recall, prefix)
     found = await marked(clients)
     if found is None:
         identifiers = IdentifierSource(wall_clock)
@@ -78,7 +78,7 @@ async def identify(
         log.info("eventlog_installation_marked", installation=found)
     compare(clients, found, (identity.name, remembered))
     if not remembered:
-        await asyncio.to_thread(_remember, clients, identity.folder, found)
+        await asyncio.to_thread(owners.remember, prefix, found)
     return found
 
 
@@ -141,30 +141,3 @@ async def _mark(publisher: Publisher, name: str, event_id: str, wall_clock: Wall
 def _place(clients: KafkaClients) -> str:
     config = clients.config
     return f"topics {config.topic_prefix}* at {', '.join(config.bootstrap)}"
-
-
-def _recall(clients: KafkaClients, folder: Path | None) -> str:
-    if folder is None:
-        return ""
-    try:
-        told = json.loads((folder / _MEMORY).read_text("utf-8"))
-        return str(told[clients.config.topic_prefix])
-    except (FileNotFoundError, KeyError):
-        return ""
-    except (OSError, ValueError, TypeError):
-        log.warning("eventlog_installation_memory_unreadable", path=str(folder / _MEMORY))
-        return ""
-
-
-def _remember(clients: KafkaClients, folder: Path | None, name: str) -> None:
-    if folder is None:
-        return
-    make_durable_folder(folder)
-    path = folder / _MEMORY
-    try:
-        told = dict(json.loads(path.read_text("utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        told = {}
-    told[clients.config.topic_prefix] = name
-    # Services on one machine share the folder and start at once.
-    write_shared_file_durably(path, (json.dumps(told, sort_keys=True) + "\n").encode())

@@ -9,12 +9,12 @@ import structlog
 
 from vigie.platform.clock import WallClock
 from vigie.platform.errors import VigieError
-from vigie.platform.folders import make_durable_folder, write_shared_file_durably
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.objectstore.s3 import naming
 from vigie.platform.objectstore.s3.failures import StoreFailure
 from vigie.platform.objectstore.s3.holds import put_small
 from vigie.platform.objectstore.s3.requests import Requests
+from vigie.platform.ownership import RememberedOwners
 from vigie.platform.reasons import STORE_BUCKET_MISSING, STORE_OF_ANOTHER
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,8 @@ async def identify(
     Raises:
         VigieError: STORE_OF_ANOTHER; STORE_BUCKET_MISSING when a marker that was there is gone.
     """
-    remembered = await requests.work(lambda: _recall(requests, workspace))
+    owners, bucket = RememberedOwners(workspace, _MEMORY), _memory(requests)
+    remembered = await requests.work(lambda: owners.recall(bucket))
     found = await _read(requests)
     if found is None:
         if remembered:
@@ -70,7 +71,7 @@ async def identify(
                 installation=found.name,
             )
     if not remembered:
-        await requests.work(lambda: _remember(requests, workspace, found.name))
+        await requests.work(lambda: owners.remember(bucket, found.name))
     return found
 
 
@@ -115,30 +116,3 @@ async def _read(requests: Requests) -> Installation | None:
 def _memory(requests: Requests) -> str:
     """Which bucket is meant: another bucket or prefix may belong to another installation."""
     return requests.bucket.name + "/" + requests.bucket.prefix
-
-
-def _recall(requests: Requests, workspace: Path | None) -> str:
-    if workspace is None:
-        return ""
-    try:
-        told = json.loads((workspace / _MEMORY).read_text("utf-8"))
-        return str(told[_memory(requests)])
-    except (FileNotFoundError, KeyError):
-        return ""
-    except (ValueError, TypeError):
-        log.warning("s3_installation_memory_unreadable", path=str(workspace / _MEMORY))
-        return ""
-
-
-def _remember(requests: Requests, workspace: Path | None, name: str) -> None:
-    if workspace is None:
-        return
-    make_durable_folder(workspace)
-    path = workspace / _MEMORY
-    try:
-        told = dict(json.loads(path.read_text("utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        told = {}
-    told[_memory(requests)] = name
-    # Services on one machine share the folder and start at once.
-    write_shared_file_durably(path, (json.dumps(told, sort_keys=True) + "\n").encode())

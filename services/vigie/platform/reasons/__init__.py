@@ -1,0 +1,146 @@
+"""The reasons of the platform, a module for each group; import them from here.
+
+One entry each; the same name stands in ErrorInfo, in metric labels and in the runbooks.
+"""
+
+from typing import Final
+
+from vigie.platform.errors import ReasonSpec
+from vigie.platform.reasons import calls, database, eventlog, objectstore, process, sealing
+from vigie.platform.reasons.calls import (
+    ACCESS_NOT_RECORDED,
+    ATTEMPTS_SUPPRESSED,
+    CALL_CANCELLED,
+    DEADLINE_EXCEEDED,
+    ETAG_MISMATCH,
+    FIELD_MASK_INVALID,
+    INTERNAL_ERROR,
+    METHOD_INTERNAL,
+    NOT_ADMITTED,
+    PAGE_TOKEN_INVALID,
+    PERMISSION_DENIED,
+    PERSON_NOT_DESIGNATED,
+    PERSON_SUSPENDED,
+    PERSON_UNKNOWN,
+    PURPOSE_REQUIRED,
+    REQUEST_INVALID,
+    RESUME_TOKEN_INVALID,
+    RIGHTS_CHANGED,
+    SERVICE_NOT_PERMITTED,
+    SERVICE_STARTING,
+    SERVICE_UNREACHABLE,
+    TOKEN_EXPIRED,
+    TOKEN_INVALID,
+    UNAUTHENTICATED,
+)
+from vigie.platform.reasons.database import (
+    DATA_DIRECTORY_IN_USE,
+    DATA_NEWER_THAN_PROGRAM,
+    DATABASE_UNAVAILABLE,
+    SCHEMA_OUTDATED,
+)
+from vigie.platform.reasons.eventlog import (
+    EVENT_LOG_OF_ANOTHER,
+    EVENT_LOG_UNAVAILABLE,
+    EVENT_TOO_LARGE,
+    POSITION_BEYOND_END,
+    POSITION_REFUSED,
+    QUARANTINED_EVENT_NOT_FOUND,
+    TOPIC_MISMATCH,
+    TOPIC_UNKNOWN,
+)
+from vigie.platform.reasons.objectstore import (
+    KEY_INVALID,
+    OBJECT_EXISTS,
+    OBJECT_HELD,
+    OBJECT_NOT_FOUND,
+    OBJECT_RETAINED,
+    RANGE_INVALID,
+    RETENTION_SHORTENED,
+    STORE_BUCKET_MISSING,
+    STORE_CHECKSUM_MISMATCH,
+    STORE_CLOCK_SKEWED,
+    STORE_OF_ANOTHER,
+    STORE_REFUSED,
+    STORE_UNAVAILABLE,
+    STORE_UNSUITABLE,
+)
+from vigie.platform.reasons.process import (
+    CERTIFICATE_EXPIRED,
+    CONFIG_INVALID,
+    LISTEN_FAILED,
+    STOPPING,
+)
+from vigie.platform.reasons.sealing import (
+    SEALED_SECRET_UNREADABLE,
+    SEALING_KEY_INVALID,
+)
+
+REASONS: Final[tuple[ReasonSpec, ...]] = (
+    database.REASONS
+    + eventlog.REASONS
+    + objectstore.REASONS
+    + sealing.REASONS
+    + process.REASONS
+    + calls.REASONS
+)
+
+__all__ = [
+    "ACCESS_NOT_RECORDED",
+    "ATTEMPTS_SUPPRESSED",
+    "CALL_CANCELLED",
+    "CERTIFICATE_EXPIRED",
+    "CONFIG_INVALID",
+    "DATABASE_UNAVAILABLE",
+    "DATA_DIRECTORY_IN_USE",
+    "DATA_NEWER_THAN_PROGRAM",
+    "DEADLINE_EXCEEDED",
+    "ETAG_MISMATCH",
+    "EVENT_LOG_OF_ANOTHER",
+    "EVENT_LOG_UNAVAILABLE",
+    "EVENT_TOO_LARGE",
+    "FIELD_MASK_INVALID",
+    "INTERNAL_ERROR",
+    "KEY_INVALID",
+    "LISTEN_FAILED",
+    "METHOD_INTERNAL",
+    "NOT_ADMITTED",
+    "OBJECT_EXISTS",
+    "OBJECT_HELD",
+    "OBJECT_NOT_FOUND",
+    "OBJECT_RETAINED",
+    "PAGE_TOKEN_INVALID",
+    "PERMISSION_DENIED",
+    "PERSON_NOT_DESIGNATED",
+    "PERSON_SUSPENDED",
+    "PERSON_UNKNOWN",
+    "POSITION_BEYOND_END",
+    "POSITION_REFUSED",
+    "PURPOSE_REQUIRED",
+    "QUARANTINED_EVENT_NOT_FOUND",
+    "RANGE_INVALID",
+    "REASONS",
+    "REQUEST_INVALID",
+    "RESUME_TOKEN_INVALID",
+    "RETENTION_SHORTENED",
+    "RIGHTS_CHANGED",
+    "SCHEMA_OUTDATED",
+    "SEALED_SECRET_UNREADABLE",
+    "SEALING_KEY_INVALID",
+    "SERVICE_NOT_PERMITTED",
+    "SERVICE_STARTING",
+    "SERVICE_UNREACHABLE",
+    "STOPPING",
+    "STORE_BUCKET_MISSING",
+    "STORE_CHECKSUM_MISMATCH",
+    "STORE_CLOCK_SKEWED",
+    "STORE_OF_ANOTHER",
+    "STORE_REFUSED",
+    "STORE_UNAVAILABLE",
+    "STORE_UNSUITABLE",
+    "TOKEN_EXPIRED",
+    "TOKEN_INVALID",
+    "TOPIC_MISMATCH",
+    "TOPIC_UNKNOWN",
+    "UNAUTHENTICATED",
+]

@@ -279,6 +279,11 @@ class Installation:
         await self._launch(name, self.deployment.targets[name])
         await self._ready(name)
 
+    async def restart_one(self, name: str) -> None:
+        """SIGTERM to one process, and start it again."""
+        assert await self._stop_some([name], STOP_SECONDS) == {name: 0}
+        await self.start_one(name)
+
     async def stop(self, *, seconds: float = STOP_SECONDS) -> dict[str, int]:
         """SIGTERM; process -> exit code (negative: it had to be killed)."""
         await self.close_channels()

@@ -37,7 +37,8 @@ async def at_work(
     *,
     stored_us: int,
 ) -> AsyncIterator[House]:
-    """An installation that records small cameras; gone, with all it had, at the end.
+    """An installation that records small cameras, or healthy ones of the estate that bear these
+    names; gone, with all it had, at the end.
 
     Args:
         deployment: how it runs.
@@ -49,7 +50,9 @@ async def at_work(
     """
     vigie = Installation(deployment, folder / "vigie", estate.PEOPLE, {**_PATIENT, **settings})
     config = ServerConfig(
-        cameras=tuple(CameraConfig(id=name, footage=_SMALL) for name in cameras),
+        cameras=tuple(
+            estate.HEALTHY.get(name, CameraConfig(id=name, footage=_SMALL)) for name in cameras
+        ),
         port_per_camera=True,
         cache_folder=footage_folder,
     )

@@ -44,8 +44,27 @@ class SaslBroker:
         path.write_text({ADMIN: ADMIN_PASSWORD, **USERS}.get(user, "wrong"))
         return path
 
+    def change_password(self, user: str, password: str) -> None:
+        """Let a user have another SCRAM password; the password file stays as it is."""
+        subprocess.run(
+            [*java(self.home, 96), "kafka.admin.ConfigCommand",
+             "--bootstrap-server", self.bootstrap, "--command-config", str(self._admin()),
+             "--alter", "--entity-type", "users", "--entity-name", user,
+             "--add-config", f"SCRAM-SHA-512=[password={password}]"],
+            check=True, stdout=subprocess.DEVNULL, timeout=120,
+        )  # fmt: skip
+
     def allow(self, prefix: str) -> None:
         """Give every service what `infra/kafka/acls.txt` says, under another prefix."""
+        admin = self._admin()
+        jobs = [
+            subprocess.Popen(self._acl(admin, line, prefix), stdout=subprocess.DEVNULL)
+            for line in _lines((ROOT / "infra" / "kafka" / "acls.txt").read_text())
+        ]
+        assert [job.wait(timeout=120) for job in jobs] == [0] * len(jobs)
+
+    def _admin(self) -> Path:
+        """How the tools of the broker are let in."""
         admin = self.folder / "admin.properties"
         admin.write_text(
             "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n"
@@ -53,11 +72,7 @@ class SaslBroker:
             "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
             f'username="{ADMIN}" password="{ADMIN_PASSWORD}";\n'
         )
-        jobs = [
-            subprocess.Popen(self._acl(admin, line, prefix), stdout=subprocess.DEVNULL)
-            for line in _lines((ROOT / "infra" / "kafka" / "acls.txt").read_text())
-        ]
-        assert [job.wait(timeout=120) for job in jobs] == [0] * len(jobs)
+        return admin
 
     def _acl(self, admin: Path, line: Line, prefix: str) -> list[str]:
         users, (operations, kind, pattern, name) = line

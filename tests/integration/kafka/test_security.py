@@ -151,6 +151,32 @@ async def test_whose_topics_these_are_is_marked_by_the_administrator_and_read_by
             await service.log(None, *TOPICS, identity=Identity("south"))
 
 
+async def test_a_password_is_changed_while_its_user_is_at_work(
+    guarded: Guarded, admin: House, tmp_path: Path
+) -> None:
+    user, changed = "vigie-ingest", "another password"
+    config = guarded.config(user)
+    assert config.password_file is not None
+    before = config.password_file.read_text()
+    house = House(config, tmp_path / "ingest")
+    log = await house.log(None)
+    await log.declare(TOPICS)
+    await log.append("segments", [event(1)])
+    try:
+        guarded.broker.change_password(user, changed)
+        await log.append("segments", [event(2)])  # its connections go on
+        with pytest.raises(VigieError, match="the brokers refuse the name or the password"):
+            await house.log(None, spec())
+        config.password_file.write_text(changed)
+        # The same process, without a restart: the file is read for each new connection.
+        await (await house.log(None)).declare(TOPICS)
+        await log.append("segments", [event(3)])
+    finally:
+        guarded.broker.change_password(user, before)
+        config.password_file.write_text(before)
+        await house.close()
+
+
 async def test_wrong_passwords_and_certificates_are_told_apart_from_brokers_that_are_away(
     guarded: Guarded, tmp_path: Path
 ) -> None:

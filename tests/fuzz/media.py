@@ -34,6 +34,7 @@ from vigie.media.rtp import Unwrapper, build_packet, parse_header
 _H264: Final = VideoCodec.H264
 _H265: Final = VideoCodec.H265
 _PACKET_BYTES: Final = 65_535
+_LONGER: Final = 0xC0  # one input of four
 SMALL: Final = Limits(
     access_unit_bytes=1500, nal_units_per_access_unit=20, gop_bytes=4000, gop_samples=24
 )
@@ -301,7 +302,8 @@ def _first_shown(packets: Sequence[bytes]) -> int:
 
 
 def _honest(codec: VideoCodec, draw: Draw) -> list[Frame]:
-    count, every = 2 + draw.below(8), 1 + draw.below(5)
+    first, every = draw.byte(), 1 + draw.below(5)
+    count = 2 + first % (8 if first >= _LONGER else 5)
     shape = draw.byte()
     frames = []
     for number in range(count):

@@ -16,7 +16,6 @@ from vigie.evidence.repository import EvidenceRepository
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import RESUME_TOKEN_INVALID
 
-PAGE: Final = 200
 MOST_WAITING: Final = 1000
 OVERLAP_US: Final = 15 * 60_000_000
 """How much later than others a change may be heard of: log and brokers may be away meanwhile."""
@@ -117,12 +116,7 @@ class RequestWatch:
         if only:
             found = await self._repository.get(only)
             return [found] if found is not None else []
-        requests: list[EvidenceRequest] = []
-        before = ""
-        while page := await self._repository.list(before=before, limit=PAGE):
-            requests += page
-            before = page[-1].request
-        return sorted(requests, key=lambda request: request.update_us)
+        return sorted(await self._repository.every(), key=lambda request: request.update_us)
 
 
 def _news(found: Iterable[EvidenceRequest], told: dict[str, int]) -> Iterator[EvidenceRequest]:

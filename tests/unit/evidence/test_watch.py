@@ -33,9 +33,8 @@ class Shelf:
     async def get(self, name: str) -> EvidenceRequest | None:
         return self.requests.get(name)
 
-    async def list(self, *, before: str, limit: int) -> list[EvidenceRequest]:
-        names = sorted((n for n in self.requests if not before or n < before), reverse=True)
-        return [self.requests[name] for name in names[:limit]]
+    async def every(self) -> list[EvidenceRequest]:
+        return list(self.requests.values())
 
 
 class Stage:

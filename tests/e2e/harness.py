@@ -132,7 +132,9 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         self._external = External.given(deployment.store, folder) if deployment.store else None
         self._prepared = False
-        self._places = find_places(deployment.targets) if deployment.apart else {}
+        self._places: dict[str, str] = {}
+        if deployment.apart:
+            self._places = find_places(deployment.targets)
         self.write_people(people)
         self._write_config()
 

@@ -148,9 +148,9 @@ class Installation:
 
     def _write_config(self) -> None:
         if self.deployment.certified:
-            authority = Authority(self.folder / "tls")
+            self._authority = Authority(self.folder / "tls")
             for name in (*SERVED, "gateway"):
-                authority.service(name)
+                self._authority.service(name)
         text = configuration(
             self._settings,
             external=self._external,

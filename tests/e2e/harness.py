@@ -132,7 +132,9 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         self._external = External.given(deployment.store, folder) if deployment.store else None
         self._prepared = False
-        self._places = find_places(deployment.targets) if deployment.apart else {}
+        self._places: dict[str, str] = {}
+        if deployment.apart:
+            self._places = find_places(deployment.targets)
         self.write_people(people)
         self._write_config()
 
@@ -146,9 +148,9 @@ class Installation:
 
     def _write_config(self) -> None:
         if self.deployment.certified:
-            authority = Authority(self.folder / "tls")
+            self._authority = Authority(self.folder / "tls")
             for name in (*SERVED, "gateway"):
-                authority.service(name)
+                self._authority.service(name)
         text = configuration(
             self._settings,
             external=self._external,

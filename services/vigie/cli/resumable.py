@@ -49,10 +49,10 @@ class ResumableFile:
             self.request = ParseDict(notes["request"], kind())
             self._size, self.record_count = int(notes["size"]), int(notes["records"])
         except (ValueError, KeyError, TypeError) as error:
-            raise typer.BadParameter(
-                tr(f"{self._notes} is damaged; remove it and {self._part} to begin anew",
-                   f"{self._notes} est abîmé ; le supprimer avec {self._part} pour recommencer")
-            ) from error  # fmt: skip
+            raise self._damaged(self._notes) from error
+        if self._part.stat().st_size < self._size:
+            # The power went: the notes were kept, and what they speak of was not.
+            raise self._damaged(self._part)
         if not mine:
             raise typer.BadParameter(
                 tr(f"{self._part} belongs to another export; remove it and {self._notes}, or "
@@ -60,6 +60,13 @@ class ResumableFile:
                    f"{self._part} vient d'un autre export ; le supprimer avec {self._notes}, ou "
                    "choisir un autre fichier")
             )  # fmt: skip
+
+    def _damaged(self, file: Path) -> typer.BadParameter:
+        both = f"{self._notes}, {self._part}"
+        return typer.BadParameter(
+            tr(f"{file} is damaged; to begin anew, remove {both}",
+               f"{file} est abîmé ; pour recommencer, supprimer {both}")
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,7 @@ from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.reasons import ETAG_MISMATCH
 
 SOURCE = "vigie/evidence"
+PAGE = 200
 REQUESTS_TOPIC = "evidence-requests"
 HOLDS_TOPIC = "holds"
 TOPICS = (
@@ -145,6 +146,15 @@ class EvidenceRepository:
             query = query.where(REQUEST.c.request < before)
         async with self._database.reading() as connection:
             return [load_request(row[0]) for row in (await connection.execute(query)).all()]
+
+    async def every(self, states: Sequence[State] = ()) -> Sequence[EvidenceRequest]:
+        """All requests in some states (in any, without), newest first, however many."""
+        found: list[EvidenceRequest] = []
+        before = ""
+        while page := await self.list(states=states, before=before, limit=PAGE):
+            found += page
+            before = page[-1].request
+        return found
 
     async def counts(self) -> dict[State, int]:
         """How many requests stand in each state, zeros included."""

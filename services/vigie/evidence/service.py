@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,16 +173,18 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
             await call.admit(objects=["evidenceRequests"])
             only = ""
         allowed = call.zones_allowed()
-        async for message in self._on.watch.follow(only=only, resume_token=request.resume_token):
-            if message.request is None:
-                yield pb.WatchEvidenceRequestsResponse(
-                    is_checkpoint=True, resume_token=message.resume_token
-                )
-            elif all(zone in allowed for zone in message.request.zones):
-                answer = await self._answer(message.request)
-                yield pb.WatchEvidenceRequestsResponse(
-                    evidence_request=answer, resume_token=message.resume_token
-                )
+        following = self._on.watch.follow(only=only, resume_token=request.resume_token)
+        async with aclosing(following) as messages:
+            async for message in messages:
+                if message.request is None:
+                    yield pb.WatchEvidenceRequestsResponse(
+                        is_checkpoint=True, resume_token=message.resume_token
+                    )
+                elif all(zone in allowed for zone in message.request.zones):
+                    answer = await self._answer(message.request)
+                    yield pb.WatchEvidenceRequestsResponse(
+                        evidence_request=answer, resume_token=message.resume_token
+                    )
 
     async def DownloadPackage(
         self, request: pb.DownloadPackageRequest, context: Context

@@ -33,7 +33,12 @@ from vigie.platform.errors import VigieError
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import FileState, ObjectStore
-from vigie.platform.reasons import DATABASE_UNAVAILABLE, STORE_UNAVAILABLE
+from vigie.platform.reasons import (
+    DATABASE_UNAVAILABLE,
+    OBJECT_HELD,
+    OBJECT_RETAINED,
+    STORE_UNAVAILABLE,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +87,7 @@ class EvidenceWorker:
     def __init__(self, dependencies: WorkerDependencies) -> None:
         self._on = dependencies
         self._wake = asyncio.Event()
+        self._kept: set[str] = set()  # expired, and told of once that the store keeps them
         self._requests = dependencies.metrics.gauge(metrics.REQUESTS)
         self._finished = dependencies.metrics.counter(metrics.FINISHED)
         self._seconds = dependencies.metrics.histogram(metrics.BUILD_SECONDS)
@@ -109,12 +115,12 @@ class EvidenceWorker:
         """One pass: every approved request, then what has expired; nothing in another's turn."""
         if not await self._on.repository.leads():
             return
-        for request in reversed(await self._on.repository.list(states=IN_PROGRESS, limit=1000)):
+        for request in reversed(await self._on.repository.every(IN_PROGRESS)):
             await self._make(request)
         for state, count in (await self._on.repository.counts()).items():
             self._requests.labels(str(state)).set(count)
         now_us = self._on.wall_clock.now_us()
-        for request in await self._on.repository.list(states=(State.READY,), limit=1000):
+        for request in await self._on.repository.every((State.READY,)):
             if request.package is not None and request.package.expire_us <= now_us:
                 await self._expire(request, request.package)
 
@@ -279,7 +285,16 @@ class EvidenceWorker:
         await self._step(request, "VERIFIED", f"SHA-256 {sha256}", State.READY, changes_ready)
 
     async def _expire(self, request: EvidenceRequest, package: PackageInfo) -> None:
-        await self._on.store.delete(package.object_key)
+        """Destroy a package; one that the store keeps is tried again at every pass."""
+        try:
+            await self._on.store.delete(package.object_key)
+        except VigieError as error:
+            if error.reason not in {OBJECT_HELD, OBJECT_RETAINED}:
+                raise
+            if request.request not in self._kept:
+                self._kept.add(request.request)
+                log.warning("evidence_package_kept", request=request.request, error=str(error))
+            return
         await self._step(request, "EXPIRED", package.object_key, State.EXPIRED)
 
     async def _fail(self, request: EvidenceRequest, failure: str, detail: str) -> None:

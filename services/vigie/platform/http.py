@@ -5,7 +5,6 @@ a client may cost: size and time of a request, number of connections.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,8 +160,10 @@ class HttpServer:
         self._server.close()
         if self._serving:
             await asyncio.wait(self._serving, timeout=min(timeout_seconds, 1.0))
-        for task in list(self._serving):
+        left = list(self._serving)
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         self._server = None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,12 +182,13 @@ class HttpServer:
                 if method != "HEAD":
                     writer.write(answer.body)
                 await writer.drain()
+                writer.close()
+                await writer.wait_closed()
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
             self._log.debug("http_client_gone")
         finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            # To close waits until everything is sent: for ever, for a client that does not read.
+            writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[str, HttpAnswer]:
         try:

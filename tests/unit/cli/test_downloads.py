@@ -132,6 +132,21 @@ def test_an_export_that_was_cut_goes_on_with_its_first_criteria(
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("left", [b"", b"line"])
+def test_a_part_that_has_lost_its_end_is_not_filled_with_zeros(
+    vigie: Vigie, fake: FakeServer, tmp_path: Path, left: bytes
+) -> None:
+    fake.answers["AuditService/ExportAccesses"] = [chunk(1)]
+    target = tmp_path / "log.jsonl"
+    assert vigie(*EXPORT, str(target)).code == Exit.UNAVAILABLE
+    (tmp_path / "log.jsonl.part").write_bytes(left)
+    fake.answers["AuditService/ExportAccesses"] = [chunk(2, last=True)]
+    outcome = vigie(*EXPORT, str(target))
+    assert outcome.code == Exit.USAGE
+    assert not target.exists()
+    assert len(fake.calls) == 1
+
+
 def test_the_part_of_another_export_is_not_gone_on_with(
     vigie: Vigie, fake: FakeServer, tmp_path: Path
 ) -> None:

@@ -130,6 +130,20 @@ async def test_lists_are_newest_first_and_chosen(requests: Requests) -> None:
     assert await requests.repository.list(limit=9, case_reference="other") == []
 
 
+async def test_every_request_is_listed_however_many_there_are(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vigie.evidence.repository.PAGE", 2)
+    for number in range(6):
+        await created(requests, f"r{number}")
+    await requests.repository.advance("r3", APPROVED)
+    listed = await requests.repository.every()
+    assert [each.request for each in listed] == ["r5", "r4", "r3", "r2", "r1", "r0"]
+    listed = await requests.repository.every([State.REQUESTED])
+    assert [each.request for each in listed] == ["r5", "r4", "r2", "r1", "r0"]
+    assert await requests.repository.every([State.READY]) == []
+
+
 async def test_what_people_write_is_kept_whatever_it_is(requests: Requests) -> None:
     odd = "a\0b\u202e'; DROP TABLE evidence_request; --"
     await requests.repository.create(

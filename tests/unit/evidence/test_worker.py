@@ -11,16 +11,22 @@ import grpc.aio
 import pytest
 
 from unit.evidence.conftest import NOW_US, approved
-from vigie.evidence.model import EvidenceRequest, State
+from vigie.evidence.model import EvidenceRequest, PackageInfo, State
 from vigie.evidence.reasons import EVIDENCE_STATE_WRONG
 from vigie.evidence.repository import Step
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.watch import RequestWatch
 from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
-from vigie.platform.errors import VigieError
+from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.metrics import MetricsRegistry
-from vigie.platform.reasons import DATABASE_UNAVAILABLE, STORE_CHECKSUM_MISMATCH, STORE_UNAVAILABLE
+from vigie.platform.reasons import (
+    DATABASE_UNAVAILABLE,
+    OBJECT_HELD,
+    OBJECT_RETAINED,
+    STORE_CHECKSUM_MISMATCH,
+    STORE_UNAVAILABLE,
+)
 
 
 class Shelf:
@@ -31,6 +37,8 @@ class Shelf:
         self.steps: list[str] = []
         self.troubles: list[VigieError] = []
         self.store_away = self.database_away = False
+        self.keeps: VigieError | None = None
+        self.deleted: list[str] = []
         self.leading = True
         self.checks = self.builds = self.lists = self.looks = self.asked = 0
         self.recording_says: grpc.StatusCode | None = None
@@ -39,7 +47,7 @@ class Shelf:
         self.looks += 1
         return self.leading
 
-    async def list(self, states: tuple[State, ...], limit: int) -> list[EvidenceRequest]:
+    async def every(self, states: tuple[State, ...]) -> list[EvidenceRequest]:
         self.lists += 1
         if self.database_away:
             raise VigieError(DATABASE_UNAVAILABLE, "no connection")
@@ -74,6 +82,12 @@ class Shelf:
         self.checks += 1
         if self.store_away:
             raise VigieError(STORE_UNAVAILABLE, "no connection")
+
+    async def delete(self, key: str) -> bool:
+        self.deleted.append(key)
+        if self.keeps is not None:
+            raise self.keeps
+        return True
 
     async def build(self, *_: object) -> Any:
         self.builds += 1
@@ -209,3 +223,33 @@ async def test_a_package_is_not_given_up_while_recording_does_not_answer(rig: Ri
     await rig.until(lambda: shelf.request.state is State.FAILED)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+PACKAGE = PackageInfo("evidence/p.zip", "p.zip", 1, "0" * 64, "1" * 64, NOW_US - 2, NOW_US)
+
+
+async def test_a_package_goes_when_its_time_has_come(rig: Rig) -> None:
+    shelf = rig.shelf
+    later = replace(PACKAGE, expire_us=NOW_US + 1)
+    shelf.request = replace(shelf.request, state=State.READY, package=later)
+    await rig.worker.run_once()
+    assert (shelf.deleted, shelf.steps) == ([], [])
+    shelf.request = replace(shelf.request, package=PACKAGE)
+    await rig.worker.run_once()
+    assert (shelf.deleted, shelf.steps) == ([PACKAGE.object_key], ["EXPIRED"])
+    assert shelf.request.state is State.EXPIRED
+
+
+@pytest.mark.parametrize("reason", [OBJECT_HELD, OBJECT_RETAINED])
+async def test_a_package_that_the_store_keeps_ends_nobodys_work(
+    rig: Rig, reason: ReasonSpec
+) -> None:
+    shelf = rig.shelf
+    shelf.request = replace(shelf.request, state=State.READY, package=PACKAGE)
+    shelf.keeps = VigieError(reason, "not yet")
+    await rig.worker.run_once()
+    await rig.worker.run_once()
+    assert (len(shelf.deleted), shelf.steps) == (2, [])
+    shelf.keeps = None
+    await rig.worker.run_once()
+    assert shelf.steps == ["EXPIRED"]

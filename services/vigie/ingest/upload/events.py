@@ -54,21 +54,21 @@ def run_ended(record: EndRecord, *, instance: str, now_us: int) -> Event:
 
 def segment_event(message: events_pb2.SegmentEvent, event_id: str, now_us: int) -> Event:
     """An event of the topic `segments`."""
-    return Event(
-        key=message.camera,
-        type=events_pb2.SegmentEvent.DESCRIPTOR.full_name,
-        value=message.SerializeToString(),
-        id=event_id,
-        time_us=now_us,
-        source=SOURCE,
-    )
+    return _event(message, event_id, now_us)
 
 
 def status_event(message: events_pb2.StreamStatusEvent, event_id: str, now_us: int) -> Event:
     """An event of the topic `stream-status`."""
+    return _event(message, event_id, now_us)
+
+
+def _event(
+    message: events_pb2.SegmentEvent | events_pb2.StreamStatusEvent, event_id: str, now_us: int
+) -> Event:
+    """Its key is the camera, so that the events of one camera keep their order."""
     return Event(
         key=message.camera,
-        type=events_pb2.StreamStatusEvent.DESCRIPTOR.full_name,
+        type=message.DESCRIPTOR.full_name,
         value=message.SerializeToString(),
         id=event_id,
         time_us=now_us,

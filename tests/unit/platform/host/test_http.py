@@ -1,11 +1,14 @@
 import asyncio
+import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 import pytest
 
 from vigie.platform.errors import VigieError
-from vigie.platform.http import HttpConfig, HttpServer, operations_routes
+from vigie.platform.http import HttpAnswer, HttpConfig, HttpServer, operations_routes
 from vigie.platform.metrics import MetricSpec, MetricsRegistry
 
 SEEN = MetricSpec("vigie_probe_seen_total", "counter", "How often it was seen.")
@@ -74,6 +77,41 @@ async def test_bad_requests_are_answered(
 
 async def test_head_has_no_body(server: HttpServer) -> None:
     assert await ask(server, b"HEAD /healthz HTTP/1.1\r\n\r\n") == (200, b"")
+
+
+async def test_who_does_not_read_the_answer_keeps_no_connection() -> None:
+    async def large() -> HttpAnswer:
+        return HttpAnswer(HTTPStatus.OK, "text/plain", bytes(64 << 20))
+
+    config = HttpConfig(listen="127.0.0.1:0", max_connections=1, request_seconds=0.3)
+    server = HttpServer(config, {"/large": large, **operations_routes(MetricsRegistry(), dict)})
+    await server.start()
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port))) as deaf:
+        deaf.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+        with pytest.raises((IndexError, ConnectionError)):  # the only connection is taken
+            await ask(server, b"GET /healthz HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(10):
+            while server._serving:
+                await asyncio.wait(server._serving)
+        assert (await ask(server, b"GET /healthz HTTP/1.1\r\n\r\n"))[0] == 200
+    await server.stop(timeout_seconds=1)
+
+
+async def test_stopping_leaves_nobody_behind() -> None:
+    server = HttpServer(HttpConfig(listen="127.0.0.1:0", request_seconds=60), {})
+    await server.start()
+    host, _, port = server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HT")
+    while not server._serving:
+        await asyncio.sleep(0)
+    serving = list(server._serving)
+    await server.stop(timeout_seconds=0.0)
+    assert all(task.done() for task in serving)
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
 
 
 async def test_a_taken_port_is_said(server: HttpServer) -> None:

@@ -120,6 +120,12 @@ class SimCamProcess:
         self.urls: dict[str, str] = {}
 
     @property
+    def process_id(self) -> int:
+        """Of the child."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def control(self) -> ControlClient:
         """Connected to the child."""
         assert self._control is not None

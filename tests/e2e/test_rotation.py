@@ -17,12 +17,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from certificates import Authority
 from e2e import estate
-from e2e.callers import failure_of, patiently, segments, stored_until, window
+from e2e.callers import accesses, failure_of, patiently, stored_until
 from e2e.commands import run_vigie
 from e2e.harness import WALL, Deployment
 from e2e.house import SECOND_US, House, ask_for_evidence, at_work, evidence_ready, found_clean
+from vigie.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from vigie.platform.sealing import KEY_SIZE_BYTES, SealingKey
-from vigie.recording.v1 import recording_pb2, recording_pb2_grpc
 from vigie.registry.v1 import cameras_pb2, cameras_pb2_grpc
 
 pytestmark = [
@@ -100,19 +100,17 @@ async def test_credentials_are_sealed_anew_while_the_camera_records(house: House
 
 
 async def test_pages_of_an_old_key_are_refused_by_name(house: House) -> None:
-    vigie, end_us = house.vigie, await _records_on(house)
-    asked = recording_pb2.ListSegmentsRequest(
-        camera=f"cameras/{CAMERA}", window=window(house.begun_us, end_us), page_size=1
-    )
-    stub = vigie.stub(recording_pb2_grpc.RecordingServiceStub, "recording", person="operateur")
-    answer = await stub.ListSegments(asked)
+    vigie = house.vigie
+    stub = vigie.stub(audit_service_pb2_grpc.AuditServiceStub, "audit", person="controle")
+    asked = audit_service_pb2.SearchAccessesRequest(page_size=1, order_by="time")
+    answer = await stub.SearchAccesses(asked)
     asked.page_token = answer.next_page_token
-    await stub.ListSegments(asked)
+    await stub.SearchAccesses(asked)
 
-    (vigie.data / "page.key").unlink()
-    await vigie.restart_one("recording")
-    await patiently(lambda: segments(vigie, CAMERA, house.begun_us, end_us))
-    failure = await failure_of(stub.ListSegments(asked))
+    (vigie.data / "page.key").unlink()  # a new one is made
+    await vigie.restart_one("audit")
+    assert await patiently(lambda: accesses(vigie, object=f"cameras/{CAMERA}"))
+    failure = await failure_of(stub.SearchAccesses(asked))
     assert failure.reason == "PAGE_TOKEN_INVALID"
 
 

@@ -6,7 +6,10 @@ Docker.
 """
 
 import contextlib
+import functools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -31,10 +34,9 @@ def image_of(variable: str) -> str:
 
     image = os.environ.get(f"{variable}_IMAGE", IMAGES[variable])
     why = f"no server: wants the server {variable}"
-    try:
-        images = DockerClient().client.images
-    except Exception as error:  # noqa: BLE001 - whatever a missing daemon raises
-        pytest.skip(f"{why}, or Docker ({type(error).__name__})")
+    if missing := _without_docker():
+        pytest.skip(f"{why}, or Docker ({missing})")
+    images = DockerClient().client.images
     try:
         images.get(image)
     except ImageNotFound:
@@ -43,6 +45,28 @@ def image_of(variable: str) -> str:
         except DockerException as error:
             pytest.skip(f"{why}, or the image {image} in Docker ({type(error).__name__})")
     return image
+
+
+_PROBE: Final = """
+from testcontainers.core.docker_client import DockerClient
+try:
+    DockerClient()
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@functools.cache
+def _without_docker() -> str:
+    """What a missing daemon raises; empty: there is one.
+
+    Asked in a process of its own: the client leaves the socket by which it found nobody open, and
+    some later test would be blamed for it.
+    """
+    probe = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _PROBE], capture_output=True, text=True, check=True
+    )
+    return probe.stdout.strip()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ffmpeg_reading import complaints
+from long_forms import LONG
 from unit.evidence.conftest import CAMERA, CUSTODY, FakeRecordings, approved
 from unit.media.recorded import START_US, Segment, libav_sees
 from vigie.evidence import reasons
@@ -162,7 +163,8 @@ async def test_no_bit_of_the_signature_can_be_flipped(built: Built, tmp_path: Pa
     path = root / SIGNATURE_NAME
     data = path.read_bytes()
     accepted = []
-    for bit in range(len(data) * 8):
+    # Every day some bit of every byte, each of the eight by turns; in the long form all of them.
+    for bit in range(0, len(data) * 8, 1 if LONG else 7):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << (bit % 8)
         path.write_bytes(bytes(flipped))

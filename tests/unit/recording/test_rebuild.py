@@ -208,19 +208,19 @@ async def test_interrupted_anywhere_it_is_whole_once_it_was_run_to_its_end(
 async def test_whoever_asks_has_the_hours_described_first(
     database: Database, store: ObjectStore
 ) -> None:
-    run = footage("cam-a", RUN_A, range(1000))
+    run = footage("cam-a", RUN_A, range(250), length_us=120 * SECOND)
     await record(database, store, run)
     await Reindexer(database, store).rebuild(timeline_only=True)
     describer = Describer(database, store)
     assert await describer.pending() == 9
-    window = Interval(T0 + 2 * HOUR + SECOND, T0 + 2 * HOUR + 60 * SECOND)
+    window = Interval(T0 + 2 * HOUR + SECOND, T0 + 2 * HOUR + 180 * SECOND)
     while await describer.next("cam-a", window):
         pass
     async with database.reading() as connection:
         found = await reader.segments_in(connection, "cam-a", window, limit=9)
         away = Interval(T0 + 6 * HOUR, T0 + 7 * HOUR)
         assert await reader.segments_in(connection, "cam-a", away, limit=9) == []
-    assert [one.number for one in found] == [240, 241]
+    assert [one.number for one in found] == [60, 61]
     assert all(len(one.sha256) == 64 for one in found)
     # The hour itself, and those before whose segments may reach into it.
     assert await describer.pending() == 7

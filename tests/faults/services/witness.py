@@ -9,7 +9,7 @@ import base64
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -136,13 +136,14 @@ class Witness:
             missing = [each for each in wanted if each.request_id not in records]
             raise AssertionError(f"delivered, and not on record: {missing}") from error
         for each in wanted:
-            _assert_preceded(each, records[each.request_id])
+            assert_preceded(each, records[each.request_id])
         kinds = ", ".join(sorted({each.path.rpartition("/")[2] for each in wanted}))
         size = sum(each.size_bytes for each in wanted)
         return f"{len(wanted)} deliveries ({kinds}), {size / 1e6:.0f} MB"
 
 
-def _assert_preceded(delivery: Delivery, records: list[events_pb2.AccessRecord]) -> None:
+def assert_preceded(delivery: Delivery, records: Sequence[events_pb2.AccessRecord]) -> None:
+    """Raises AssertionError: these are not the records that a delivery must have."""
     opened = [each for each in records if each.phase == events_pb2.ACCESS_PHASE_OPENED]
     assert len(opened) == 1, (delivery, records)
     (record,) = opened

@@ -50,14 +50,21 @@ _SETTINGS: Final = {
 class HarmedServices(Services):
     """See `Services`; every process with what harms it.
 
+    Args:
+        folder: everything lies in it.
+        wires: service -> its way to the database.
+        store: the store itself, behind the proxy.
+
     Attributes:
         wires: service -> its way to the database.
         faults: process -> the steps at which it breaks.
         disks: ingest process -> the disk of its spool.
     """
 
-    def __init__(self, folder: Path, wires: Mapping[str, Wire]) -> None:
+    def __init__(self, folder: Path, wires: Mapping[str, Wire], store: str) -> None:
         super().__init__(folder, settings=_SETTINGS)
+        # The checker goes past the proxy, which would only make it slow.
+        self._checker = {"VIGIE_S3__ENDPOINT": store}
         self.wires = wires
         self.faults = {
             name: FaultFile(folder / f"faults-{name}") for name in self.deployment.targets
@@ -174,7 +181,7 @@ async def harmed(folder: Path, footage: Path, seed: int) -> AsyncIterator[Harm]:
         wires = _before_the_database(stack)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("VIGIE_TEST_S3", between.endpoint)
-            vigie = HarmedServices(folder / "vigie", wires)
+            vigie = HarmedServices(folder / "vigie", wires, between.upstream)
         stack.enter_context(vigie.own_disks())
         cameras = ServerConfig(cameras=CAMERAS, port_per_camera=True, cache_folder=footage)
         store = Misbehaviour(between, random.Random(f"{seed} store"))

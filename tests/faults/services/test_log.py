@@ -27,6 +27,7 @@ from faults.services.test_services import (
     RECEPTION_SECONDS,
     WHOLE,
     Act,
+    costs_nothing,
     killed,
     note,
 )
@@ -92,8 +93,7 @@ async def test_one_broker_of_three_is_not_missed(
         await brokers.begin(node)
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     seen = (
         f"without it, footage of after its end was listed and everything well after {without:.1f} s"
     )
@@ -104,8 +104,7 @@ async def test_one_broker_of_three_is_not_missed(
 async def test_all_brokers_are_killed(
     town: Town, brokers: Cluster, chance: random.Random, ledger: Ledger
 ) -> None:
-    found = await town.survive(brokers_killed(brokers, (*BROKERS, CONTROLLER), chance))
-    assert not found.causes
+    found = await costs_nothing(town, brokers_killed(brokers, (*BROKERS, CONTROLLER), chance))
     fault = f"kill -9 of all brokers and their controller, for {AWAY_SECONDS:.0f} s"
     note(ledger, fault, f"they start with their data; {WHOLE}", found)
 
@@ -121,8 +120,7 @@ async def test_brokers_refuse_what_too_few_would_keep(
         await brokers.begin(*nodes)
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = f"two brokers of three are dead: writes are refused for {AWAY_SECONDS:.0f} s"
     note(ledger, fault, f"what is refused waits; {WHOLE}", found)
 
@@ -170,8 +168,7 @@ async def test_a_broker_is_paused(
             brokers.signal(node, signal.SIGCONT)
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = (
         f"a broker of three is paused for {PAUSE_SECONDS:.0f} s, beyond its session, and wakes up"
     )
@@ -192,8 +189,7 @@ async def test_everybody_is_cut_off(town: Town, brokers: Cluster, ledger: Ledger
             road.mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     note(ledger, f"every service is cut off from the log for {AWAY_SECONDS:.0f} s", WHOLE, found)
 
 
@@ -215,8 +211,7 @@ async def test_one_ingest_process_is_cut_off(town: Town, brokers: Cluster, ledge
             brokers.roads[lonely].mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     await foreign.clean(town)
     seen = f"taken over after {over_seconds:.1f} s, {found.joins} joins of runs that overlap"
     fault = "an ingest process of two is cut off from the log, for longer than its session"
@@ -225,8 +220,7 @@ async def test_one_ingest_process_is_cut_off(town: Town, brokers: Cluster, ledge
 
 
 async def test_recording_is_cut_off(town: Town, brokers: Cluster, ledger: Ledger) -> None:
-    found = await town.survive(cut(proxied(brokers), "recording"))
-    assert not found.causes
+    found = await costs_nothing(town, cut(proxied(brokers), "recording"))
     fault = f"the recording service is cut off from the log for {PAUSE_SECONDS:.0f} s"
     note(ledger, fault, WHOLE, found)
 
@@ -247,8 +241,7 @@ async def test_the_log_answers_late(town: Town, brokers: Cluster, ledger: Ledger
                 road.mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = f"every answer of the log comes {_DELAY_MS} ms later, give or take {_JITTER_MS}"
     note(ledger, fault, f"everything goes on meanwhile; {WHOLE}", found)
 
@@ -267,8 +260,7 @@ async def test_answers_of_the_log_are_lost(town: Town, brokers: Cluster, ledger:
                 road.mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = f"brokers are asked, connections are reset before the answer, for {AWAY_SECONDS:.0f} s"
     note(ledger, fault, f"what is sent again is stored once; {WHOLE}", found)
 
@@ -308,8 +300,7 @@ async def test_what_cannot_be_parsed_is_put_away(
         await foreign.told_anew(town, camera)
         return since
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     await foreign.clean(town)
     promise = (
         "consumers put it away and go on, the metric rises, the command shows and drops it;"

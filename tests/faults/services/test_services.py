@@ -86,8 +86,7 @@ def killed(town: Town, service: str, chance: random.Random) -> Act:
 async def test_a_killed_service_costs_no_footage(
     service: str, town: Town, chance: random.Random, ledger: Ledger
 ) -> None:
-    found = await town.survive(killed(town, service, chance))
-    assert not found.causes
+    found = await costs_nothing(town, killed(town, service, chance))
     note(ledger, f"kill -9 of {service}; it is started again", WHOLE, found)
 
 
@@ -156,8 +155,7 @@ def away(town: Town, name: str) -> Act:
 async def test_a_server_that_is_away_costs_no_footage(
     server: str, town: Town, ledger: Ledger
 ) -> None:
-    found = await town.survive(away(town, server))
-    assert not found.causes
+    found = await costs_nothing(town, away(town, server))
     what = {"store": "the object store", "database": "PostgreSQL"}[server]
     note(ledger, f"{what} is away for {AWAY_SECONDS:.0f} s", WHOLE, found)
 
@@ -193,8 +191,7 @@ async def test_events_delivered_twice_take_effect_once(town: Town, ledger: Ledge
             assert not await town.vigie.database(f"SELECT * FROM {service}.consumer_quarantine")
         return since
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     assert again > 0
     promise = f"each takes effect once, timelines stay as they were; {WHOLE}"
     fault = "every event is delivered again to recording and audit"

@@ -125,9 +125,9 @@ async def where_clocks_were_back(
     found: dict[int, int] = {}
     for resumed in _RESUMED if starts else ():
         asked = {"of_camera": camera, "starts": list(starts)}
-        for start_us, first_us in await connection.execute(resumed, asked):
-            back_us = max(start_us, first_us)
-            found[start_us] = min(back_us, found.get(start_us, back_us))
+        for row in await connection.execute(resumed, asked):
+            back_us = max(row.start_us, row.first_us)
+            found[row.start_us] = min(back_us, found.get(row.start_us, back_us))
     return found
 
 
@@ -140,7 +140,7 @@ def _resumed(spans: Table) -> Select[tuple[int, int]]:
         spans.c.start_us < OUTAGES.c.end_us,
     )
     return (
-        select(OUTAGES.c.start_us, func.min(spans.c.start_us))
+        select(OUTAGES.c.start_us, func.min(spans.c.start_us).label("first_us"))
         .join(piece, piece.c.outage == OUTAGES.c.outage)
         .join(spans, begins)
         .where(

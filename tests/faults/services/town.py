@@ -24,6 +24,7 @@ from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
+from vigie.recording.v1.recording_pb2 import Segment
 from vigie.simcam import CameraConfig, FootageSpec
 from vigie.simcam.client import SimCamProcess
 
@@ -39,6 +40,7 @@ PATIENCE_SECONDS: Final = 120
 _FIRST_US: Final = 4_000_000
 _ASKED_US: Final = 3_000_000
 _CALL_SECONDS: Final = 3.0
+_AT_ONCE: Final = 200
 _BEFORE_US: Final = 200_000
 """A window begins so long before what was looked at last: within footage."""
 
@@ -112,6 +114,7 @@ class Town:
     settled_us: int = 0
     listed: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[evidence_pb.EvidenceRequest] = field(default_factory=list)
+    _packed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.people = People(self.vigie, NAMES)
@@ -185,16 +188,21 @@ class Town:
 
         await until(everything, f"{heir} records everything", seconds=PATIENCE_SECONDS)
 
+    async def _stored(self, camera: str) -> list[Segment]:
+        """Everything that was ever stored of a camera."""
+        now_us = WALL.now_us()
+        return await segments(self.vigie, camera, self.begun_us, now_us, page_size=_AT_ONCE)
+
     async def _remember(self) -> None:
         """What is listed now must be listed for ever."""
         for camera in NAMES:
-            found = await segments(self.vigie, camera, self.begun_us, WALL.now_us())
+            found = await self._stored(camera)
             assert len({each.object_key for each in found}) == len(found)
             self.listed[camera] = {each.object_key: each.sha256 for each in found}
 
     async def still_listed(self) -> None:
         for camera, before in self.listed.items():
-            found = await segments(self.vigie, camera, self.begun_us, WALL.now_us())
+            found = await self._stored(camera)
             now = {each.object_key: each.sha256 for each in found}
             assert len(now) == len(found), "a segment is listed twice"
             assert before.items() <= now.items(), f"not listed: {before.items() - now.items()}"
@@ -250,7 +258,7 @@ class Town:
 
     async def _packages_are_ready(self) -> bool:
         stub = self.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
-        for request in self.requests:
+        for request in (each for each in self.requests if each.name not in self._packed):
             asked = evidence_pb.GetEvidenceRequestRequest(name=request.name)
             try:
                 found = await stub.GetEvidenceRequest(asked, timeout=_CALL_SECONDS)
@@ -260,6 +268,7 @@ class Town:
             if found.state != evidence_pb.EVIDENCE_STATE_READY:
                 return False
             assert [step.action for step in found.custody].count("VERIFIED") == 1
+            self._packed.add(request.name)
         return True
 
     # --- faults ---

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import grpc.aio
 
+from e2e.callers import patiently
 from e2e.harness import WALL, Installation, until
 from vigie.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, events_pb2
 from vigie.platform.grpc.pipeline import REQUEST_ID_KEY
@@ -127,7 +128,8 @@ class Witness:
 
         async def recorded() -> bool:
             records.clear()
-            records.update(await _exported(vigie))
+            # Who is behind the log says so, and exports nothing that is not whole.
+            records.update(await patiently(lambda: _exported(vigie)))
             return all(each.request_id in records for each in wanted)
 
         try:

@@ -140,12 +140,12 @@ async def recorded_from(vigie: Installation, cameras: Iterable[str], since_us: i
 
 
 async def segments(
-    vigie: Installation, camera: str, start_us: int, end_us: int
+    vigie: Installation, camera: str, start_us: int, end_us: int, *, page_size: int = 7
 ) -> list[recording_pb2.Segment]:
     """What is stored of a camera in a window, in order of time."""
     stub = vigie.stub(recording_pb2_grpc.RecordingServiceStub, "recording", person="operateur")
     request = recording_pb2.ListSegmentsRequest(
-        camera=f"cameras/{camera}", window=window(start_us, end_us), page_size=7
+        camera=f"cameras/{camera}", window=window(start_us, end_us), page_size=page_size
     )
     found: list[recording_pb2.Segment] = []
     while True:

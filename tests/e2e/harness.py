@@ -132,6 +132,7 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         self._external = External.given(deployment.store, folder) if deployment.store else None
         self._prepared = False
+        self._checker: dict[str, str] = {}
         self._places: dict[str, str] = {}
         if deployment.apart:
             self._places = find_places(deployment.targets)
@@ -374,7 +375,7 @@ class Installation:
         """``vigie fsck`` over this installation, nothing left out for being young."""
         return await run_vigie(
             "--json", "fsck", "--deep", "--grace", "0s", *arguments,
-            "--config", str(self.config_file), seconds=seconds,
+            "--config", str(self.config_file), environment=self._checker, seconds=seconds,
         )  # fmt: skip
 
     async def reindex(self) -> Outcome:

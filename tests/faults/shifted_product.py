@@ -1,7 +1,7 @@
 """The whole product as a process whose wall clock a test sets; started by `faults.clocks`.
 
-Usage: ``python shifted_product.py CONFIG OFFSET``; the file OFFSET holds eight bytes, what is
-added to the machine's wall clock, in microseconds.
+Usage: ``python shifted_product.py CONFIG OFFSET [TARGET]``; the file OFFSET holds eight bytes, what
+is added to the machine's wall clock, in microseconds. Without a target it is everything.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from vigie.platform.clock import SystemMonotonicClock, SystemWallClock
 from vigie.platform.config import load_config
 from vigie.platform.logging import LoggingConfig, configure_logging
 from vigie.storage import Clocks
+from vigie.targets import ALL, TARGETS
 
 OFFSET = struct.Struct("<q")
 
@@ -33,13 +34,13 @@ class SetClock:
         return self._system.now_us() + OFFSET.unpack_from(self._offset)[0]
 
 
-async def _run(config_file: Path, offset_file: Path) -> int:
+async def _run(config_file: Path, offset_file: Path, target: str = ALL) -> int:
     config = load_config(config_file, SECTIONS, os.environ)
     configure_logging(config.section(LoggingConfig))
     clocks = Clocks(SetClock(offset_file), SystemMonotonicClock())
-    async with Application(config, clocks) as application:
+    async with Application(config, clocks, target=TARGETS[target]) as application:
         return int(await application.lifecycle.run())
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_run(Path(sys.argv[1]), Path(sys.argv[2]))))
+    sys.exit(asyncio.run(_run(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])))

@@ -19,8 +19,8 @@ from ingest_module_support import Ingest, camera_state
 from recording_footage import RecordedRun, record_run
 from recording_rig import Rig, recording_rig
 from recording_support import RUN_A, SECOND, T0
-from vigie.audit.module import GROUP as AUDIT_GROUP
 from vigie.audit.module import AuditModule
+from vigie.audit.search import GROUP as AUDIT_GROUP
 from vigie.audit.v1 import events_pb2 as audit_pb2
 from vigie.common.v1.types_pb2 import GapCause
 from vigie.evidence.v1.events_pb2 import HoldState

@@ -8,7 +8,7 @@ from vigie.audit.freshness import Freshness
 from vigie.audit.indexer import AccessIndexer
 from vigie.audit.recorder import ACCESSES_TOPIC, TOPICS, EventLogAccessRecorder
 from vigie.audit.retention import AccessRetention
-from vigie.audit.search import AccessReader
+from vigie.audit.search import GROUP, AccessReader
 from vigie.audit.service import AuditServicer
 from vigie.audit.tables import MIGRATIONS
 from vigie.audit.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
@@ -27,7 +27,6 @@ from vigie.platform.module import ServiceBinding
 from vigie.platform.paging import Tokens
 
 AUDIT_SERVICE: Final = "vigie.audit.v1.AuditService"
-GROUP: Final = "audit-index"
 
 
 class AuditModule:

@@ -6,12 +6,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vigie.audit.recorder import ACCESSES_TOPIC
 from vigie.audit.tables import ACCESSES, OBJECTS, ZONES
 from vigie.audit.v1 import audit_service_pb2 as pb
 from vigie.common.v1 import types_pb2
 from vigie.platform.database import Database
+from vigie.platform.eventlog.positions import committed_offsets
 from vigie.platform.grpc.call import ZoneSet
 
+GROUP: Final = "audit-index"
+"""Who takes accesses into the table."""
 _ROW: Final = (
     ACCESSES.c.record,
     ACCESSES.c.content,
@@ -102,13 +106,18 @@ class AccessReader:
         return sorted((int(row[0]), int(row[1])) for row in rows)
 
     async def reached(self, partition: int) -> int:
-        """Last offset of a partition in the table; -1: none. Costs one step in an index."""
+        """Last offset of a partition that has been taken in; -1: none.
+
+        That is in the table; or the consumer is behind it without a row: what is told twice has one
+        already, what cannot be read stands in quarantine, what is too old has gone.
+        """
         statement = sa.select(sa.func.max(ACCESSES.c.log_offset)).where(
             ACCESSES.c.log_partition == partition
         )
         async with self._database.reading() as connection:
             last = (await connection.execute(statement)).scalar()
-        return -1 if last is None else int(last)
+            passed = await committed_offsets(connection, ACCESSES_TOPIC, GROUP)
+        return max(-1 if last is None else int(last), passed.get(partition, -1))
 
     async def newest_us(self, partition: int) -> int:
         """Time of the newest row of a partition, microseconds since the Unix epoch; 0: none."""

@@ -13,13 +13,17 @@ from e2e.harness import simulated_cameras
 from faults.conftest import SEED
 from faults.services.brokers import EVERYBODY, Cluster
 from faults.services.harm import Harm, harmed
-from faults.services.town import CAMERAS, Proxies, Services, Town
+from faults.services.processes import Services
+from faults.services.town import CAMERAS, Proxies, Town
 from vigie.simcam import ServerConfig
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
-_ALONE = ("test_pause.py", "test_log.py", "test_state.py")
-"""Files whose tests have an installation of their own, in their order."""
+_ALONE = (
+    "test_pause.py", "test_log.py", "test_state.py", "test_local.py", "test_steps.py",
+    "test_store.py",
+)  # fmt: skip
+"""Files whose tests have another installation, in their order; the last four share one."""
 DRAW: Final = int(os.environ.get("VIGIE_FAULTS_DRAW") or 0)
 """So many faults of those that one installation suffers, and no others: for CI. 0: all."""
 _ORDER = pytest.StashKey[list[str]]()

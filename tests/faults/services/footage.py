@@ -38,6 +38,15 @@ class Looked:
         """Length of all gaps."""
         return sum(gap.end_us - gap.start_us for gap in self.gaps) / 1e6
 
+    @property
+    def longest_seconds(self) -> float:
+        """Length of the longest stretch without footage, whatever its causes."""
+        longest = stretch = end_us = 0
+        for gap in self.gaps:
+            stretch = gap.end_us - gap.start_us + (stretch if gap.start_us <= end_us else 0)
+            longest, end_us = max(longest, stretch), gap.end_us
+        return longest / 1e6
+
 
 async def look(
     vigie: Installation, control: ControlClient, camera: str, start_us: int, end_us: int

@@ -202,11 +202,13 @@ async def look_and_drop(town: Town, records: Sequence[Nonsense]) -> int:
 
 
 async def told_anew(town: Town, camera: str) -> None:
-    """Change a camera in the registry, which tells its state anew."""
+    """Change a camera in the registry, each time otherwise, which tells its state anew."""
     stub = town.vigie.stub(cameras_pb2_grpc.CameraServiceStub, "registry", person="administration")
     read = await stub.GetCamera(cameras_pb2.GetCameraRequest(name=f"cameras/{camera}"))
     change = cameras_pb2.UpdateCameraRequest(
-        camera=cameras_pb2.Camera(name=read.name, description="Mât repeint", etag=read.etag)
+        camera=cameras_pb2.Camera(
+            name=read.name, description=f"Mât repeint, {WALL.now_us()}", etag=read.etag
+        )
     )
     change.update_mask.paths.append("description")
     await stub.UpdateCamera(change)

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -51,6 +52,18 @@ class Misbehaviour:
             if not self._strikes("503", share):
                 return forward(request)
             return Answer(503, [("Content-Type", "application/xml")], _SLOW_DOWN)
+
+        return rule
+
+    def slow(self, seconds: tuple[float, float], bytes_a_second: int) -> Rule:
+        """Takes its time to answer, between two numbers of seconds, and the longer for a body."""
+
+        def rule(request: Request, forward: Forward) -> Answer:
+            with self._lock:
+                latency = self._chance.uniform(*seconds)
+                self.struck["slow"] += 1
+            time.sleep(latency + len(request.body) / bytes_a_second)
+            return forward(request)
 
         return rule
 

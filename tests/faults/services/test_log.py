@@ -21,8 +21,17 @@ from faults.ledger import Entry, Ledger
 from faults.services import foreign
 from faults.services.brokers import BROKERS, CONTROLLER, EVERYBODY, Cluster
 from faults.services.logacts import AWAY_SECONDS, PAUSE_SECONDS, alone, brokers_killed, cut, goes_on
-from faults.services.test_services import RECEPTION_SECONDS, WHOLE, Act, killed, note
-from faults.services.town import INGEST, NAMES, PATIENCE_SECONDS, Town
+from faults.services.processes import INGEST
+from faults.services.test_services import (
+    IN_THE_END,
+    RECEPTION_SECONDS,
+    WHOLE,
+    Act,
+    costs_nothing,
+    killed,
+    note,
+)
+from faults.services.town import NAMES, PATIENCE_SECONDS, Town
 from vigie.topics import TOPICS
 
 pytestmark = [
@@ -84,8 +93,7 @@ async def test_one_broker_of_three_is_not_missed(
         await brokers.begin(node)
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     seen = (
         f"without it, footage of after its end was listed and everything well after {without:.1f} s"
     )
@@ -96,8 +104,7 @@ async def test_one_broker_of_three_is_not_missed(
 async def test_all_brokers_are_killed(
     town: Town, brokers: Cluster, chance: random.Random, ledger: Ledger
 ) -> None:
-    found = await town.survive(brokers_killed(brokers, (*BROKERS, CONTROLLER), chance))
-    assert not found.causes
+    found = await costs_nothing(town, brokers_killed(brokers, (*BROKERS, CONTROLLER), chance))
     fault = f"kill -9 of all brokers and their controller, for {AWAY_SECONDS:.0f} s"
     note(ledger, fault, f"they start with their data; {WHOLE}", found)
 
@@ -113,8 +120,7 @@ async def test_brokers_refuse_what_too_few_would_keep(
         await brokers.begin(*nodes)
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = f"two brokers of three are dead: writes are refused for {AWAY_SECONDS:.0f} s"
     note(ledger, fault, f"what is refused waits; {WHOLE}", found)
 
@@ -162,8 +168,7 @@ async def test_a_broker_is_paused(
             brokers.signal(node, signal.SIGCONT)
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = (
         f"a broker of three is paused for {PAUSE_SECONDS:.0f} s, beyond its session, and wakes up"
     )
@@ -184,8 +189,7 @@ async def test_everybody_is_cut_off(town: Town, brokers: Cluster, ledger: Ledger
             road.mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     note(ledger, f"every service is cut off from the log for {AWAY_SECONDS:.0f} s", WHOLE, found)
 
 
@@ -207,8 +211,7 @@ async def test_one_ingest_process_is_cut_off(town: Town, brokers: Cluster, ledge
             brokers.roads[lonely].mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     await foreign.clean(town)
     seen = f"taken over after {over_seconds:.1f} s, {found.joins} joins of runs that overlap"
     fault = "an ingest process of two is cut off from the log, for longer than its session"
@@ -217,8 +220,7 @@ async def test_one_ingest_process_is_cut_off(town: Town, brokers: Cluster, ledge
 
 
 async def test_recording_is_cut_off(town: Town, brokers: Cluster, ledger: Ledger) -> None:
-    found = await town.survive(cut(proxied(brokers), "recording"))
-    assert not found.causes
+    found = await costs_nothing(town, cut(proxied(brokers), "recording"))
     fault = f"the recording service is cut off from the log for {PAUSE_SECONDS:.0f} s"
     note(ledger, fault, WHOLE, found)
 
@@ -239,8 +241,7 @@ async def test_the_log_answers_late(town: Town, brokers: Cluster, ledger: Ledger
                 road.mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = f"every answer of the log comes {_DELAY_MS} ms later, give or take {_JITTER_MS}"
     note(ledger, fault, f"everything goes on meanwhile; {WHOLE}", found)
 
@@ -259,8 +260,7 @@ async def test_answers_of_the_log_are_lost(town: Town, brokers: Cluster, ledger:
                 road.mend()
         return time.monotonic()
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     fault = f"brokers are asked, connections are reset before the answer, for {AWAY_SECONDS:.0f} s"
     note(ledger, fault, f"what is sent again is stored once; {WHOLE}", found)
 
@@ -300,8 +300,7 @@ async def test_what_cannot_be_parsed_is_put_away(
         await foreign.told_anew(town, camera)
         return since
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     await foreign.clean(town)
     promise = (
         "consumers put it away and go on, the metric rises, the command shows and drops it;"
@@ -376,16 +375,8 @@ async def _pair(town: Town, names: tuple[str, str], acts: Sequence[Act], ledger:
 async def test_in_the_end_the_log_has_lost_nothing(
     town: Town, brokers: Cluster, ledger: Ledger
 ) -> None:
-    """After all of them: processes drain, and index, bucket and log agree."""
-    await town.people.end()
-    await town.still_listed()
-    codes = await town.vigie.stop()
-    assert set(codes.values()) == {0}, codes
-    assert not town.vigie.waiting()
+    """After all of them: deliveries are on record, and index, bucket and log agree."""
     assert not brokers.dead()
-    report = await town.vigie.fsck(seconds=240)
-    assert not foreign.unexpected(report), report
-    kept = sum(map(len, town.listed.values()))
-    promise = "processes drain and end with 0; fsck --deep finds only what foreigners wrote"
+    seen = await town.in_the_end(lambda report: not foreign.unexpected(report))
     fault = "all faults of the event log, one after the other"
-    ledger.note(Entry("services", fault, promise, f"{kept} segments"))
+    ledger.note(Entry("services", fault, f"{IN_THE_END}, but what foreigners wrote", seen))

@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from faults.ledger import Ledger
-from faults.services.test_services import RECEPTION_SECONDS, WHOLE, note
-from faults.services.town import INGEST, Town
+from faults.services.processes import INGEST
+from faults.services.test_services import IN_THE_END, RECEPTION_SECONDS, WHOLE, note
+from faults.services.town import Town
 
 pytestmark = [
     pytest.mark.e2e,
@@ -40,7 +41,10 @@ async def test_a_paused_ingest_process_does_no_harm(town: Town, ledger: Ledger) 
     found = await town.survive(act)
     assert found.causes <= {"INGEST_DOWN"}
     assert found.missing_seconds <= RECEPTION_SECONDS
-    await town.clean()
-    promise = f"the other records its cameras; {WHOLE}, or is in a gap INGEST_DOWN of 11 s at most"
+    seen = f"{found.joins} joins of runs that overlap; {await town.in_the_end()}"
+    promise = (
+        f"the other records its cameras; {WHOLE}, or is in a gap INGEST_DOWN of 11 s at most;"
+        f" in the end {IN_THE_END}"
+    )
     fault = "an ingest process of two is paused for longer than the session time-out, and wakes up"
-    note(ledger, fault, promise, found, f"{found.joins} joins of runs that overlap")
+    note(ledger, fault, promise, found, seen)

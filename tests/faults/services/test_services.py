@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +20,8 @@ from e2e.callers import Entry as Listed
 from e2e.harness import WALL, until
 from faults.conftest import LONG
 from faults.ledger import Entry, Ledger
-from faults.services.town import INGEST, NAMES, Survived, Town
+from faults.services.processes import INGEST
+from faults.services.town import NAMES, Survived, Town
 
 pytestmark = [
     pytest.mark.e2e,
@@ -33,6 +35,10 @@ RECEPTION_SECONDS: Final = 10.0 + 1.0
 AWAY_SECONDS: Final = 60.0 if LONG else 6.0
 PAIRS: Final = 10
 WHOLE: Final = "every frame sent is played once, as it was sent; what was listed still is"
+IN_THE_END: Final = (
+    "no byte is delivered without a durable record that precedes it and names person, camera and"
+    " window; processes drain and end with 0; fsck --deep finds nothing; what was listed still is"
+)
 _CONSUMERS: Final = ("recording", "audit")
 Act = Callable[[], Awaitable[float]]
 
@@ -45,6 +51,24 @@ def note(ledger: Ledger, fault: str, promise: str, found: Survived, seen: str = 
             missing_seconds=found.missing_seconds, recovery_seconds=found.recovery_seconds,
         )
     )  # fmt: skip
+
+
+async def costs_nothing(town: Town, act: Act) -> Survived:
+    """A fault that leaves no gap."""
+    found = await town.survive(act)
+    assert not found.causes
+    return found
+
+
+def lasting(fault: AbstractContextManager[object], seconds: float) -> Act:
+    """A fault that is there for so long."""
+
+    async def act() -> float:
+        with fault:
+            await asyncio.sleep(seconds)
+        return time.monotonic()
+
+    return act
 
 
 def killed(town: Town, service: str, chance: random.Random) -> Act:
@@ -62,8 +86,7 @@ def killed(town: Town, service: str, chance: random.Random) -> Act:
 async def test_a_killed_service_costs_no_footage(
     service: str, town: Town, chance: random.Random, ledger: Ledger
 ) -> None:
-    found = await town.survive(killed(town, service, chance))
-    assert not found.causes
+    found = await costs_nothing(town, killed(town, service, chance))
     note(ledger, f"kill -9 of {service}; it is started again", WHOLE, found)
 
 
@@ -132,8 +155,7 @@ def away(town: Town, name: str) -> Act:
 async def test_a_server_that_is_away_costs_no_footage(
     server: str, town: Town, ledger: Ledger
 ) -> None:
-    found = await town.survive(away(town, server))
-    assert not found.causes
+    found = await costs_nothing(town, away(town, server))
     what = {"store": "the object store", "database": "PostgreSQL"}[server]
     note(ledger, f"{what} is away for {AWAY_SECONDS:.0f} s", WHOLE, found)
 
@@ -169,8 +191,7 @@ async def test_events_delivered_twice_take_effect_once(town: Town, ledger: Ledge
             assert not await town.vigie.database(f"SELECT * FROM {service}.consumer_quarantine")
         return since
 
-    found = await town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(town, act)
     assert again > 0
     promise = f"each takes effect once, timelines stay as they were; {WHOLE}"
     fault = "every event is delivered again to recording and audit"
@@ -209,14 +230,6 @@ async def _pair(town: Town, names: list[str], acts: list[Act], ledger: Ledger) -
 
 
 async def test_in_the_end_the_checker_finds_nothing(town: Town, ledger: Ledger) -> None:
-    """After all of them: everything is still listed, drains, and agrees with the bucket."""
-    await town.people.end()
-    await town.still_listed()
-    codes = await town.vigie.stop()
-    assert set(codes.values()) == {0}, codes
-    assert not town.vigie.waiting()
-    report = await town.vigie.fsck(seconds=240)
-    assert report.code == 0, report
-    promise = "processes drain and end with 0; fsck --deep finds nothing; what was listed still is"
-    kept = sum(map(len, town.listed.values()))
-    ledger.note(Entry("services", "all of these, one after the other", promise, f"{kept} segments"))
+    """After all of them."""
+    seen = await town.in_the_end()
+    ledger.note(Entry("services", "all of these, one after the other", IN_THE_END, seen))

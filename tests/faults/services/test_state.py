@@ -1,7 +1,7 @@
 """The database and a camera: each fails, nothing is lost.
 
-They share one installation, on which each fault strikes in turn while people watch, play, save
-clips and fetch packages.
+With `test_local`, `test_steps` and `test_store` these share one installation, on which each fault
+strikes in turn while people watch, play, save clips and fetch packages.
 """
 
 import asyncio
@@ -9,20 +9,24 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import grpc.aio
 import pytest
 
-from e2e.callers import window
+from e2e.callers import timelines, window
 from e2e.harness import until
 from faults.conftest import LONG
 from faults.ledger import Ledger
-from faults.services.harm import Harm
-from faults.services.test_services import WHOLE, note
+from faults.services.harm import STATEFUL, Harm
+from faults.services.test_services import WHOLE, costs_nothing, lasting, note
 from faults.services.town import NAMES
+from faults.services.wire import Wire
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
+from vigie.platform.grpc.client import ClientError
 from vigie.simcam import FAULTS, Fault, FaultParameters
 
 pytestmark = [
@@ -31,6 +35,14 @@ pytestmark = [
     pytest.mark.timeout(7200 if LONG else 600),
 ]
 LASTING_SECONDS: Final = 60.0 if LONG else 6.0
+_READERS: Final = 12
+"""More than recording has connections."""
+_EXHAUSTED: Final = 'vigie_database_failures_total{code="POOL_EXHAUSTED"}'
+_WIRES: Final = {
+    "cut": "is cut",
+    "hang": "lets nothing through",
+    "delay": "takes 0.2 s more, each way,",
+}
 _MISDEEDS: Final = (
     Fault.UNREACHABLE, Fault.NOT_FOUND, Fault.UNAVAILABLE, Fault.DROP_CONNECTION, Fault.SILENT,
     Fault.SILENT_WITH_RTCP, Fault.LOSE_PACKETS, Fault.REORDER_PACKETS, Fault.DUPLICATE_PACKETS,
@@ -67,8 +79,7 @@ async def test_commits_whose_answer_is_lost(
         await _exactly_one(harm, asked)
         return time.monotonic()
 
-    found = await harm.town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(harm.town, act)
     lost = {kind: sum(wire.lost[kind] for wire in wires) for kind in (True, False)}
     assert sum(lost.values()) > 0
     promise = f"each takes effect once or not at all, and is repeated; {WHOLE}"
@@ -133,11 +144,62 @@ async def test_sessions_that_the_database_ends(
             ended += len(rows)
         return time.monotonic()
 
-    found = await harm.town.survive(act)
-    assert not found.causes
+    found = await costs_nothing(harm.town, act)
     assert ended > 0
     fault = f"PostgreSQL ends all sessions again and again for {LASTING_SECONDS:.0f} s"
-    note(ledger, fault, f"{WHOLE}", found, f"{ended} sessions ended")
+    note(ledger, fault, WHOLE, found, f"{ended} sessions ended")
+
+
+async def test_a_database_whose_connections_are_all_taken(harm: Harm, ledger: Ledger) -> None:
+    """Somebody holds the index locked: readers wait, and then there is no connection left."""
+    reasons: set[str] = set()
+
+    async def read() -> None:
+        try:
+            await timelines(harm.vigie, NAMES, harm.town.begun_us)
+        except grpc.aio.AioRpcError as error:
+            reasons.add(ClientError.of(error).reason)
+
+    async def act() -> float:
+        async with harm.vigie.locked("recording.recording_spans", "recording.recording_segments"):
+            readers = [asyncio.create_task(read()) for _ in range(_READERS)]
+            await asyncio.sleep(LASTING_SECONDS)
+        since = time.monotonic()
+        await asyncio.gather(*readers)
+        return since
+
+    found = await costs_nothing(harm.town, act)
+    assert reasons == {"DATABASE_UNAVAILABLE"}
+    assert await harm.vigie.metric("recording", _EXHAUSTED) > 0
+    fault = f"statements that wait hold all connections of recording for {LASTING_SECONDS:.0f} s"
+    promise = f"further readers are told DATABASE_UNAVAILABLE after 2 s; {WHOLE}"
+    note(ledger, fault, promise, found)
+
+
+@pytest.mark.parametrize("how", _WIRES)
+async def test_one_service_is_cut_off_from_the_database(
+    how: str, harm: Harm, chance: random.Random, ledger: Ledger
+) -> None:
+    service = chance.choice(STATEFUL)
+    found = await costs_nothing(
+        harm.town, lasting(_harmed(harm.vigie.wires[service], how), LASTING_SECONDS)
+    )
+    fault = f"the way from {service} to PostgreSQL {_WIRES[how]} for {LASTING_SECONDS:.0f} s"
+    note(ledger, fault, WHOLE, found)
+
+
+@contextmanager
+def _harmed(wire: Wire, how: str) -> Iterator[None]:
+    if how == "cut":
+        wire.cut()
+    elif how == "hang":
+        wire.hang()
+    else:
+        wire.delay_seconds = 0.2
+    try:
+        yield
+    finally:
+        wire.mend()
 
 
 # --- a camera -------------------------------------------------------------------------------------

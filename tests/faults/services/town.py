@@ -4,15 +4,9 @@ Two processes receive the cameras. Between the services and their servers stand 
 be cut, where there is toxiproxy.
 """
 
-import asyncio
-import json
-import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,16 +15,16 @@ import pytest
 
 from e2e import estate
 from e2e.callers import recorded_from, segments, stored_until, window
-from e2e.external import free_ports
-from e2e.harness import DEPLOYMENTS, WALL, Installation, until
-from faults.services.brokers import THREE_BROKERS, Cluster
+from e2e.harness import WALL, Outcome, until
 from faults.services.footage import Looked, look
 from faults.services.people import People
+from faults.services.processes import ALL_PARTITIONS, INGEST, Services
 from integration.s3.toxiproxy import Toxiproxy
 from vigie.evidence.v1 import evidence_service_pb2 as evidence_pb
 from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
+from vigie.recording.v1.recording_pb2 import Segment
 from vigie.simcam import CameraConfig, FootageSpec
 from vigie.simcam.client import SimCamProcess
 
@@ -42,88 +36,13 @@ CAMERAS: Final = (
     CameraConfig(id="cam-mairie", footage=_H264),
 )
 NAMES: Final = tuple(camera.id for camera in CAMERAS)
-INGEST: Final = ("ingest", "ingest-2")
 PATIENCE_SECONDS: Final = 120
 _FIRST_US: Final = 4_000_000
 _ASKED_US: Final = 3_000_000
 _CALL_SECONDS: Final = 3.0
+_AT_ONCE: Final = 200
 _BEFORE_US: Final = 200_000
 """A window begins so long before what was looked at last: within footage."""
-_PARTITIONS: Final = re.compile(
-    r'^vigie_eventlog_partitions_info\{[^}]*topic="cameras"[^}]*\} (\d+)', re.MULTILINE
-)
-ALL_PARTITIONS: Final = 256
-
-
-class Services(Installation):
-    """Six services apart with a second ingest process; the gateway is always at one address.
-
-    Args:
-        folder: everything lies in it.
-        brokers: three of the tests' own, where it stands on them.
-    """
-
-    def __init__(self, folder: Path, brokers: Cluster | None = None) -> None:
-        self._brokers = brokers
-        self._front = f"127.0.0.1:{free_ports(1)[0]}"
-        six = DEPLOYMENTS["six-services"]
-        targets = {**six.targets, "ingest-2": ("serve", "ingest")}
-        deployment = replace(six, name="town", targets=targets)
-        settings = None if brokers is None else {"kafka": THREE_BROKERS}
-        super().__init__(deployment, folder, estate.PEOPLE, settings)
-
-    def address(self, context: str = "recording") -> str:
-        return self._front
-
-    def _own_environment(self, name: str) -> dict[str, str]:
-        own = super()._own_environment(name)
-        if self._brokers is not None and name in self._brokers.roads:
-            own["VIGIE_KAFKA__BOOTSTRAP"] = json.dumps(self._brokers.roads[name].bootstrap)
-        return own | ({"VIGIE_GRPC__LISTEN": f'["{self._front}"]'} if name == "gateway" else {})
-
-    async def share_of(self, name: str) -> int:
-        """How many partitions of the cameras an ingest process believes to hold."""
-        found = _PARTITIONS.search(await self.metrics(name))
-        return int(found[1]) if found else 0
-
-    def waiting(self) -> list[Path]:
-        """Footage in the spools of all ingest processes."""
-        return [file for name in INGEST for file in (self.data_of(name) / "spool").rglob("*.m4v")]
-
-    async def ready(self) -> bool:
-        """Whether every process says that it can do its work."""
-        for running in self._running.values():
-            at = running.addresses["http"]
-            try:
-                await asyncio.to_thread(_page, f"http://{at}/readyz")
-            except OSError as error:
-                if isinstance(error, urllib.error.HTTPError):
-                    error.close()
-                return False
-        return True
-
-    async def metrics(self, name: str) -> str:
-        """What a process tells of itself."""
-        at = self._running[name].addresses["http"]
-        return await asyncio.to_thread(_page, f"http://{at}/metrics")
-
-    @property
-    def topic_prefix(self) -> str:
-        """Before the name of every topic at the brokers."""
-        assert self._external is not None
-        return f"{self._external.name}."
-
-    async def database(self, statement: str) -> list[tuple[object, ...]]:
-        """A statement to the installation's database, past everything of the product."""
-        assert self._external is not None
-        rows = await self._external.postgres.execute(statement, self._external.database)
-        return [tuple(row) for row in rows]
-
-
-def _page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        text: bytes = answer.read()
-    return text.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +114,7 @@ class Town:
     settled_us: int = 0
     listed: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[evidence_pb.EvidenceRequest] = field(default_factory=list)
+    _packed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.people = People(self.vigie, NAMES)
@@ -268,19 +188,43 @@ class Town:
 
         await until(everything, f"{heir} records everything", seconds=PATIENCE_SECONDS)
 
+    async def _stored(self, camera: str) -> list[Segment]:
+        """Everything that was ever stored of a camera."""
+        now_us = WALL.now_us()
+        return await segments(self.vigie, camera, self.begun_us, now_us, page_size=_AT_ONCE)
+
     async def _remember(self) -> None:
         """What is listed now must be listed for ever."""
         for camera in NAMES:
-            found = await segments(self.vigie, camera, self.begun_us, WALL.now_us())
+            found = await self._stored(camera)
             assert len({each.object_key for each in found}) == len(found)
             self.listed[camera] = {each.object_key: each.sha256 for each in found}
 
     async def still_listed(self) -> None:
         for camera, before in self.listed.items():
-            found = await segments(self.vigie, camera, self.begun_us, WALL.now_us())
+            found = await self._stored(camera)
             now = {each.object_key: each.sha256 for each in found}
             assert len(now) == len(found), "a segment is listed twice"
             assert before.items() <= now.items(), f"not listed: {before.items() - now.items()}"
+
+    async def in_the_end(self, acceptable: Callable[[Outcome], bool] | None = None) -> str:
+        """After all faults: what was listed still is, what was delivered is on record, it drains.
+
+        Args:
+            acceptable: whether this is all that the checker may find; ``None``: nothing.
+
+        Returns:
+            What was counted.
+        """
+        await self.people.end()
+        await self.still_listed()
+        delivered = await self.vigie.witness.confirm(self.vigie)
+        codes = await self.vigie.stop()
+        assert set(codes.values()) == {0}, codes
+        assert not self.vigie.waiting()
+        report = await self.vigie.fsck(seconds=240)
+        assert acceptable(report) if acceptable else report.code == 0, report
+        return f"{sum(map(len, self.listed.values()))} segments, {delivered}"
 
     async def clean(self) -> None:
         """Wait until the checker finds nothing."""
@@ -314,7 +258,7 @@ class Town:
 
     async def _packages_are_ready(self) -> bool:
         stub = self.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
-        for request in self.requests:
+        for request in (each for each in self.requests if each.name not in self._packed):
             asked = evidence_pb.GetEvidenceRequestRequest(name=request.name)
             try:
                 found = await stub.GetEvidenceRequest(asked, timeout=_CALL_SECONDS)
@@ -324,6 +268,7 @@ class Town:
             if found.state != evidence_pb.EVIDENCE_STATE_READY:
                 return False
             assert [step.action for step in found.custody].count("VERIFIED") == 1
+            self._packed.add(request.name)
         return True
 
     # --- faults ---

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,10 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from unit.audit.conftest import NOON_US, Archive
+from vigie.audit.freshness import Freshness
+from vigie.audit.recorder import ACCESSES_TOPIC
+from vigie.audit.search import AccessReader
 from vigie.audit.tables import ACCESSES
 from vigie.audit.v1 import audit_service_pb2 as pb
 from vigie.audit.v1 import events_pb2
 from vigie.common.v1 import access_pb2, types_pb2
+from vigie.platform.clock import SystemMonotonicClock
 from vigie.platform.grpc.client import ClientError
 from vigie.platform.grpc.record import Phase
 
@@ -217,6 +222,27 @@ async def test_an_export_resumes_byte_for_byte(
     else:
         lines = [json.loads(line) for line in text.splitlines()]
         assert [line["record"]["record"] for line in lines] == [entry.record for entry in entries]
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "told twice"])
+async def test_what_makes_no_row_does_not_hold_up_an_export(archive: Archive, kind: str) -> None:
+    """It may be the last record of its partition for long, and nothing more comes after it."""
+    await archive.record()
+    (stored,) = [event async for event in archive.event_log.read(ACCESSES_TOPIC)]
+    value = b"\x0b" if kind == "unreadable" else stored.event.value
+    again = replace(stored.event, id="another", value=value)
+    await archive.event_log.append(ACCESSES_TOPIC, [again])
+    (end,) = await archive.event_log.ends(ACCESSES_TOPIC)
+    freshness = Freshness(
+        archive.event_log, AccessReader(archive.database),
+        wall_clock=archive.wall, monotonic_clock=SystemMonotonicClock(),
+    )  # fmt: skip
+    async with asyncio.timeout(10):
+        await freshness.require()
+    async with archive.database.reading() as connection:
+        newest = (await connection.execute(sa.select(sa.func.max(ACCESSES.c.log_offset)))).scalar()
+    assert newest is not None
+    assert newest < end.offset
 
 
 async def test_an_export_is_recorded_with_what_was_delivered(archive: Archive) -> None:

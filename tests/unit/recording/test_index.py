@@ -141,6 +141,24 @@ async def test_an_outage_is_stretched_closed_and_found_from_anywhere_in_it(tmp_p
         assert await rows(database, tables.OUTAGES) == before
 
 
+async def test_the_time_that_a_clock_left_out_ends_where_it_was_back(tmp_path: Path) -> None:
+    """Seen from any window; what is interrupted after that is not the clock's fault."""
+    async with opened_index(tmp_path) as database:
+        before = segment(0, run=RUN_A, start_us=T0 - 30 * SECOND)
+        await put(database, before)
+        await apply_outage(database, outage(T0, T0 + 8 * HOUR, 0, Cause.CLOCK_JUMP))
+        left_out = [(0, 6 * HOUR, False), (6 * HOUR, 8 * HOUR, False)]
+        assert await read_outages(database, T0, T0 + DAY) == left_out
+        back = segment(0, run=RUN_B, start_us=T0 + 5 * SECOND)
+        await put(database, back)
+        ended = [(0, 5 * SECOND, False), (6 * HOUR, 6 * HOUR, False)]
+        assert await read_outages(database, T0, T0 + DAY) == ended
+        assert await read_outages(database, T0 + HOUR, T0 + 2 * HOUR) == ended[:1]
+        assert await read_outages(database, T0 + 7 * HOUR, T0 + DAY) == ended[1:]
+        await apply_outage(database, outage(T0, T0 + 8 * HOUR, 0, Cause.CAMERA_SILENT))
+        assert await read_outages(database, T0, T0 + DAY) == left_out, "of other causes nothing"
+
+
 @pytest.mark.parametrize(
     "value",
     [

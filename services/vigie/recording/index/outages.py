@@ -1,14 +1,15 @@
 """Keeps outages in rows of bounded length; an update of an outage replaces its rows."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import Select, Table, and_, bindparam, delete, func, insert, select
 
 from vigie.ingest.v1 import events_pb2
 from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index.convert import EventUnknownError
-from vigie.recording.index.tables import OUTAGES
+from vigie.recording.index.tables import DESTROYED_SPANS, OUTAGES, SPANS
 from vigie.recording.model import PIECE_US, Cause
 
 _KNOWN: Final = select(
@@ -101,3 +102,54 @@ async def _forget_what_changes(
     from_us = kept_until_us if stretched else -(1 << 63)
     await connection.execute(_FORGET, {"of_outage": outage.outage, "from_us": from_us})
     return kept_until_us
+
+
+async def where_clocks_were_back(
+    connection: AsyncConnection, camera: str, starts: Sequence[int]
+) -> dict[int, int]:
+    """From where on rows of outages `CLOCK_JUMP` say nothing any more.
+
+    A clock that is set ahead leaves time out, and its outage covers that. When the clock comes back
+    before that time is over, a run begins within it: else the outage would name whatever interrupts
+    the camera until then.
+
+    Args:
+        connection: a reading.
+        camera: its identifier.
+        starts: where such rows start.
+
+    Returns:
+        Start of a row -> where a run begins within its outage, not before the row; only of those
+        in which one does.
+    """
+    found: dict[int, int] = {}
+    for resumed in _RESUMED if starts else ():
+        asked = {"of_camera": camera, "starts": list(starts)}
+        for row in await connection.execute(resumed, asked):
+            back_us = max(row.start_us, row.first_us)
+            found[row.start_us] = min(back_us, found.get(row.start_us, back_us))
+    return found
+
+
+def _resumed(spans: Table) -> Select[tuple[int, int]]:
+    piece = OUTAGES.alias()
+    begins = and_(
+        spans.c.camera == OUTAGES.c.camera,
+        spans.c.first_number == 0,
+        spans.c.start_us > piece.c.start_us,
+        spans.c.start_us < OUTAGES.c.end_us,
+    )
+    return (
+        select(OUTAGES.c.start_us, func.min(spans.c.start_us).label("first_us"))
+        .join(piece, piece.c.outage == OUTAGES.c.outage)
+        .join(spans, begins)
+        .where(
+            OUTAGES.c.camera == bindparam("of_camera"),
+            OUTAGES.c.cause == int(Cause.CLOCK_JUMP),
+            OUTAGES.c.start_us.in_(bindparam("starts", expanding=True)),
+        )
+        .group_by(OUTAGES.c.start_us)
+    )
+
+
+_RESUMED: Final = (_resumed(SPANS), _resumed(DESTROYED_SPANS))

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from vigie.platform.database.connection import AsyncConnection
+from vigie.recording.index import outages
 from vigie.recording.index.convert import camera_state_from_row, segment_from_row, terms
 from vigie.recording.index.tables import (
     CAMERA_STATES,
@@ -181,13 +182,20 @@ async def read_facts(
         spans=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.SPAN]],
         destroyed=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.DESTROYED]],
         states=in_order(states),
-        outages=[
-            Outage(r.start_us, r.end_us, Cause(r.number), r.text, open=r.more == "1")
-            for r in rows[_Kind.OUTAGE]
-        ],
+        outages=await _outages(connection, camera, rows[_Kind.OUTAGE]),
         last_stored_us=await last_stored_us(connection, camera) if with_tail else None,
     )
     return facts, until_us
+
+
+async def _outages(connection: AsyncConnection, camera: str, rows: Sequence[Any]) -> list[Outage]:
+    jumps = [row.start_us for row in rows if row.number == Cause.CLOCK_JUMP]
+    back = await outages.where_clocks_were_back(connection, camera, jumps)
+    ends = [min(row.end_us, back.get(row.start_us, row.end_us)) for row in rows]
+    return [
+        Outage(row.start_us, end_us, Cause(row.number), row.text, open=row.more == "1")
+        for row, end_us in zip(rows, ends, strict=True)
+    ]
 
 
 async def camera_states(

@@ -61,6 +61,16 @@ async def test_an_outage_that_was_told_anew_just_now_is_left_alone(tmp_path: Pat
         assert (await checked(rig)).findings == []
 
 
+async def test_an_older_word_about_an_outage_that_comes_again_is_left_alone(tmp_path: Path) -> None:
+    """It vouched for more than the end that was told then; the index does not take it again."""
+    async with recording_rig(tmp_path, T0) as rig:
+        first, _ = await estate(rig)
+        cause, beyond_us = GapCause.GAP_CAUSE_CAMERA_SILENT, T0 + 11 * SECOND
+        await rig.outage(CAMERA, first.end_us, 0, cause, known_us=beyond_us)
+        rig.wall.set(NOW + 600 * SECOND)
+        assert (await checked(rig)).findings == []
+
+
 @pytest.mark.parametrize("deep", [False, True])
 async def test_a_sound_installation_is_found_sound(
     tmp_path: Path,

@@ -86,7 +86,9 @@ def _read(view: View, told: _Told, stored: StoredEvent) -> list[Finding]:
 def _take(told: _Told, event: ingest_pb2.SegmentEvent, offset: int) -> Finding | None:
     """Note one event; a finding when it stands before one that was told earlier."""
     if event.HasField("outage"):
-        told.outages[event.outage.outage] = (event.camera, event.outage)
+        known = told.outages.get(event.outage.outage)
+        if known is None or not _is_older(event.outage, known[1]):
+            told.outages[event.outage.outage] = (event.camera, event.outage)
     elif event.HasField("run_ended"):
         ended = event.run_ended
         told.ends[ended.run] = RunEnd(
@@ -110,6 +112,15 @@ def _take(told: _Told, event: ingest_pb2.SegmentEvent, offset: int) -> Finding |
         what = "an event says nothing that this version knows"
         return error("I1", what, _LOOK, EVIDENCE, camera=event.camera, offset=offset)
     return None
+
+
+def _is_older(word: ingest_pb2.Outage, known: ingest_pb2.Outage) -> bool:
+    """Whether a word about an outage that lasts was overtaken: the index does not take it, either.
+
+    The end that is told may lie before what was vouched for.
+    """
+    lasting = word.end_us == 0 and word.cause == known.cause
+    return lasting and (known.end_us != 0 or known.known_until_us > word.known_until_us)
 
 
 def _is_repeated(told: _Told, event: ingest_pb2.SegmentEvent) -> bool:

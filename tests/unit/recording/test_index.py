@@ -117,7 +117,9 @@ async def read_outages(
     database: EmbeddedDatabase, start: int, end: int
 ) -> list[tuple[int, int, bool]]:
     async with database.reading() as connection:
-        facts, until = await reader.read_facts(connection, "cam-a", Interval(start, end))
+        facts, until = await reader.read_facts(
+            connection, "cam-a", Interval(start, end), tail_us=None
+        )
     assert until == end
     return [(o.start_us - T0, o.end_us - T0, o.open) for o in facts.outages]
 
@@ -179,13 +181,17 @@ async def test_a_window_with_more_rows_than_fit_is_read_in_exact_steps(tmp_path:
         await put(database, *(segment(0, run=f"{s:032x}", start_us=s) for s in starts))
         window = Interval(T0, T0 + HOUR)
         async with database.reading() as connection:
-            facts, until = await reader.read_facts(connection, "cam-a", window, row_limit=7)
+            facts, until = await reader.read_facts(
+                connection, "cam-a", window, row_limit=7, tail_us=None
+            )
             assert until == T0 + 7 * 40 * SECOND
             assert len(facts.spans) == 7
             seen = list(facts.spans)
             while until < window.end_us:
                 step = Interval(until, window.end_us)
-                facts, until = await reader.read_facts(connection, "cam-a", step, row_limit=7)
+                facts, until = await reader.read_facts(
+                    connection, "cam-a", step, row_limit=7, tail_us=None
+                )
                 seen += facts.spans
         assert [s.start_us for s in seen] == starts
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.index import outages
 from vigie.recording.index.convert import camera_state_from_row, segment_from_row, terms
+from vigie.recording.index.days import LAST_INSTANT_US
 from vigie.recording.index.tables import (
     CAMERA_STATES,
     DESTROYED_SPANS,
@@ -146,7 +147,7 @@ async def read_facts(
     window: Interval,
     *,
     row_limit: int = ROW_LIMIT,
-    with_tail: bool = True,
+    tail_us: int | None,
 ) -> tuple[Facts, int]:
     """All facts about the beginning of a window, in a bounded number of rows and one statement.
 
@@ -155,7 +156,7 @@ async def read_facts(
         camera: its identifier.
         window: what is asked about.
         row_limit: rows of one kind that are read at most.
-        with_tail: whether `Facts.last_stored_us` is wanted (for the live tail).
+        tail_us: now, where `Facts.last_stored_us` is wanted (for the live tail); else ``None``.
 
     Returns:
         The facts (without `Facts.live`), and up to which instant they are complete: the end of
@@ -170,7 +171,7 @@ async def read_facts(
             until_us = min(until_us, rows[kind][-1].start_us)
     if until_us <= window.start_us:
         more = row_limit * 4
-        return await read_facts(connection, camera, window, row_limit=more, with_tail=with_tail)
+        return await read_facts(connection, camera, window, row_limit=more, tail_us=tail_us)
     rows = {kind: [r for r in rows[kind] if r.start_us < until_us] for kind in rows}
     states = [
         CameraState(
@@ -183,7 +184,9 @@ async def read_facts(
         destroyed=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.DESTROYED]],
         states=in_order(states),
         outages=await _outages(connection, camera, rows[_Kind.OUTAGE]),
-        last_stored_us=await last_stored_us(connection, camera) if with_tail else None,
+        last_stored_us=(
+            None if tail_us is None else await last_stored_us(connection, camera, before_us=tail_us)
+        ),
     )
     return facts, until_us
 
@@ -245,23 +248,34 @@ def in_order(states: Sequence[CameraState]) -> list[CameraState]:
     return kept
 
 
-async def last_stored_us(connection: AsyncConnection, camera: str) -> int | None:
-    """End of the newest stored footage of a camera, destroyed footage not counted."""
-    value: int | None = await connection.scalar(_LAST_STORED, {"camera": camera})
+async def last_stored_us(
+    connection: AsyncConnection, camera: str, *, before_us: int = LAST_INSTANT_US
+) -> int | None:
+    """End of the newest stored footage of a camera, destroyed footage not counted.
+
+    Args:
+        connection: a reading.
+        camera: its identifier.
+        before_us: footage that begins later does not count. A clock that was ahead leaves some
+            ahead of now; what is on its way now is older than that, and still on its way.
+    """
+    parameters = {"camera": camera, "before": before_us}
+    value: int | None = await connection.scalar(_LAST_STORED, parameters)
     return value
 
 
 def _last_stored() -> Select[tuple[int]]:
+    of_camera = (SPANS.c.camera == bindparam("camera"), SPANS.c.start_us <= bindparam("before"))
     newest = (
         select(SPANS.c.start_us)
-        .where(SPANS.c.camera == bindparam("camera"))
+        .where(*of_camera)
         .order_by(SPANS.c.start_us.desc())
         .limit(1)
         .scalar_subquery()
     )
     # A row is never longer than the limit: the greatest end is among these few.
     return select(func.max(SPANS.c.end_us)).where(
-        SPANS.c.camera == bindparam("camera"), SPANS.c.start_us > newest - PIECE_LIMIT_US
+        *of_camera, SPANS.c.start_us > newest - PIECE_LIMIT_US
     )
 
 

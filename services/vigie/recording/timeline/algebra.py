@@ -77,8 +77,8 @@ class Facts:
         states: states of the camera by revision, the one in force at the start of the window
             first; none: the registry has never told of it.
         outages: outages overlapping the window.
-        last_stored_us: end of the newest stored footage of the camera, wherever it lies;
-            ``None``: nothing is stored.
+        last_stored_us: end of the newest stored footage of the camera that begins before now,
+            wherever it lies; ``None``: nothing is stored.
         live: last word of the reception; ``None``: nothing was ever heard.
     """
 

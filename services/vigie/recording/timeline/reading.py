@@ -77,6 +77,7 @@ class TimelineReader:
         self, camera: str, window: Interval, now_us: int | None
     ) -> tuple[list[Entry], int]:
         live = self._live(camera)
+        now = self.now_us() if now_us is None else now_us
 
         async def work(connection: AsyncConnection) -> tuple[Facts, int]:
             return await reader.read_facts(
@@ -84,11 +85,10 @@ class TimelineReader:
                 camera,
                 window,
                 row_limit=self._row_limit,
-                with_tail=live is not None,
+                tail_us=None if live is None else now,
             )
 
         facts, until_us = await self._database.read(work)
         facts = replace(facts, live=live)
-        now = self.now_us() if now_us is None else now_us
         step = compose(Interval(window.start_us, until_us), now, facts, self._rule)
         return step, until_us

@@ -42,7 +42,7 @@ test-services: $(STAMP) ## End-to-end tests on Kafka, S3 and PostgreSQL, one pro
 	@for each in $(DEPLOYMENTS); do echo "==> end-to-end tests: $$each"; \
 	    $(BIN)/python -m pytest tests/e2e --deployment $$each -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || exit 1; done
 
-test-long: $(STAMP) ## The same in their long forms: twenty times the examples, every kill point, minutes of foreign cameras
+test-long: $(STAMP) ## The same in their long forms: fifty times the examples, every kill point, minutes of foreign cameras
 	@VIGIE_LONG_TESTS=1 $(MAKE) --no-print-directory test PYTEST_ARGS="--timeout=3600 $(PYTEST_ARGS)"
 
 keep-events: $(STAMP) ## Keep the bytes of events that this version writes differently (tests/contract/events)

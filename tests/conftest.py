@@ -37,7 +37,7 @@ _LONGEST = (
 settings.register_profile(
     "vigie",
     parent=settings.default,
-    max_examples=examples(settings.default.max_examples),
+    max_examples=examples(40),
     deadline=None,
     derandomize=not LONG,
     suppress_health_check=[HealthCheck.too_slow],

@@ -8,7 +8,7 @@ import os
 from typing import Final
 
 LONG: Final = os.environ.get("VIGIE_LONG_TESTS") == "1"
-_TIMES: Final = 20
+_TIMES: Final = 50
 
 
 def examples(count: int) -> int:

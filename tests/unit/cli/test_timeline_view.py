@@ -65,7 +65,7 @@ def test_lines_fit_the_terminal() -> None:
     ),
     st.integers(20, 150),
 )
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_gap_shows_wherever_it_lies(pieces: list[tuple[int, int]], width: int) -> None:
     window, found = timeline(*pieces)
     begin, end = window.start_time.ToMicroseconds(), window.end_time.ToMicroseconds()

@@ -58,7 +58,7 @@ def test_a_signature_by_another_key_under_the_same_name_is_refused() -> None:
         verify_detached(forged, CONTENT)
 
 
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, len(SIGNED) * 8 - 1))
 def test_no_flipped_bit_changes_who_signed_what(bit: int) -> None:
     """A flip is refused, or it hit what RFC 5652 leaves unsigned and the key is still the same."""
@@ -71,7 +71,7 @@ def test_no_flipped_bit_changes_who_signed_what(bit: int) -> None:
     assert found.certificate.public_key() == KEYS["ec"].public_key()
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_malformed(noise: bytes) -> None:
     with pytest.raises(RejectedError):

@@ -186,7 +186,7 @@ def test_protection_contributes_its_boxes_and_moves_the_data() -> None:
 
 @CODECS
 @given(data=st.data())
-@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_files_are_read_or_refused(codec: VideoCodec, data: st.DataObject) -> None:
     (segment,) = record(codec, encode(codec, frames=30, b_frames=2), gops_per_segment=9)
     raw = bytearray(segment.data)

@@ -97,7 +97,7 @@ def test_readers_see_the_length_of_the_window(codec: VideoCodec, tmp_path: Path)
     length=st.integers(1_000, 2_400_000),
     ppm=st.integers(-500, 500),
 )
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_window_shows_the_frames_of_its_time(
     codec: VideoCodec, structure: dict[str, Any], start: int, length: int, ppm: int
 ) -> None:

@@ -140,7 +140,7 @@ def test_only_a_recovery_point_without_delay_is_one() -> None:
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), min_size=1, max_size=8),
     st.integers(2, 80),
 )
-@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_sets_are_read_or_refused(
     codec: VideoCodec, patches: list[tuple[int, int]], length: int
 ) -> None:

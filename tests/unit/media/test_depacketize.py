@@ -50,7 +50,7 @@ def test_every_byte_arrives_in_its_frame(
     marker=st.booleans(),
     chunks=st.lists(st.integers(1, 9000), min_size=1, max_size=30),
 )
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_cuts_of_the_byte_stream_and_wraps_of_counters_change_nothing(
     codec: VideoCodec, mtu: int, sequence: int, offset: int, chunks: list[int],
     *, aggregate: bool, marker: bool,
@@ -117,7 +117,7 @@ def test_a_lost_packet_cuts_at_the_last_whole_frame_and_resumes_at_a_key_frame(
         min_size=1, max_size=6,
     ),
 )  # fmt: skip
-@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_lost_doubled_or_swapped_no_broken_frame_is_stored(
     codec: VideoCodec, structure: dict[str, Any], damage: list[tuple[int, str]]
 ) -> None:
@@ -148,7 +148,7 @@ def test_whatever_is_lost_doubled_or_swapped_no_broken_frame_is_stored(
 
 @CODECS
 @given(data=st.data())
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_and_damaged_bytes_never_raise(codec: VideoCodec, data: st.DataObject) -> None:
     raw = bytearray(interleave(packets_of(codec, encode(codec, frames=20), mtu=300)))
     for _ in range(data.draw(st.integers(1, 30))):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, select
 
+from long_forms import LONG
 from recording_support import DAY, HOUR, RUN_A, RUN_B, SECOND, T0, opened_index, segment
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.clock import ManualWallClock
@@ -134,7 +135,7 @@ async def estate(database: Database, store: ObjectStore, seed: int) -> None:
             at_us = made[-1].end_us + chance.choice((-3 * SECOND, 0, SECOND, HOUR))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(3 if LONG else 1))
 async def test_names_give_the_timeline_and_objects_the_rest(
     database: Database, store: ObjectStore, seed: int
 ) -> None:
@@ -186,7 +187,7 @@ async def test_interrupted_anywhere_it_is_whole_once_it_was_run_to_its_end(
     await estate(database, store, 7)
     before = await index(database)
     interrupted = left_half = 0
-    for calls in range(0, 60, 3):
+    for calls in range(0, 60, 1 if LONG else 4):
         try:
             await Reindexer(database, FailingStore(store, calls)).rebuild()  # type: ignore[arg-type]
         except VigieError:

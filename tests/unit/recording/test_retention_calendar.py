@@ -69,14 +69,14 @@ times = st.integers(instant("2026-01-01T00:00:00"), instant("2032-12-31T00:00:00
 
 
 @given(times)
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 def test_nothing_outlives_31_days_or_is_destroyed_before_27(recorded: int) -> None:
     kept_days = (expiry_us(recorded, 0, PARIS) - recorded) / 86_400e6
     assert 27.95 <= kept_days <= 31
 
 
 @given(times, st.sampled_from([0, 0, 7, 28, 30]), st.integers(26 * 86400, 33 * 86400))
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_windows_that_are_due_are_those_that_have_expired(
     now: int, days: int, age_seconds: int
 ) -> None:

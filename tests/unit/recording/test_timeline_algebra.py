@@ -115,7 +115,7 @@ def expected_kind(  # noqa: C901, PLR0911 - the rules one after the other, as th
 
 
 @given(facts, instants, intervals)
-@settings(max_examples=examples(250), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_a_timeline_partitions_its_window_and_says_what_the_rules_say(
     facts: Facts, now: int, window: tuple[int, int]
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_timeline_partitions_its_window_and_says_what_the_rules_say(
 
 
 @given(facts, instants, intervals, st.integers(1, 30))
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_coarser_timeline_still_partitions_the_window(
     facts: Facts, now: int, window: tuple[int, int], resolution: int
 ) -> None:
@@ -151,7 +151,7 @@ def test_a_coarser_timeline_still_partitions_the_window(
 
 
 @given(facts, instants, intervals)
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_completeness_accounts_for_every_past_microsecond(
     facts: Facts, now: int, window: tuple[int, int]
 ) -> None:

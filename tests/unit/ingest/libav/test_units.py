@@ -44,7 +44,7 @@ def test_nal_units_of_a_byte_stream_keep_their_bytes(nals: list[bytes], codes: l
     assert [data[start:end] for start, end in stream_units(data)] == nals
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(100))
 @given(data=st.binary(max_size=200), extradata=st.binary(max_size=40), units=st.integers())
 def test_any_packet_is_taken_or_breaks_the_stream(
     data: bytes, extradata: bytes, units: int

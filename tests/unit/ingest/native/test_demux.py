@@ -82,7 +82,7 @@ class Receiving:
         return sum(len(group.frames) for group in self.sink.groups)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(cuts=st.lists(st.integers(1, 200), max_size=60))
 def test_however_the_bytes_are_cut_the_frames_are_the_same(cuts: list[int]) -> None:
     receiving = Receiving()
@@ -142,7 +142,7 @@ def test_a_channel_is_not_exchanged_once_media_came() -> None:
     assert receiving.reception.media_packets == 1
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(data=st.data())
 def test_damaged_streams_break_no_frame(data: st.DataObject) -> None:
     damaged = bytearray(b"".join(stream(4)))

@@ -47,7 +47,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=damaged() | st.binary(max_size=300), step=st.integers(1, 200))
 @example(data=b"RTSP/1.0 200 OK\r\n\r\n" * 50, step=7)
 def test_a_conversation_survives_anything(data: bytes, step: int) -> None:
@@ -69,7 +69,7 @@ def test_a_conversation_survives_anything(data: bytes, step: int) -> None:
     assert not any("geheim" in request for request in talk.sent if "Basic" not in request)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=500) | st.text(max_size=300).map(lambda text: ("v=0\n" + text).encode()))
 def test_descriptions_are_read_or_refused(body: bytes) -> None:
     try:
@@ -80,7 +80,7 @@ def test_descriptions_are_read_or_refused(body: bytes) -> None:
     assert 0 <= track.payload_type <= 999
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=200))
 def test_small_parsers_take_any_text(text: str) -> None:
     parse_challenges([text])

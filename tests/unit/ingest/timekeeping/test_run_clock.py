@@ -100,7 +100,7 @@ def worst_error_us(camera: Camera, segments: list[tuple[int, int, int, int]]) ->
     return min(errors), max(errors)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     drift_ppm=st.floats(-200, 200),
     base_delay_us=st.integers(0, 300_000),
@@ -153,7 +153,7 @@ def least_delay_in_any_stretch(camera: Camera, groups: int) -> int:
     return max(min(delays[max(0, number - 4) : number + 1]) for number in range(groups))
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     drift_ppm=st.floats(-400, 400),
     jitter_us=st.integers(0, 900_000),

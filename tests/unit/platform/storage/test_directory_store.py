@@ -616,7 +616,7 @@ def only_possible_in_a_folder(paths: list[str]) -> list[str]:
     return sorted(set(paths) - folders, key=str.encode)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     paths=PATHS,
     prefix=st.text(alphabet="a!-./0zé~", max_size=4),

@@ -189,14 +189,21 @@ class TopicAdmin:
         await self._with_admin(work, "cannot apply the topics")
 
     async def remove(self, topics: Sequence[str]) -> None:
-        """Delete topics (names at the brokers) with all events; for tests.
+        """Delete topics (names at the brokers) with all events, and wait until none is known.
+
+        For tests.
 
         Raises:
             VigieError: EVENT_LOG_UNAVAILABLE.
         """
-        await self._with_admin(
-            lambda admin: admin.delete_topics(list(topics)), "cannot delete topics"
-        )
+
+        async def remove(admin: Any) -> None:
+            await admin.delete_topics(list(topics))
+            # Deleting is done in the background: who made one anew at once would find the old one.
+            while await _described(admin, list(topics)):
+                await asyncio.sleep(0.05)
+
+        await self._with_admin(remove, "cannot delete topics")
 
     async def _create(self, admin: Any, specs: Mapping[str, TopicSpec]) -> None:
         from aiokafka.admin import NewTopic

@@ -200,7 +200,7 @@ class TopicAdmin:
         async def remove(admin: Any) -> None:
             await admin.delete_topics(list(topics))
             # Deleting is done in the background: who made one anew at once would find the old one.
-            while await _described(admin, list(topics)):
+            while await _described(admin, list(topics)):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
 
         await self._with_admin(remove, "cannot delete topics")

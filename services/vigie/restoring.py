@@ -8,7 +8,7 @@
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -35,6 +35,7 @@ from vigie.platform.eventlog.kafka.outbox import OUTBOX, Waiting
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.eventlog.tables import POSITION
 from vigie.platform.reasons import CONFIG_INVALID
+from vigie.platform.tally import Tally
 from vigie.recording import retelling as recording
 from vigie.recording.topics import DESTRUCTIONS_TOPIC
 from vigie.registry import retelling as registry
@@ -46,6 +47,7 @@ from vigie.storage.forms import PRODUCTION, ExternalForms
 from vigie.topics import TOPICS
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 _AT_ONCE: Final = 500
 _MOST_WAITING: Final = 1_000_000
 _TELLERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -82,14 +84,14 @@ async def open_restored(
             " PostgreSQL",
             field="kafka.bootstrap",
         )
-    async with AsyncExitStack() as closing:
-        basis = basis_of_a_command(config, closing)
+    async with AsyncExitStack() as exits:
+        basis = basis_of_a_command(config, exits)
         databases: dict[str, Database] = {}
         for context in SCHEMAS:
             databases[context] = await forms.database(basis, context)
-            closing.push_async_callback(databases[context].close)
+            exits.push_async_callback(databases[context].close)
         event_log = await forms.event_log(basis, "restore", None)
-        closing.push_async_callback(event_log.close)
+        exits.push_async_callback(event_log.close)
         await event_log.declare(TOPICS)
         yield Restored(databases, event_log, basis.clocks.wall)
 
@@ -208,22 +210,29 @@ async def _tell(
     apply: bool,
 ) -> Refilled:
     """Append those events that the topic does not have."""
-    done, known = Refilled(topic), set[str]()
-    async for stored in restored.event_log.read(topic):
-        known.add(name_of(stored.event))
-        done.found += 1
-    batch: list[Event] = []
-    async for event in events:
-        if name_of(event) in known:
-            continue
-        done.told += 1
-        batch.append(event)
-        if apply and len(batch) == _AT_ONCE:
-            await restored.event_log.append(topic, batch)
-            batch = []
-    if apply and batch:
-        await restored.event_log.append(topic, batch)
+    done = Refilled(topic)
+    with closing(Tally()) as known:
+        async for together in _batches(restored.event_log.read(topic)):
+            await known.put({name_of(stored.event): b"" for stored in together})
+            done.found += len(together)
+        async for batch in _batches(events):
+            there = await known.tick([name_of(event) for event in batch])
+            missing = [event for event in batch if name_of(event) not in there]
+            done.told += len(missing)
+            if apply and missing:
+                await restored.event_log.append(topic, missing)
     return done
+
+
+async def _batches(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    batch: list[T] = []
+    async for item in items:
+        batch.append(item)
+        if len(batch) == _AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 # --- the databases are older ---
@@ -296,7 +305,9 @@ async def _published(
     waiting = await database.read(lambda connection: outbox.waiting(connection, _MOST_WAITING))
     ids: dict[str, set[str]] = {}
     for topic in {row.topic for row in waiting}:
-        ids[topic] = {stored.event.id async for stored in event_log.read(topic)}
+        asked = {row.event.id for row in waiting if row.topic == topic}
+        read = event_log.read(topic)
+        ids[topic] = {stored.event.id async for stored in read if stored.event.id in asked}
 
     def stands(row: Waiting) -> bool:
         state = _message(row.event, CameraState)

@@ -1,11 +1,14 @@
 """I3: the register of destructions and the ends of runs."""
 
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.platform.reasons import TOPIC_UNKNOWN
+from vigie.platform.tally import Tally
 from vigie.recording.fsck.report import (
     EVIDENCE,
     Action,
@@ -15,7 +18,6 @@ from vigie.recording.fsck.report import (
     remake,
 )
 from vigie.recording.fsck.view import View
-from vigie.recording.index.convert import timestamp_us
 from vigie.recording.index.tables import DESTRUCTIONS, RUN_ENDS
 from vigie.recording.v1 import events_pb2
 
@@ -42,27 +44,49 @@ async def check_run_ends(view: View) -> AsyncIterator[Finding]:
             yield error("I3", what, _REPAIR, remake(row.run), **where)
 
 
-Told = tuple[str, str, int, int, int, str, int, int, str]
-"""What an event of a destruction says, in the order of `_told`."""
+_TOGETHER: Final = 1000
 
 
-def _told(event: events_pb2.DestructionEvent) -> Told:
-    return (
-        event.camera,
-        event.run,
-        event.number,
-        event.start_us,
-        event.start_us + event.duration_us,
-        event.sha256,
-        event.reason,
-        timestamp_us(event.decision_time),
+def _print(*said: str | int) -> bytes:
+    """A fingerprint of what is said of a destruction: 32 bytes instead of all of it."""
+    return hashlib.sha256(json.dumps(said).encode()).digest()
+
+
+def _told(event: events_pb2.DestructionEvent) -> bytes:
+    # Without the time of its decision. One that the store refused, and that came later, is told
+    # once, with its first decision.
+    end_us = event.start_us + event.duration_us
+    return _print(
+        event.camera, event.run, event.number, event.start_us, end_us, event.sha256, event.reason,
         event.basis,
-    )
+    )  # fmt: skip
 
 
 async def check_register(view: View) -> AsyncIterator[Finding]:
     """I3: every destruction was told, every told destruction stands in the register."""
-    told: dict[str, Told] = {}
+    tally = Tally()
+    try:
+        async for finding in _tell(view, tally):
+            yield finding
+        async for rows in view.pages(DESTRUCTIONS, "object_key"):
+            told = await tally.tick([row.object_key for row in rows])
+            for row in rows:
+                for finding in await _register_entry(view, row, told.get(row.object_key)):
+                    yield finding
+        async for keys in tally.left():
+            for object_key in keys:
+                row = await view.segment_row(object_key)
+                # With its row still there the destruction was taken back: the store refused it.
+                if await view.register_row(object_key) is None and row is None:
+                    what = "a destruction was told that is not in the register"
+                    yield error("I3", what, _BY_HAND, EVIDENCE, object_key=object_key)
+    finally:
+        tally.close()
+
+
+async def _tell(view: View, tally: Tally) -> AsyncIterator[Finding]:
+    """Let the tally have what the topic says; events that cannot be read are findings."""
+    said: dict[str, bytes] = {}
     try:
         async for stored in view.event_log.read("destructions"):
             try:
@@ -72,43 +96,29 @@ async def check_register(view: View) -> AsyncIterator[Finding]:
                 offset = stored.position.offset
                 yield error("I3", what, _BY_HAND, EVIDENCE, topic="destructions", offset=offset)
                 continue
-            told[event.object_key] = _told(event)
+            said[event.object_key] = _told(event)
+            if len(said) == _TOGETHER:
+                await tally.put(said)
+                said = {}
     except VigieError as failure:
         if failure.reason.name != TOPIC_UNKNOWN.name:
             raise
-    async for rows in view.pages(DESTRUCTIONS, "object_key"):
-        for row in rows:
-            for finding in await _register_entry(view, row, told.pop(row.object_key, None)):
-                yield finding
-    for object_key in told:
-        row = await view.segment_row(object_key)
-        # With its row still there the destruction was taken back: the store refused it.
-        if await view.register_row(object_key) is None and row is None:
-            what = "a destruction was told that is not in the register"
-            yield error("I3", what, _BY_HAND, EVIDENCE, object_key=object_key)
+    await tally.put(said)
 
 
-async def _register_entry(view: View, row: Any, told: Told | None) -> list[Finding]:
+async def _register_entry(view: View, row: Any, told: bytes | None) -> list[Finding]:
     """One entry of the register against its event, its segment and its object."""
     where = {"camera": row.camera, "object_key": row.object_key}
     settled = row.decided_us <= view.bound_us
     found: list[Finding] = []
-    stands: Told = (
-        row.camera,
-        row.run,
-        row.number,
-        row.start_us,
-        row.end_us,
-        row.sha256,
-        row.reason,
-        row.decided_us,
+    stands = _print(
+        row.camera, row.run, row.number, row.start_us, row.end_us, row.sha256, row.reason,
         row.basis,
-    )
+    )  # fmt: skip
     if told is None and settled:
         what = "a destruction in the register was never told"
         found.append(error("I3", what, _BY_HAND, EVIDENCE, **where))
-    # One that the store refused, and that came later, is told once, with its first decision.
-    elif told is not None and (told[:7], told[8]) != (stands[:7], stands[8]):
+    elif told is not None and told != stands:
         what = "the register contradicts the event of a destruction"
         found.append(error("I3", what, _BY_HAND, EVIDENCE, **where))
     segment = await view.segment_row(row.object_key)

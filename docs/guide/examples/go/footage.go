@@ -117,7 +117,7 @@ type ClipFile struct {
 }
 
 // Clip writes one MP4 of exactly the window (several where codec or size changed), and compares
-// each with the digest the server gives.
+// each with the digest the server gives. Of a clip that fails nothing is left.
 func (client *Client) Clip(
 	ctx context.Context, camera string, window *commonv1.TimeWindow, purpose *commonv1.Purpose,
 	folder string,
@@ -129,11 +129,19 @@ func (client *Client) Clip(
 	}
 	var files []*ClipFile
 	var output *os.File
-	defer func() { _ = output.Close() }()
-	digest, whole := sha256.New(), false
+	digest, whole, kept := sha256.New(), false, false
+	defer func() {
+		_ = output.Close()
+		for _, file := range files {
+			if !kept { // a part of a clip would be taken for the clip
+				_ = os.Remove(file.File)
+			}
+		}
+	}()
 	for {
 		answer, err := stream.Recv()
 		if err == io.EOF && whole {
+			kept = true
 			return files, nil
 		}
 		if err == io.EOF {
@@ -145,7 +153,8 @@ func (client *Client) Clip(
 		switch payload := answer.Payload.(type) {
 		case *recordingv1.GetClipResponse_File:
 			name := filepath.Join(folder, filepath.Base(payload.File.Filename))
-			if output, err = os.Create(name); err != nil {
+			output, err = os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+			if err != nil {
 				return nil, err
 			}
 			digest.Reset()

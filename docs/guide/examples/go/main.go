@@ -60,6 +60,10 @@ func main() {
 }
 
 func run(ctx context.Context, address, tokenFile, caFile string, chosen options, words []string) error {
+	if len(words) == 0 {
+		flag.Usage()
+		return flag.ErrHelp
+	}
 	token, err := os.ReadFile(tokenFile)
 	if err != nil {
 		return err
@@ -69,10 +73,6 @@ func run(ctx context.Context, address, tokenFile, caFile string, chosen options,
 		return err
 	}
 	defer client.Close()
-	if len(words) == 0 {
-		flag.Usage()
-		return flag.ErrHelp
-	}
 	verb, words := words[0], words[1:]
 	switch {
 	case verb == "cameras" && len(words) == 0:

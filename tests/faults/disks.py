@@ -117,13 +117,20 @@ class Disk:
             with self.faults.on(self.steps, "erofs"):
                 yield
             return
-        place = str(self.folder)
-        assert mount("--bind", place, place)
+        # Made read-only aside: a file that the product opened in between would forbid it.
+        aside = self.folder.with_name(self.folder.name + ".read-only")
+        aside.mkdir()
         try:
-            assert mount("-o", "remount,bind,ro", place)
-            yield
+            assert mount("--bind", str(self.folder), str(aside))
+            assert mount("-o", "remount,bind,ro", str(aside))
+            assert mount("--bind", str(aside), str(self.folder))
+            try:
+                yield
+            finally:
+                unmount(self.folder)
         finally:
-            unmount(self.folder)
+            unmount(aside)
+            aside.rmdir()
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The table of failure modes: a run replaces what it speaks of, and leaves the rest alone."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,28 @@ def test_sections_that_a_run_does_not_speak_of_stay() -> None:
     assert "| new kill | holds | a\\|b | 1.2 |  |" in after
     assert "| old disk |" in after
     assert failure_modes.merged(after, []) == after
+
+
+def test_rows_that_a_bounded_run_does_not_speak_of_stay_if_asked() -> None:
+    before = failure_modes.merged("", [row("kill", "a|a", 3), row("kill", "b"), row("disk", "d")])
+    after = failure_modes.merged(before, [row("kill", "c", 1), row("kill", "a|a", 2)], keep=True)
+    assert [line for line in after.splitlines() if line.startswith("| ") and "holds" in line] == [
+        "| fault | what holds | seen | missing (s) | well again after (s) |",
+        "| d | holds | a\\|b |  |  |",
+        "| fault | what holds | seen | missing (s) | well again after (s) |",
+        "| a\\|a | holds | a\\|b | 2.0 |  |",
+        "| b | holds | a\\|b |  |  |",
+        "| c | holds | a\\|b | 1.0 |  |",
+    ]
+
+
+def test_of_several_rounds_the_worst_is_shown(tmp_path: Path) -> None:
+    for name, missing in (("one", 2.0), ("two", 7.5), ("three", None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "1.jsonl").write_text(json.dumps(row("kill", "k", missing)), "utf-8")
+    found = failure_modes.entries(*sorted(tmp_path.iterdir()))
+    assert found == [row("kill", "k", 7.5)]
 
 
 def test_the_page_is_as_the_tool_would_write_it() -> None:

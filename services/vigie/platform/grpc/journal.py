@@ -1,6 +1,8 @@
 """Writes access entries for the host: fail closed before an answer, insist afterwards."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -38,6 +40,7 @@ class AccessJournal:
         self._identifiers = identifiers
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
+        self._background: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("vigie.grpc")
 
     def now_us(self) -> int:
@@ -70,6 +73,19 @@ class AccessJournal:
             )
             raise VigieError(ACCESS_NOT_RECORDED, "the access could not be recorded") from error
 
+    async def write_refusal(self, entry: AccessEntry) -> None:
+        """As `write`; a caller who hangs up meanwhile is on record nevertheless.
+
+        Raises:
+            VigieError: ACCESS_NOT_RECORDED.
+        """
+        try:
+            await self.write(entry)
+        except asyncio.CancelledError:
+            # Under its own identifier: should it be durable already, it is stored once.
+            self.in_background(self.insist(entry))
+            raise
+
     def _why(self, error: Exception) -> str:
         if isinstance(error, VigieError):
             return str(error)
@@ -93,3 +109,14 @@ class AccessJournal:
                 return
         self._metrics.records_lost.inc()
         self._log.error("access_record_lost", entry=str(entry))
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on whose call has ended."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def drain(self) -> None:
+        """Wait for what goes on in the background."""
+        while self._background:
+            await asyncio.wait(set(self._background))

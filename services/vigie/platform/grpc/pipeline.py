@@ -94,7 +94,6 @@ class CallPipeline:
         self._metrics = metrics
         self._monotonic_clock = monotonic_clock
         self._max_unary_seconds = max_unary_seconds
-        self._background: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("vigie.grpc")
 
     async def serve_one(
@@ -145,7 +144,7 @@ class CallPipeline:
             await asyncio.wait({body})
         except asyncio.CancelledError:
             body.cancel()
-            self._in_background(self._after_cancellation(run, body))
+            self._journal.in_background(self._after_cancellation(run, body))
             raise
         finally:
             self._streams.remove(stream)
@@ -170,9 +169,8 @@ class CallPipeline:
                 self._limiter.restore(item.peer, item.count, now_us)
 
     async def drain(self) -> None:
-        """Wait for closing records that are being written."""
-        while self._background:
-            await asyncio.wait(set(self._background))
+        """Wait for records that are being written of calls that have ended."""
+        await self._journal.drain()
 
     # --- the steps ------------------------------------------------------------------------
 
@@ -309,7 +307,8 @@ class CallPipeline:
                 return failure
             suppressed = granted
         try:
-            await self._journal.write(call.refusal(failure.reason, suppressed_attempts=suppressed))
+            entry = call.refusal(failure.reason, suppressed_attempts=suppressed)
+            await self._journal.write_refusal(entry)
         except VigieError as error:
             self._limiter.restore(call.origin.peer_host, suppressed, self._journal.now_us())
             return failure_of(error)
@@ -327,7 +326,7 @@ class CallPipeline:
         try:
             await self._journal.write(entry)
         except (VigieError, asyncio.CancelledError) as error:
-            self._in_background(self._journal.insist(entry))
+            self._journal.in_background(self._journal.insist(entry))
             if isinstance(error, asyncio.CancelledError):
                 raise
 
@@ -337,17 +336,12 @@ class CallPipeline:
         await self._close_cancelled(run)
 
     def _leave(self, run: _Run) -> None:
-        self._in_background(self._close_cancelled(run))
+        self._journal.in_background(self._close_cancelled(run))
 
     async def _close_cancelled(self, run: _Run) -> None:
         failure = Failure(CALL_CANCELLED.code, CALL_CANCELLED.name, "", CALL_CANCELLED)
         await self._insist_closing(run, failure)
         self._finished(run, failure)
-
-    def _in_background(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     def _finished(self, run: _Run, failure: Failure | None) -> None:
         spec = run.call.spec

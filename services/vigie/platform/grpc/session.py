@@ -132,7 +132,8 @@ class HostCall:
             case_reference=case_reference,
         )
         if not holds(self.caller, admission):
-            await self.journal.write(self.opening(admission, reason=PERMISSION_DENIED.name))
+            refusal = self.opening(admission, reason=PERMISSION_DENIED.name)
+            await self.journal.write_refusal(refusal)
             self.refusal_recorded = True
             # The same words whether the object does not exist or stands in another zone.
             raise VigieError(

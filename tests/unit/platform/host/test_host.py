@@ -21,7 +21,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import current_call
 from vigie.platform.grpc.client import ClientError
 from vigie.platform.grpc.methods import UndeclaredMethodError
-from vigie.platform.grpc.record import Phase
+from vigie.platform.grpc.record import AccessEntry, Phase
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.module import ServiceBinding
 from vigie.platform.reasons import OBJECT_NOT_FOUND
@@ -223,6 +223,36 @@ async def test_a_client_that_leaves_closes_the_record(host: RunningHost, probe: 
     closed = host.recorder.entries[-1]
     assert (closed.phase, closed.end_status) == (Phase.CLOSED, "CANCELLED")
     assert (closed.reason, closed.delivered_messages) == ("CALL_CANCELLED", 1)
+
+
+@pytest.mark.parametrize("method", ["Look", "Play"])
+@pytest.mark.parametrize(
+    ("token", "reason"), [("zone-b", "PERMISSION_DENIED"), (None, "UNAUTHENTICATED")]
+)
+async def test_a_caller_who_hangs_up_while_the_refusal_is_recorded_is_on_record(
+    host: RunningHost,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+    reason: str,
+    method: str,
+) -> None:
+    writing, log_is_back = asyncio.Event(), asyncio.Event()
+    record = host.recorder.record
+
+    async def slow(entry: AccessEntry) -> None:
+        writing.set()
+        await log_is_back.wait()
+        await record(entry)
+
+    monkeypatch.setattr(host.recorder, "record", slow)
+    call = getattr(stub(host, token), method)(window())
+    await asyncio.wait_for(writing.wait(), 5)
+    writing.clear()
+    call.cancel()
+    await asyncio.wait_for(writing.wait(), 5)
+    log_is_back.set()
+    await host.host.stop(timeout_seconds=5)
+    assert [(entry.allowed, entry.reason) for entry in host.recorder.entries] == [(False, reason)]
 
 
 async def test_stopping_ends_streams_and_closes_their_records(

@@ -13,6 +13,7 @@ from vigie.platform.eventlog import (
     TopicSpec,
     open_event_log,
 )
+from vigie.platform.objectstore import DirectoryObjectStore, open_directory_store
 
 __all__ = ["postgres_database", "postgres_server"]
 
@@ -46,3 +47,15 @@ async def event_log(
     await log.declare([SEGMENTS, CAMERAS, QUARANTINE_TOPIC])
     yield log
     await log.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+async def store(root: Path, wall_clock: ManualWallClock) -> AsyncIterator[DirectoryObjectStore]:
+    opened = await open_directory_store(root, wall_clock)
+    yield opened
+    await opened.close()

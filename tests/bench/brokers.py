@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from e2e.external import free_ports
+from ports import quiet_ports
 
 VARIABLE = "VIGIE_TEST_KAFKA_HOME"
 _READY_SECONDS = 300
@@ -26,7 +26,7 @@ def missing(home: str | None) -> str:
 async def three_brokers(home: Path, folder: Path) -> AsyncIterator[list[str]]:
     """Their addresses; data and processes are gone afterwards."""
     count = 3
-    ports = free_ports(2 * count)
+    ports = quiet_ports(2 * count)
     voters = ",".join(f"{n + 1}@127.0.0.1:{ports[count + n]}" for n in range(count))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
     processes: list[subprocess.Popen[bytes]] = []

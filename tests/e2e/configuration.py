@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from e2e.external import External, free_ports
+from e2e.external import External
+from ports import quiet_ports
 
 
 def context_of(process: str) -> str:
@@ -13,7 +14,7 @@ def context_of(process: str) -> str:
 def find_places(processes: Iterable[str]) -> dict[str, str]:
     """Process -> a free address for other services; the gateway is not called by any."""
     names = [name for name in processes if context_of(name) != "gateway"]
-    ports = free_ports(len(names))
+    ports = quiet_ports(len(names))
     return {name: f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
 
 

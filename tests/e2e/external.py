@@ -1,11 +1,9 @@
 """Kafka, S3 and PostgreSQL of one installation under test: names of its own, removed afterwards."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,15 +25,6 @@ def _given(variable: str) -> str:
     if not value:
         pytest.skip(f"no server: wants the server {variable}")
     return value
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that the kernel found free a moment ago."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @dataclass(slots=True)

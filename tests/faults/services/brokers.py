@@ -11,14 +11,11 @@ lead to the brokers themselves.
 import asyncio
 import base64
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +24,7 @@ import pytest
 from e2e.harness import until
 from integration.kafka.sasl_broker import java
 from integration.s3.toxiproxy import Toxiproxy
+from ports import quiet_ports
 
 CONTROLLER: Final = 4
 BROKERS: Final = (1, 2, 3)
@@ -37,7 +35,6 @@ THREE_BROKERS: Final = {"replication": "3", "min_in_sync": "2"}
 _READY_SECONDS: Final = 300
 _HEAP_MIB: Final = {CONTROLLER: 128} | dict.fromkeys(BROKERS, 256)
 _STARTED: Final = "Kafka Server started"
-_LOWEST_PORT: Final = 10_000
 
 
 class Road:
@@ -107,7 +104,7 @@ class Cluster:
         self._home = home
         self._folder = folder
         self.proxied = bool(os.environ.get("VIGIE_TEST_TOXIPROXY"))
-        ports = iter(_quiet_ports(1 + len(BROKERS) * (1 + len(roads))))
+        ports = iter(quiet_ports(1 + len(BROKERS) * (1 + len(roads))))
         self._controller = next(ports)
         self._inside = {node: next(ports) for node in BROKERS}
         self._ports = {road: {node: next(ports) for node in BROKERS} for road in roads}
@@ -245,26 +242,6 @@ def _identifier() -> str:
 
 def _listener(road: str) -> str:
     return road.upper().replace("-", "_")
-
-
-def _quiet_ports(count: int) -> list[int]:
-    """Free ports below those that the kernel gives to clients.
-
-    Nobody takes the port of a killed broker, and a client that tries again and again cannot
-    connect to itself.
-    """
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    with ExitStack() as held:
-        while len(found) < count:
-            port = random.SystemRandom().randrange(_LOWEST_PORT, max(lowest, 2 * _LOWEST_PORT))
-            one = held.enter_context(socket.socket())
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(port)
-    return found
 
 
 _FORMATTED: Final = """\

@@ -13,10 +13,10 @@ from typing import Any, Final
 import grpc.aio
 
 from e2e import estate
-from e2e.external import free_ports
 from e2e.harness import DEPLOYMENTS, Installation, until
 from faults.services.brokers import THREE_BROKERS, Cluster
 from faults.services.witness import Witness
+from ports import quiet_ports
 from vigie.platform.grpc.client import StubType
 
 INGEST: Final = ("ingest", "ingest-2")
@@ -46,7 +46,7 @@ class Services(Installation):
     ) -> None:
         self._brokers = brokers
         self.witness = Witness()
-        self._front = f"127.0.0.1:{free_ports(1)[0]}"
+        self._front = f"127.0.0.1:{quiet_ports(1)[0]}"
         six = DEPLOYMENTS["six-services"]
         targets = {**six.targets, "ingest-2": ("serve", "ingest")}
         deployment = replace(six, name="town", targets=targets)

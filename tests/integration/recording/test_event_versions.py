@@ -37,7 +37,7 @@ from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.objectstore import ObjectInfo
 from vigie.recording.attributes import end_attributes, run_end_from_object, run_end_from_row
 from vigie.recording.fsck import FsckOptions, Installation, run_fsck
-from vigie.recording.fsck.register import _told as told
+from vigie.recording.fsck.register import said_by
 from vigie.recording.index.handlers import IndexHandlers, parse_status
 from vigie.recording.index.tables import CAMERA_STATES, HOLDS, OUTAGES, RUN_ENDS, SEGMENTS
 from vigie.recording.v1.events_pb2 import DestructionEvent
@@ -126,7 +126,7 @@ def test_the_checker_takes_every_kept_destruction() -> None:
     [*found] = [one for one in KEPT if one.topic == "destructions"]
     assert found
     for one in found:
-        what = told(parse_event(from_the_broker(one), DestructionEvent))
+        what = said_by(parse_event(from_the_broker(one), DestructionEvent))
         assert (what[0], what[5]) == (one.fields["camera"], one.fields["sha256"])
 
 
@@ -335,4 +335,4 @@ def test_an_unknown_reason_of_a_destruction_stays_what_it_is() -> None:
         event.reason = FUTURE_VALUE
 
     stored = changed("recording.v1.DestructionEvent", change)
-    assert told(parse_event(stored, DestructionEvent))[6] == FUTURE_VALUE
+    assert said_by(parse_event(stored, DestructionEvent))[6] == FUTURE_VALUE

@@ -47,19 +47,26 @@ async def check_run_ends(view: View) -> AsyncIterator[Finding]:
 _TOGETHER: Final = 1000
 
 
-def _print(*said: str | int) -> bytes:
-    """A fingerprint of what is said of a destruction: 32 bytes instead of all of it."""
-    return hashlib.sha256(json.dumps(said).encode()).digest()
+Said = tuple[str, str, int, int, int, str, int, str]
+"""Camera, run, number, start, end, digest, reason and basis of a destruction.
+
+Without the time of its decision. One that the store refused, and that came later, is told once,
+with its first decision.
+"""
 
 
-def _told(event: events_pb2.DestructionEvent) -> bytes:
-    # Without the time of its decision. One that the store refused, and that came later, is told
-    # once, with its first decision.
+def said_by(event: events_pb2.DestructionEvent) -> Said:
+    """What an event of a destruction says."""
     end_us = event.start_us + event.duration_us
-    return _print(
+    return (
         event.camera, event.run, event.number, event.start_us, end_us, event.sha256, event.reason,
         event.basis,
     )  # fmt: skip
+
+
+def _print(said: Said) -> bytes:
+    """A fingerprint of what is said of a destruction: 32 bytes instead of all of it."""
+    return hashlib.sha256(json.dumps(said).encode()).digest()
 
 
 async def check_register(view: View) -> AsyncIterator[Finding]:
@@ -96,7 +103,7 @@ async def _tell(view: View, tally: Tally) -> AsyncIterator[Finding]:
                 offset = stored.position.offset
                 yield error("I3", what, _BY_HAND, EVIDENCE, topic="destructions", offset=offset)
                 continue
-            said[event.object_key] = _told(event)
+            said[event.object_key] = _print(said_by(event))
             if len(said) == _TOGETHER:
                 await tally.put(said)
                 said = {}
@@ -111,14 +118,13 @@ async def _register_entry(view: View, row: Any, told: bytes | None) -> list[Find
     where = {"camera": row.camera, "object_key": row.object_key}
     settled = row.decided_us <= view.bound_us
     found: list[Finding] = []
-    stands = _print(
-        row.camera, row.run, row.number, row.start_us, row.end_us, row.sha256, row.reason,
-        row.basis,
+    stands: Said = (
+        row.camera, row.run, row.number, row.start_us, row.end_us, row.sha256, row.reason, row.basis
     )  # fmt: skip
     if told is None and settled:
         what = "a destruction in the register was never told"
         found.append(error("I3", what, _BY_HAND, EVIDENCE, **where))
-    elif told is not None and told != stands:
+    elif told is not None and told != _print(stands):
         what = "the register contradicts the event of a destruction"
         found.append(error("I3", what, _BY_HAND, EVIDENCE, **where))
     segment = await view.segment_row(row.object_key)

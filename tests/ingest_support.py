@@ -201,6 +201,7 @@ SETTINGS = RecorderSettings(
     boot="boot-1",
     key_prefix="footage",
     sync=SyncPolicy.FRAGMENT,
+    spread=False,
 )
 
 
@@ -211,8 +212,9 @@ def camera_recorder(
     camera: str = "cam-test-01",
     segment_seconds: int = 3,
     sync: SyncPolicy = SyncPolicy.FRAGMENT,
+    spread: bool = False,
 ) -> CameraRecorder:
-    settings = replace(SETTINGS, sync=sync)
+    settings = replace(SETTINGS, sync=sync, spread=spread)
     return CameraRecorder(
         camera, segment_seconds=segment_seconds, settings=settings, tools=tools, listener=told
     )

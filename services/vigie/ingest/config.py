@@ -26,7 +26,11 @@ class IngestConfig(ConfigSection):
         " name of the machine.",
     )
     segment_seconds: int = Field(
-        30, ge=2, le=300, description="Length of a stored segment; cut at the nearest key frame."
+        30,
+        ge=2,
+        le=300,
+        description="Length of a stored segment; cut at the nearest key frame. The first one or two"
+        " of a run are shorter, down to half, so that cameras do not close theirs together.",
     )
     key_prefix: str = Field(
         "footage",

@@ -339,6 +339,7 @@ class IngestModule:
                 boot=boot,
                 key_prefix=config.key_prefix,
                 sync=config.spool_sync,
+                spread=True,
             ),
             tools=tools,
             upload=upload,

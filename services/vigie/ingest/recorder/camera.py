@@ -64,12 +64,15 @@ class RecorderSettings:
         boot: identifier of the boot of the machine.
         key_prefix: what object keys begin with, before the camera.
         sync: when media is forced to the disk.
+        spread: let runs begin with shorter segments, so that cameras that were started together do
+            not close theirs together.
     """
 
     instance: str
     boot: str
     key_prefix: str
     sync: SyncPolicy
+    spread: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class CameraRecorder:
         self._settings = settings
         self._tools = tools
         self._listener = listener
-        self._run_settings = RunSettings(segment_seconds * TIMESCALE, settings.sync)
+        self.configure(segment_seconds)
         self._run: RunRecorder | None = None
         self._report: SenderReport | None = None
         self._end_us: int | None = None
@@ -143,7 +146,10 @@ class CameraRecorder:
 
     def configure(self, segment_seconds: int) -> None:
         """Cut segments of another length from the next run on."""
-        self._run_settings = RunSettings(segment_seconds * TIMESCALE, self._settings.sync)
+        settings = self._settings
+        self._run_settings = RunSettings(
+            segment_seconds * TIMESCALE, settings.sync, settings.spread
+        )
 
     def lost(self, cause: str, detail: str, at_us: int) -> None:
         """Continuity is broken at about ``at_us``."""

@@ -11,6 +11,7 @@ from vigie.ingest.recorder.media import MediaWriter
 from vigie.ingest.recorder.metadata import SegmentFacts, segment_record
 from vigie.ingest.recorder.names import end_key
 from vigie.ingest.recorder.segment import SegmentFile, SyncPolicy
+from vigie.ingest.recorder.spread import first_lengths
 from vigie.ingest.spool import faults as points
 from vigie.ingest.spool.layout import RunDirectory
 from vigie.ingest.spool.records import (
@@ -39,10 +40,12 @@ class RunSettings:
     Attributes:
         segment_ticks: length of a segment, in media ticks; cut at the nearest key frame.
         sync: when media is forced to the disk.
+        spread: begin with shorter segments (`vigie.ingest.recorder.spread`).
     """
 
     segment_ticks: int
     sync: SyncPolicy
+    spread: bool
 
 
 def sync_new_run(directory: RunDirectory, record: RunRecord, faults: FaultPoints) -> None:
@@ -93,6 +96,7 @@ class RunRecorder:
         self._media = media
         self._time = time
         self._settings = settings
+        self._first = first_lengths(record.run, settings.segment_ticks) if settings.spread else ()
         self._quota = quota
         self._faults = faults
         self._table = RandomAccessTable()
@@ -145,7 +149,7 @@ class RunRecorder:
         length = self._media.end_ticks - self._segment_start
         # Nearest key frame: stop here when the next one would be further from the target.
         closed = None
-        if length + interval // 2 >= self._settings.segment_ticks:
+        if length + interval // 2 >= self._target_ticks:
             closed = self._close_segment()
         size_bytes = closed.size_bytes if closed is not None else self._file.size_bytes
         self._quota.add(size_bytes - self._counted_bytes - group.size_bytes)
@@ -204,6 +208,13 @@ class RunRecorder:
         with suppress(OSError):  # the disk is gone: what is on it is counted when it is back
             size_bytes = self.directory.media(self._number).stat().st_size
             self._quota.add(size_bytes - self._counted_bytes)
+
+    @property
+    def _target_ticks(self) -> int:
+        """How long the open segment is to become."""
+        if self._number < len(self._first):
+            return self._first[self._number]
+        return self._settings.segment_ticks
 
     def _begin_segment(self, start_ticks: int) -> SegmentFile:
         header = self._media.header

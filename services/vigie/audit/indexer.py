@@ -30,11 +30,11 @@ class AccessIndexer:
             if not record.record or not record.HasField("time"):
                 raise Unprocessable("ACCESS_RECORD_INCOMPLETE", "it has no identifier or no time")
         known = await _known(connection, [record.record for _, record in parsed])
-        new = {
-            record.record: (stored, record)
-            for stored, record in parsed
-            if record.record not in known
-        }
+        new: dict[str, tuple[StoredEvent, pb.AccessRecord]] = {}
+        for stored, record in parsed:
+            if record.record not in known:
+                # The first stands, whether or not the repetition comes in the same batch.
+                new.setdefault(record.record, (stored, record))
         await _insert(connection, list(new.values()))
         self._database.on_commit(connection, lambda: self._indexed.inc(len(new)))
 

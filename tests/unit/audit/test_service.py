@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from unit.audit.conftest import NOON_US, Archive
 from vigie.audit.freshness import Freshness
+from vigie.audit.indexer import AccessIndexer
 from vigie.audit.recorder import ACCESSES_TOPIC
 from vigie.audit.search import AccessReader
 from vigie.audit.tables import ACCESSES
@@ -20,8 +22,10 @@ from vigie.audit.v1 import audit_service_pb2 as pb
 from vigie.audit.v1 import events_pb2
 from vigie.common.v1 import access_pb2, types_pb2
 from vigie.platform.clock import SystemMonotonicClock
+from vigie.platform.eventlog import Position
 from vigie.platform.grpc.client import ClientError
 from vigie.platform.grpc.record import Phase
+from vigie.platform.metrics import MetricsRegistry
 
 SECOND = 1_000_000
 
@@ -243,6 +247,20 @@ async def test_what_makes_no_row_does_not_hold_up_an_export(archive: Archive, ki
         newest = (await connection.execute(sa.select(sa.func.max(ACCESSES.c.log_offset)))).scalar()
     assert newest is not None
     assert newest < end.offset
+
+
+async def test_of_a_record_told_twice_the_first_stands_in_one_batch_too(archive: Archive) -> None:
+    await archive.record()
+    (stored,) = [event async for event in archive.event_log.read(ACCESSES_TOPIC)]
+    record = events_pb2.AccessRecord.FromString(stored.event.value or b"")
+    record.record = archive.identifiers.text()
+    told = replace(stored.event, value=record.SerializeToString())
+    twice = [replace(stored, position=Position(0, offset), event=told) for offset in (700, 701)]
+    indexer = AccessIndexer(archive.database, MetricsRegistry())
+    await archive.database.write(partial(indexer.handle, events=twice))
+    async with archive.database.reading() as connection:
+        chosen = sa.select(ACCESSES.c.log_offset).where(ACCESSES.c.record == record.record)
+        assert list(await connection.scalars(chosen)) == [700]
 
 
 async def test_an_export_is_recorded_with_what_was_delivered(archive: Archive) -> None:

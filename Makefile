@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export VIGIE_FAULTS VIGIE_FAULTS_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults faults-local fuzz soak soak-services lock clean
+.PHONY: help install demo test test-services test-long keep-events lint format types protos protos-check docs docs-check bench faults faults-local rehearse-upgrade fuzz soak soak-services lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,6 +86,10 @@ faults: $(STAMP) ## Break services apart on real servers, bounded (servers by VI
 	@grep -l '"section": "services"' build/faults/ledger/*.jsonl 2>/dev/null | xargs -r rm -f
 	@$(BIN)/python -m pytest tests/faults/services $(PYTEST_ARGS)
 	@if ls build/faults/ledger/*.jsonl >/dev/null 2>&1; then $(BIN)/python tools/failure_modes.py > build/faults/failure-modes.md && echo "==> table in build/faults/failure-modes.md"; fi
+
+rehearse-upgrade: $(STAMP) ## Upgrade services one after the other while cameras are recorded, go back, upgrade again (FROM=commit)
+	@test -n "$(FROM)" || { echo "say from which version: make rehearse-upgrade FROM=commit" >&2; exit 2; }
+	@VIGIE_UPGRADE_FROM=$(FROM) $(BIN)/python -m pytest tests/faults/services/test_upgrade.py $(PYTEST_ARGS)
 
 fuzz: $(STAMP) ## Fuzz every parser, guided by coverage, for hours (RUNS=N inputs a target; TARGETS="sdp …")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r tests/fuzz/requirements.txt

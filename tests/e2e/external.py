@@ -94,11 +94,13 @@ class External:
             },
         }
 
-    async def prepare(self, config_file: Path) -> None:
+    async def prepare(
+        self, config_file: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         """Make everything, as the guide says."""
         await self.new_database()
         for arguments in (("migrate",), ("topics", "apply"), ("store", "init")):
-            await _vigie(*arguments, "--config", str(config_file))
+            await administer(*arguments, "--config", str(config_file), environment=environment)
 
     async def remove(self) -> None:
         """Remove everything again."""
@@ -162,7 +164,16 @@ class External:
                 answer.release_conn()
 
 
-async def _vigie(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
+async def administer(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """A command of who sets an installation up; what it said.
+
+    Args:
+        arguments: after ``vigie``.
+        environment: beyond that of the test.
+
+    Raises:
+        AssertionError: it failed.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "vigie", *arguments,
         stdin=asyncio.subprocess.DEVNULL,
@@ -171,4 +182,6 @@ async def _vigie(*arguments: str, environment: Mapping[str, str] | None = None) 
         env=os.environ | dict(environment or {}),
     )  # fmt: skip
     out, _ = await process.communicate()
-    assert process.returncode == 0, f"vigie {arguments}: {out.decode(errors='replace')}"
+    said = out.decode(errors="replace")
+    assert process.returncode == 0, f"vigie {arguments}: {said}"
+    return said

@@ -132,6 +132,7 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         self._external = External.given(deployment.store, folder) if deployment.store else None
         self._prepared = False
+        self._administrator: dict[str, str] = {}
         self._checker: dict[str, str] = {}
         self._places: dict[str, str] = {}
         if deployment.apart:
@@ -189,7 +190,7 @@ class Installation:
         """Start every process; returns when all are ready."""
         if self._external is not None and not self._prepared:
             self._prepared = True
-            await self._external.prepare(self.config_file)
+            await self._external.prepare(self.config_file, self._administrator)
         for name, arguments in self.deployment.targets.items():
             await self._launch(name, arguments)
         for name in self.deployment.targets:

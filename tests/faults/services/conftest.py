@@ -21,9 +21,10 @@ _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
 _ALONE = (
     "test_pause.py", "test_log.py", "test_state.py", "test_local.py", "test_steps.py",
-    "test_store.py",
+    "test_store.py", "test_upgrade.py",
 )  # fmt: skip
-"""Files whose tests have another installation, in their order; the last four share one."""
+"""Files whose tests have another installation, in their order; the four before the last share
+one."""
 DRAW: Final = int(os.environ.get("VIGIE_FAULTS_DRAW") or 0)
 """So many faults of those that one installation suffers, and no others: for CI. 0: all."""
 _ORDER = pytest.StashKey[list[str]]()

@@ -89,7 +89,13 @@ class Ingest:
             assignment=assignment or AllCameras(),
         )
         settings = IngestConfig.model_validate(
-            {"instance": "ingest-test", "segment_seconds": 3, "start_distance_seconds": 0} | config
+            {
+                "instance": "ingest-test",
+                "segment_seconds": 3,
+                "spread_segments": False,
+                "start_distance_seconds": 0,
+            }
+            | config
         )
         self.module = IngestModule(
             settings, platform, {"native": self.engine, "libav": self.engine}

@@ -29,8 +29,12 @@ class IngestConfig(ConfigSection):
         30,
         ge=2,
         le=300,
-        description="Length of a stored segment; cut at the nearest key frame. The first one or two"
-        " of a run are shorter, down to half, so that cameras do not close theirs together.",
+        description="Length of a stored segment; cut at the nearest key frame.",
+    )
+    spread_segments: bool = Field(
+        True,
+        description="Whether the first one or two segments of a run are shorter, down to half, so"
+        " that cameras that were started together do not close theirs together.",
     )
     key_prefix: str = Field(
         "footage",

@@ -339,7 +339,7 @@ class IngestModule:
                 boot=boot,
                 key_prefix=config.key_prefix,
                 sync=config.spool_sync,
-                spread=True,
+                spread=config.spread_segments,
             ),
             tools=tools,
             upload=upload,

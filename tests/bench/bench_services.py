@@ -32,6 +32,9 @@ from postgresql_estate import server_of
 from e2e import estate
 from e2e.harness import DEPLOYMENTS, Installation, simulated_cameras
 from faults.soaking.churn import enter_cameras, make_places
+from vigie.access.settings import AccessConfig
+from vigie.ingest.config import IngestConfig
+from vigie.platform.eventlog.kafka import KafkaConfig
 from vigie.simcam import CameraConfig, FootageSpec, ServerConfig
 from vigie.simcam.client import SimCamProcess
 
@@ -169,6 +172,20 @@ def tell_delays(seconds: list[float], passed: float) -> None:
     )
 
 
+def as_delivered() -> dict[str, dict[str, str]]:
+    """The product's own values where the tests' configuration is in more of a hurry."""
+    ingest, kafka, access = IngestConfig(), KafkaConfig(), AccessConfig()
+    return {
+        "ingest": {
+            "heartbeat_seconds": str(ingest.heartbeat_seconds),
+            "reconnect_longest_seconds": str(ingest.reconnect_longest_seconds),
+            "silence_timeout_seconds": str(ingest.silence_timeout_seconds),
+        },
+        "kafka": {"outbox_poll_seconds": str(kafka.outbox_poll_seconds)},
+        "access": {"reload_seconds": str(access.reload_seconds)},
+    }
+
+
 async def run(folder: Path, options: argparse.Namespace) -> None:
     footage = FootageSpec(
         width=options.width, height=options.height, frame_count=100, gop_frames=50,
@@ -180,13 +197,8 @@ async def run(folder: Path, options: argparse.Namespace) -> None:
     config = ServerConfig(cameras=cameras, cache_folder=ROOT / "build" / "bench-footage")
     scale = f"{options.cameras} cameras, {options.width}x{options.height}, {options.bitrate} bit/s"
     say(f"{scale}, segments of {options.segment_seconds} s, {options.seconds:g} s")
-    settings = {
-        "ingest": {
-            "segment_seconds": str(options.segment_seconds),
-            "silence_timeout_seconds": "10",
-            "heartbeat_seconds": "10",
-        }
-    }
+    settings = as_delivered()
+    settings["ingest"]["segment_seconds"] = str(options.segment_seconds)
     async with simulated_cameras(config, folder / "cameras") as simulator:
         deployment = DEPLOYMENTS["six-services"]
         made = Installation(deployment, folder / "vigie", estate.PEOPLE, settings)

@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 
 from e2e import estate
-from e2e.callers import recorded_from, segments, stored_until, window
+from e2e.callers import SPAN, recorded_from, segments, stored_until, timelines, window
 from e2e.harness import WALL, Outcome, until
 from faults.services.footage import Looked, look
 from faults.services.people import People
@@ -256,6 +256,15 @@ class Town:
             )
         )
 
+    async def _ends_in_footage(self, since_us: int) -> bool:
+        """Whether footage of every camera is listed at the end of what is looked at.
+
+        Where two processes have recorded a camera, later footage of one may be listed before what
+        the other has on its way: until then there is a gap between.
+        """
+        found = await timelines(self.vigie, NAMES, since_us, self.settled_us)
+        return all(entries[-1].kind == SPAN for entries in found.values())
+
     async def _packages_are_ready(self) -> bool:
         stub = self.vigie.stub(EvidenceServiceStub, "evidence", person="enqueteur")
         for request in (each for each in self.requests if each.name not in self._packed):
@@ -295,6 +304,10 @@ class Town:
         await until(self._packages_are_ready, "packages are ready", seconds=PATIENCE_SECONDS)
         ends = await stored_until(self.vigie, NAMES, before_us, WALL.now_us())
         self.settled_us = min(ends.values())
+        await until(
+            lambda: self._ends_in_footage(before_us), "footage of both is listed",
+            seconds=PATIENCE_SECONDS,
+        )  # fmt: skip
         await self.still_listed()
         assert not self.people.wrong
         told = {

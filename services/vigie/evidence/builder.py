@@ -1,6 +1,7 @@
 """Builds a package.
 
-1. the timeline of every camera: nothing may be pending, every instant is stored or missing;
+1. the timeline of every camera: nothing may be pending or still come, every instant is stored or
+   missing;
 2. the completeness statement, and the segments that overlap the window;
 3. for every camera and unbroken stretch of a run one media file, its samples as received; every
    source segment is read whole and compared with the digest recorded at reception first;
@@ -25,7 +26,7 @@ from vigie.evidence import reasons
 from vigie.evidence.archive import PackageWriter
 from vigie.evidence.model import CustodyStep, EvidenceRequest, Missing
 from vigie.evidence.model import Person as ModelPerson
-from vigie.evidence.ports import CameraDirectory, Recordings, SegmentFacts
+from vigie.evidence.ports import CameraDirectory, Recordings, SegmentFacts, TimelinePiece
 from vigie.evidence.report import render_report
 from vigie.evidence.signer import Signer
 from vigie.evidence.sources import SourceContent, SourceReader
@@ -80,7 +81,18 @@ class _Output:
 
 
 class PackageBuilder:
-    """Makes packages of this installation."""
+    """Makes packages of this installation.
+
+    Args:
+        store: where footage is.
+        recordings: what says which footage there is.
+        cameras: their names and zones.
+        signer: of the manifest.
+        wall_clock: says when a package was made, and how old a gap is.
+        installation: its name.
+        version: of the program.
+        gap_settle_us: how old a gap for which this side is to blame must be.
+    """
 
     def __init__(
         self,
@@ -92,6 +104,7 @@ class PackageBuilder:
         wall_clock: WallClock,
         installation: str,
         version: str,
+        gap_settle_us: int,
     ) -> None:
         self._store = store
         self._recordings = recordings
@@ -100,6 +113,7 @@ class PackageBuilder:
         self._wall_clock = wall_clock
         self._installation = installation
         self._version = version
+        self._gap_settle_us = gap_settle_us
 
     async def build(
         self,
@@ -126,6 +140,10 @@ class PackageBuilder:
         pieces = await self._recordings.timeline(camera, start_us, end_us)
         if any(piece.kind == "PENDING" for piece in pieces):
             raise VigieError(reasons.EVIDENCE_PENDING_FOOTAGE, f"cameras/{camera}")
+        if any(self._may_be_filled(piece) for piece in pieces):
+            raise VigieError(
+                reasons.EVIDENCE_PENDING_FOOTAGE, f"cameras/{camera}: a gap may still be filled"
+            )
         state = self._cameras.get(camera)
         statement = state_completeness(
             camera,
@@ -137,6 +155,16 @@ class PackageBuilder:
         work.statements.append(statement)
         earlier_us = start_us - _LONGEST_SEGMENT_US
         work.segments[camera] = list(await self._recordings.segments(camera, earlier_us, end_us))
+
+    def _may_be_filled(self, piece: TimelinePiece) -> bool:
+        """Whether footage of a gap may be on its way.
+
+        Another process may have recorded the camera and be behind with its uploads, so that later
+        footage is listed already; or a process that died is back and stores what is in its spool.
+        """
+        if piece.kind != "GAP" or piece.cause != "INGEST_DOWN":
+            return False
+        return piece.end_us > self._wall_clock.now_us() - self._gap_settle_us
 
     def _write(
         self, work: _Work, reader: SourceReader, path: Path, progress: Progress

@@ -144,6 +144,7 @@ class EvidenceModule:
             wall_clock=platform.wall_clock,
             installation=self._config.installation,
             version=platform.version,
+            gap_settle_us=self._config.gap_settle_seconds * 1_000_000,
         )
         return EvidenceWorker(
             WorkerDependencies(

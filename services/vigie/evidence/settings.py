@@ -25,6 +25,14 @@ class EvidenceConfig(ConfigSection):
         description="How long to wait for received footage to be stored before a package fails,"
         " in seconds.",
     )
+    gap_settle_seconds: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="A gap INGEST_DOWN that ended less than this long ago, in seconds, may still be"
+        " filled, by another process that had the camera or from a spool: packages wait until it"
+        " is older.",
+    )
     installation: str = Field(
         "Vigie",
         min_length=1,

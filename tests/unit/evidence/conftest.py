@@ -19,6 +19,7 @@ from vigie.registry.v1.events_pb2 import CameraState
 
 CAMERA = "cam-lagarenne-01"
 NOW_US = START_US + 3_600_000_000
+GAP_SETTLE_US = 60_000_000
 ASKER = Person("asker", "Asking officer", "Gendarmerie")
 DECIDER = Person("decider", "Deciding officer", "City")
 
@@ -109,6 +110,7 @@ def builder(
     return PackageBuilder(
         store=store, recordings=recordings, cameras=OneCamera(), signer=signer,
         wall_clock=ManualWallClock(NOW_US), installation="Test", version="0",
+        gap_settle_us=GAP_SETTLE_US,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,14 @@ from cryptography.hazmat.primitives import serialization
 
 from ffmpeg_reading import complaints
 from long_forms import LONG
-from unit.evidence.conftest import CAMERA, CUSTODY, FakeRecordings, approved
+from unit.evidence.conftest import (
+    CAMERA,
+    CUSTODY,
+    GAP_SETTLE_US,
+    FakeRecordings,
+    OneCamera,
+    approved,
+)
 from unit.media.recorded import START_US, Segment, libav_sees
 from vigie.evidence import reasons
 from vigie.evidence.archive import PackageWriter
@@ -21,6 +29,7 @@ from vigie.evidence.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from vigie.evidence.rejection import RejectedError
 from vigie.evidence.signer import Signer
 from vigie.evidence.verify import verify_package
+from vigie.platform.clock import ManualWallClock
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.directory import DirectoryObjectStore
 
@@ -237,14 +246,48 @@ async def test_a_missing_source_stops_the_release(
 async def test_pending_footage_is_waited_for(
     builder: PackageBuilder, recordings: FakeRecordings, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     pieces = recordings.pieces[CAMERA]
     pieces[1] = replace(pieces[1], kind="PENDING")
     with pytest.raises(VigieError) as caught:
         await builder.build(
             approved(START_US, START_US + 1_000_000), CUSTODY, tmp_path / "p.zip", lambda _: None
         )
+    assert caught.value.reason is reasons.EVIDENCE_PENDING_FOOTAGE
+
+
+@pytest.mark.parametrize(
+    ("cause", "age_us", "waits"),
+    [
+        ("INGEST_DOWN", GAP_SETTLE_US - 1, True),
+        ("INGEST_DOWN", GAP_SETTLE_US, False),
+        ("CAMERA_SILENT", 0, False),
+    ],
+)
+async def test_a_gap_that_may_still_be_filled_is_waited_for(
+    store: DirectoryObjectStore,
+    recordings: FakeRecordings,
+    signer: Signer,
+    tmp_path: Path,
+    *,
+    cause: str,
+    age_us: int,
+    waits: bool,
+) -> None:
+    """Later footage may be listed before what another process has on its way."""
+    pieces = recordings.pieces[CAMERA]
+    gap = pieces[2] = replace(pieces[2], cause=cause)
+    builder = PackageBuilder(
+        store=store, recordings=recordings, cameras=OneCamera(), signer=signer,
+        wall_clock=ManualWallClock(gap.end_us + age_us), installation="Test", version="0",
+        gap_settle_us=GAP_SETTLE_US,
+    )  # fmt: skip
+    request = approved(gap.start_us - 1_000_000, gap.end_us)
+    building = builder.build(request, CUSTODY, tmp_path / "p.zip", lambda _: None)
+    if not waits:
+        assert [each.cause for each in (await building).missing] == [cause]
+        return
+    with pytest.raises(VigieError) as caught:
+        await building
     assert caught.value.reason is reasons.EVIDENCE_PENDING_FOOTAGE
 
 

@@ -36,6 +36,7 @@ from vigie.platform.eventlog import (
     Unprocessable,
 )
 from vigie.platform.eventlog.kafka import KafkaEventLog
+from vigie.platform.eventlog.kafka import subscription as following
 from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.topics import TopicAdmin
 from vigie.platform.metrics import MetricsRegistry
@@ -124,6 +125,34 @@ async def test_members_that_come_and_go_double_and_lose_nothing(house: House) ->
         await one.stop()
     assert await effects(database) == [f"id-{n:05}" for n in range(count)]
     assert await Quarantine(database, SystemWallClock(), log).count() == 0
+
+
+async def test_a_member_that_is_given_nothing_of_what_is_there_begins_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetchers leave partitions out, after leaders and connections have changed."""
+    monkeypatch.setattr(following, "STILL_SECONDS", 0.5)
+    database = await prepared(house)
+    log = await house.log(database, spec(partitions=3))
+    member = consumer(log, database)
+    member.start()
+
+    async def arrived(count: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await effects(database) != [f"id-{n:05}" for n in range(count)]:
+                await asyncio.sleep(0.05)
+
+    await log.append("segments", [event(n, f"cam-{n}") for n in range(6)])
+    await arrived(6)
+    subscription = member._subscription
+    assert isinstance(subscription, following.KafkaSubscription)
+    client = subscription._member.consumer
+    client.pause(*client.assignment())
+    await log.append("segments", [event(n, f"cam-{n}") for n in range(6, 12)])
+    await arrived(12)
+    assert subscription._member.consumer is not client
+    await eventually(lambda: member.not_ready() is None)
+    await member.stop()
 
 
 async def test_a_member_that_slept_through_a_rebalance_is_refused(

@@ -1,12 +1,21 @@
 """Topics at real brokers: made, checked, refused, mended; the command that does it."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from integration.kafka.kafka_support import House, cable, event, everything, house, spec
+from integration.kafka.kafka_support import (
+    PATIENCE_SECONDS,
+    House,
+    cable,
+    event,
+    everything,
+    house,
+    spec,
+)
 from servers_kafka import kafka_bootstrap, kafka_config
 from unit.cli.conftest import Vigie, fake, vigie
 from vigie.cli.exits import Exit
@@ -58,7 +67,10 @@ async def test_applying_keeps_what_others_set_and_what_stands_in_the_topic(house
     await client.close()
     topics = admin(house.config)
     found = await topics.differences([spec()])
-    assert {one.what for one in found} >= {"retention.ms", "message.timestamp.type"}
+    async with asyncio.timeout(PATIENCE_SECONDS):  # brokers learn of a change one after the other
+        while not {one.what for one in found} >= {"retention.ms", "message.timestamp.type"}:
+            await asyncio.sleep(0.05)
+            found = await topics.differences([spec()])
     assert not any(one.deletes for one in found), "it was shorter; now it is longer again"
     await topics.apply([spec()], found)
     assert await topics.differences([spec()]) == []

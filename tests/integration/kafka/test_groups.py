@@ -155,6 +155,28 @@ async def test_a_member_that_is_given_nothing_of_what_is_there_begins_anew(
     await member.stop()
 
 
+async def test_a_member_that_has_more_at_hand_than_it_asks_for_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind with its work, it takes partitions in turns: none of them is left out."""
+    monkeypatch.setattr(following, "STILL_SECONDS", 0.001)
+    database = await prepared(house)
+    log = await house.log(database, spec(partitions=3))
+    await log.append("segments", [event(n, f"cam-{n % 7}") for n in range(60)])
+    subscription = await log.subscribe("segments", "index")
+    assert isinstance(subscription, following.KafkaSubscription)
+    client, given = None, list[StoredEvent]()
+    while len(given) < 60:
+        events = await subscription.fetch(max_events=5, timeout_seconds=PATIENCE_SECONDS)
+        client = client or subscription._member.consumer
+        given += events
+        await subscription.commit(events)
+        if len(events) == 5:
+            assert await subscription.lag() == 60 - len(given)
+    assert subscription._member.consumer is client
+    assert len(set(ids(given))) == 60
+
+
 async def test_a_member_that_slept_through_a_rebalance_is_refused(
     house: House, cable: Cable
 ) -> None:

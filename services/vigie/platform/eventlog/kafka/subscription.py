@@ -92,6 +92,9 @@ class KafkaSubscription:
                 await self._take_over()
                 records = await self._member.records(max(0.0, remaining), max_events)
                 if events := self._accepted(records):
+                    if len(events) == max_events:
+                        # There is more at hand than is asked for: partitions take turns.
+                        self._still.clear()
                     return events
             except failures() as error:
                 if self._has_left():

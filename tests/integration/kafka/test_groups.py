@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -38,6 +38,7 @@ from vigie.platform.eventlog import (
 from vigie.platform.eventlog.kafka import KafkaEventLog
 from vigie.platform.eventlog.kafka import subscription as following
 from vigie.platform.eventlog.kafka.clients import KafkaClients
+from vigie.platform.eventlog.kafka.offsets import Limits
 from vigie.platform.eventlog.kafka.topics import TopicAdmin
 from vigie.platform.metrics import MetricsRegistry
 
@@ -97,6 +98,14 @@ async def fetch(subscription: Subscription, count: int) -> list[StoredEvent]:
     return events
 
 
+async def fetch_some(subscription: Subscription) -> list[StoredEvent]:
+    """What a member is given until nothing comes for a second."""
+    events: list[StoredEvent] = []
+    while more := await subscription.fetch(max_events=100, timeout_seconds=1.0):
+        events += more
+    return events
+
+
 async def test_members_that_come_and_go_double_and_lose_nothing(house: House) -> None:
     database = await prepared(house)
     topic = spec(partitions=6)
@@ -153,6 +162,37 @@ async def test_a_member_that_is_given_nothing_of_what_is_there_begins_anew(
     assert subscription._member.consumer is not client
     await eventually(lambda: member.not_ready() is None)
     await member.stop()
+
+
+async def test_a_rebalance_while_a_member_asks_how_far_it_is_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new partitions have no position before it fetches: it must not wait for them."""
+    database = await prepared(house)
+    log = await house.log(database, spec(partitions=6))
+    await log.append("segments", [event(n, f"cam-{n}") for n in range(12)])
+    member = await log.subscribe("segments", "index")
+    assert isinstance(member, following.KafkaSubscription)
+    await member.commit(await fetch(member, 12))
+    assert await member.lag() == 0
+    ask, others = member._offsets.limits, list[Subscription]()
+
+    async def ask_while_another_joins(
+        topic: str, partitions: Iterable[int]
+    ) -> Mapping[int, Limits]:
+        found = await ask(topic, partitions)
+        if not others:
+            others.append(await log.subscribe("segments", "index"))
+            await eventually(lambda: len(member._member.assigned or range(6)) < 6)
+        return found
+
+    monkeypatch.setattr(member._offsets, "limits", ask_while_another_joins)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await member.lag() == 0
+    assert await member.fetch(max_events=1, timeout_seconds=0.5) == []
+    await log.append("segments", [event(n, f"cam-{n}") for n in range(12, 24)])
+    given = [event for one in (member, *others) for event in await fetch_some(one)]
+    assert set(ids(given)) == {f"id-{n:05}" for n in range(12, 24)}
 
 
 async def test_a_member_that_has_more_at_hand_than_it_asks_for_goes_on(

@@ -126,6 +126,10 @@ class KafkaSubscription:
         if consumer is None or not held or self._applied != self._member.version:
             return 0
         limits = await self._offsets.limits(self._topic, held)
+        if self._applied != self._member.version:
+            # The group was rearranged meanwhile. `fetch` says from where the new partitions are
+            # read: who waited here for their positions would wait for ever.
+            return 0
         behind, waiting = 0, dict[int, int]()
         try:
             for number, own in held.items():

@@ -136,34 +136,6 @@ async def test_members_that_come_and_go_double_and_lose_nothing(house: House) ->
     assert await Quarantine(database, SystemWallClock(), log).count() == 0
 
 
-async def test_a_member_that_is_given_nothing_of_what_is_there_begins_anew(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fetchers leave partitions out, after leaders and connections have changed."""
-    monkeypatch.setattr(following, "STILL_SECONDS", 0.5)
-    database = await prepared(house)
-    log = await house.log(database, spec(partitions=3))
-    member = consumer(log, database)
-    member.start()
-
-    async def arrived(count: int) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await effects(database) != [f"id-{n:05}" for n in range(count)]:
-                await asyncio.sleep(0.05)
-
-    await log.append("segments", [event(n, f"cam-{n}") for n in range(6)])
-    await arrived(6)
-    subscription = member._subscription
-    assert isinstance(subscription, following.KafkaSubscription)
-    client = subscription._member.consumer
-    client.pause(*client.assignment())
-    await log.append("segments", [event(n, f"cam-{n}") for n in range(6, 12)])
-    await arrived(12)
-    assert subscription._member.consumer is not client
-    await eventually(lambda: member.not_ready() is None)
-    await member.stop()
-
-
 async def test_a_rebalance_while_a_member_asks_how_far_it_is_behind(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,28 +165,6 @@ async def test_a_rebalance_while_a_member_asks_how_far_it_is_behind(
     await log.append("segments", [event(n, f"cam-{n}") for n in range(12, 24)])
     given = [event for one in (member, *others) for event in await fetch_some(one)]
     assert set(ids(given)) == {f"id-{n:05}" for n in range(12, 24)}
-
-
-async def test_a_member_that_has_more_at_hand_than_it_asks_for_goes_on(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Behind with its work, it takes partitions in turns: none of them is left out."""
-    monkeypatch.setattr(following, "STILL_SECONDS", 0.001)
-    database = await prepared(house)
-    log = await house.log(database, spec(partitions=3))
-    await log.append("segments", [event(n, f"cam-{n % 7}") for n in range(60)])
-    subscription = await log.subscribe("segments", "index")
-    assert isinstance(subscription, following.KafkaSubscription)
-    client, given = None, list[StoredEvent]()
-    while len(given) < 60:
-        events = await subscription.fetch(max_events=5, timeout_seconds=PATIENCE_SECONDS)
-        client = client or subscription._member.consumer
-        given += events
-        await subscription.commit(events)
-        if len(events) == 5:
-            assert await subscription.lag() == 60 - len(given)
-    assert subscription._member.consumer is client
-    assert len(set(ids(given))) == 60
 
 
 async def test_a_member_that_slept_through_a_rebalance_is_refused(

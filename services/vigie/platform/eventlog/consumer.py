@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 HANDLER_FAILED: Final = "HANDLER_FAILED"
 _DRAIN_POLL_SECONDS: Final = 0.02
+_REPORT_SECONDS: Final = 60.0
+"""Longest time for the question how far a consumer is behind; beyond, it begins anew."""
 _TRANSIENT_CODES: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -242,7 +244,9 @@ class Consumer:
         self._failures = 0
         if self._clock.now_us() >= self._report_due_us:
             self._report_due_us = self._clock.now_us() + round(options.idle_seconds * 1_000_000)
-            self._observer.lag(self._topic, self._group, await subscription.lag())
+            # Whatever is wrong there: nothing is consumed meanwhile.
+            async with asyncio.timeout(_REPORT_SECONDS):
+                self._observer.lag(self._topic, self._group, await subscription.lag())
             await self._replay_requested()
             await self._tell_standing()
 

@@ -6,7 +6,8 @@ import pytest
 from databases import database_kind
 from unit.platform.storage.consumer_bench import Bench, bench, event, numbers, processed
 from vigie.platform.errors import ReasonSpec, VigieError
-from vigie.platform.eventlog import Unprocessable
+from vigie.platform.eventlog import Subscription, Unprocessable
+from vigie.platform.eventlog import consumer as consuming
 from vigie.platform.eventlog.consumer import FAULT_POINTS
 from vigie.platform.faultpoint import StrikingFaults, raise_errno
 
@@ -201,3 +202,31 @@ async def test_draining_gives_up_on_time_where_nothing_takes_effect(bench: Bench
     async with bench.running() as consumer:
         await bench.until(lambda: consumer.joined)
         assert not await consumer.drain(timeout_seconds=0.05)
+
+
+async def test_a_question_without_an_answer_holds_up_no_event(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How far it is behind is good to know; what it is behind with is worse not to do."""
+    monkeypatch.setattr(consuming, "_REPORT_SECONDS", 0.02)
+    subscribe, asked = bench.log.subscribe, list[str]()
+
+    async def subscribed(topic: str, group: str) -> Subscription:
+        found = await subscribe(topic, group)
+        answer = found.lag
+
+        async def lag() -> int:
+            asked.append(topic)
+            if len(asked) == 1:
+                await asyncio.Event().wait()
+            return await answer()
+
+        monkeypatch.setattr(found, "lag", lag)
+        return found
+
+    monkeypatch.setattr(bench.log, "subscribe", subscribed)
+    async with bench.running() as member:
+        await bench.until(lambda: asked)
+        await bench.log.append("segments", [event(1)])
+        await processed(bench, 1)
+        await bench.until(lambda: len(asked) > 1 and member.not_ready() is None)

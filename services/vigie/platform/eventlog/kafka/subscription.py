@@ -7,7 +7,7 @@ only one can commit.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -26,10 +26,6 @@ from vigie.platform.eventlog.positions import Held, HeldPositions
 from vigie.platform.reasons import POSITION_BEYOND_END, STOPPING
 
 log = structlog.get_logger(__name__)
-STILL_SECONDS: Final = 30.0
-"""A partition that has events and gives none for so long is not being read: the member begins anew.
-Longer than a transaction that nobody finishes holds readers up (15 s, and 10 s until the brokers
-look for it)."""
 _NOT_APPLIED: Final = -1
 
 
@@ -66,7 +62,6 @@ class KafkaSubscription:
         self._member = Membership(clients, metrics, topic, group)
         self._positions = HeldPositions(database, topic, group)
         self._applied = _NOT_APPLIED
-        self._still: dict[int, tuple[int, float]] = {}
         self._log_closed = False
         self._closed = False
 
@@ -92,9 +87,6 @@ class KafkaSubscription:
                 await self._take_over()
                 records = await self._member.records(max(0.0, remaining), max_events)
                 if events := self._accepted(records):
-                    if len(events) == max_events:
-                        # There is more at hand than is asked for: partitions take turns.
-                        self._still.clear()
                     return events
             except failures() as error:
                 if self._has_left():
@@ -117,11 +109,7 @@ class KafkaSubscription:
         self._applied = _NOT_APPLIED
 
     async def lag(self) -> int:
-        """See `Subscription.lag`. Also where a member finds out that it is not being given events.
-
-        Raises:
-            VigieError: EVENT_LOG_UNAVAILABLE; also when events are there and do not come.
-        """
+        """See `Subscription.lag`."""
         consumer, held = self._member.consumer, dict(self._positions.held)
         if consumer is None or not held or self._applied != self._member.version:
             return 0
@@ -130,51 +118,17 @@ class KafkaSubscription:
             # The group was rearranged meanwhile. `fetch` says from where the new partitions are
             # read: who waited here for their positions would wait for ever.
             return 0
-        behind, waiting = 0, dict[int, int]()
+        behind = 0
         try:
             for number, own in held.items():
                 following, name = own.base + 1, self._member.partition(number)
                 if own.base == own.delivered and name in consumer.assignment():
                     # Past marks of transactions, which are no events.
                     following = max(following, await consumer.position(name))
-                    if following < limits[number].end:
-                        waiting[number] = following
                 behind += max(0, limits[number].end - following)
         except failures() as error:
             raise unavailable(self._clients, f"cannot read {self._topic}", error) from error
-        await self._mind_the_still(waiting)
         return behind
-
-    async def _mind_the_still(self, waiting: Mapping[int, int]) -> None:
-        """Begin anew when a partition has stood still for too long.
-
-        Connections and leaders change under aiokafka's fetcher, and it has been seen to leave some
-        partitions out from then on, with everything else in order.
-
-        Args:
-            waiting: partition -> the offset that is read next, where there are events.
-
-        Raises:
-            VigieError: EVENT_LOG_UNAVAILABLE: it does.
-        """
-        now, before = asyncio.get_running_loop().time(), self._still
-        self._still = {
-            number: known if (known := before.get(number)) and known[0] == offset else (offset, now)
-            for number, offset in waiting.items()
-        }
-        still = [
-            number for number, (_, since) in self._still.items() if now - since >= STILL_SECONDS
-        ]
-        if not still:
-            return
-        log.warning(
-            "subscription_stands_still", topic=self._topic, group=self._group, partitions=still
-        )
-        self._still = {}
-        await self._begin_anew()
-        raise unavailable(
-            self._clients, f"cannot read {self._topic}", "events that are there do not come"
-        )
 
     async def close(self) -> None:
         """See `Subscription.close` (idempotent)."""

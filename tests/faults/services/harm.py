@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from certificates import Authority
@@ -131,10 +132,19 @@ class HarmedServices(Services):
     async def locked(self, *tables: str) -> AsyncIterator[None]:
         """While this lasts, whoever reads or writes these tables waits."""
         connection = await self.external.postgres.connect(self.external.database)
+        statement = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE"
         try:
-            async with connection.transaction():
-                await connection.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+            while True:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    await connection.execute(statement)
+                except asyncpg.DeadlockDetectedError:  # with the product, and the server chose us
+                    await transaction.rollback()
+                    continue
                 yield
+                await transaction.rollback()
+                break
         finally:
             await connection.close()
 

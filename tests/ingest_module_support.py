@@ -92,7 +92,6 @@ class Ingest:
             {
                 "instance": "ingest-test",
                 "segment_seconds": 3,
-                "spread_segments": False,
                 "start_distance_seconds": 0,
             }
             | config

@@ -34,7 +34,8 @@ class IngestConfig(ConfigSection):
     spread_segments: bool = Field(
         True,
         description="Whether the first one or two segments of a run are shorter, down to half, so"
-        " that cameras that were started together do not close theirs together.",
+        " that cameras that were started together do not close theirs together; those of less than"
+        " 10 s are all alike.",
     )
     key_prefix: str = Field(
         "footage",

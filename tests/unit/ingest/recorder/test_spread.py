@@ -15,13 +15,17 @@ from vigie.ingest.recorder.spread import first_lengths
 SEGMENT = 30 * TIMESCALE
 
 
-@given(run=st.uuids().map(lambda each: each.hex), seconds=st.integers(2, 300))
+@given(run=st.uuids().map(lambda each: each.hex), seconds=st.integers(10, 300))
 def test_no_segment_is_longer_than_configured_nor_shorter_than_half(run: str, seconds: int) -> None:
     lengths = first_lengths(run, seconds * TIMESCALE)
 
     assert len(lengths) in {1, 2}
     assert all(seconds * TIMESCALE / 2 <= each <= seconds * TIMESCALE for each in lengths)
     assert lengths == first_lengths(run, seconds * TIMESCALE)
+
+
+def test_short_segments_are_all_alike() -> None:
+    assert first_lengths("01934f5c", 10 * TIMESCALE - 1) == ()
 
 
 def test_the_cuts_of_many_runs_fall_anywhere_within_a_segment() -> None:
@@ -41,16 +45,16 @@ def test_a_run_begins_with_its_shorter_segments_and_goes_on_with_full_ones(tmp_p
     seen: set[int] = set()
     for camera in range(8):
         tools, told, film = recorder_tools(tmp_path / str(camera)), Told(), footage("h264")
-        recorder = camera_recorder(tools, told, segment_seconds=4, spread=True)
-        for index in range(16):
-            recorder.group(film.parameters, film.group(index, last=index == 15))
+        recorder = camera_recorder(tools, told, segment_seconds=10, spread=True)
+        for index in range(40):
+            recorder.group(film.parameters, film.group(index, last=index == 39))
         recorder.ended("CLOSED_BY_CAMERA", "end of the test", START_US)
         lengths = [segment.media_duration_ticks for segment in told.segments]
-        planned = first_lengths(told.runs[0].run, 4 * TIMESCALE)
+        planned = first_lengths(told.runs[0].run, 10 * TIMESCALE)
 
         for length, plan in zip(lengths, planned, strict=False):
             assert abs(length - plan) <= TIMESCALE / 2  # the nearest key frame; one a second
-        assert all(length == 4 * TIMESCALE for length in lengths[len(planned) : -1])
+        assert all(length == 10 * TIMESCALE for length in lengths[len(planned) : -1])
         assert all(a.end_us == b.start_us for a, b in pairwise(told.segments))
         seen.add(lengths[0])
     assert len(seen) > 1

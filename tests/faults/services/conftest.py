@@ -9,13 +9,11 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from e2e.harness import simulated_cameras
 from faults.conftest import SEED
 from faults.services.brokers import EVERYBODY, Cluster
 from faults.services.harm import Harm, harmed
 from faults.services.processes import Services
-from faults.services.town import CAMERAS, Proxies, Town
-from vigie.simcam import ServerConfig
+from faults.services.town import Proxies, Town, at_work
 
 _HERE = Path(__file__).parent
 _LAST = "test_in_the_end_"
@@ -94,20 +92,8 @@ async def town(
         if brokers is not None:
             patch.setenv("VIGIE_TEST_KAFKA", ",".join(brokers.roads[EVERYBODY].bootstrap))
         vigie = Services(folder / "vigie", brokers)
-    cameras = ServerConfig(cameras=CAMERAS, port_per_camera=True, cache_folder=simulated_footage)
-    try:
-        async with simulated_cameras(cameras, folder / "cameras") as simulator:
-            await vigie.start()
-            town = Town(vigie, simulator, proxies)
-            try:
-                await town.move_in()
-                yield town
-            finally:
-                await town.people.end()
-    finally:
-        if proxies is not None:
-            proxies.mend()
-        await vigie.remove()
+    async with at_work(vigie, folder, simulated_footage, proxies) as town:
+        yield town
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

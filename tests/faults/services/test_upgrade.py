@@ -18,13 +18,10 @@ import pytest
 import pytest_asyncio
 
 from e2e.external import administer
-from e2e.harness import simulated_cameras
 from faults.ledger import Ledger
-from faults.services.brokers import Cluster
 from faults.services.processes import Services
 from faults.services.test_services import RECEPTION_SECONDS, WHOLE, note
-from faults.services.town import CAMERAS, Town
-from vigie.simcam import ServerConfig
+from faults.services.town import Town, at_work
 
 FROM: Final = os.environ.get("VIGIE_UPGRADE_FROM", "")
 pytestmark = [
@@ -69,23 +66,13 @@ class Versions(Services):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def town(
-    tmp_path_factory: pytest.TempPathFactory, simulated_footage: Path, brokers: Cluster | None
+    tmp_path_factory: pytest.TempPathFactory, simulated_footage: Path
 ) -> AsyncIterator[Town]:
     """The installation at work, of the version before."""
     folder = tmp_path_factory.mktemp("upgrade")
     vigie = Versions(folder / "vigie", _program_of(FROM, folder / "before"))
-    cameras = ServerConfig(cameras=CAMERAS, port_per_camera=True, cache_folder=simulated_footage)
-    try:
-        async with simulated_cameras(cameras, folder / "cameras") as simulator:
-            await vigie.start()
-            town = Town(vigie, simulator, None)
-            try:
-                await town.move_in()
-                yield town
-            finally:
-                await town.people.end()
-    finally:
-        await vigie.remove()
+    async with at_work(vigie, folder, simulated_footage, None) as town:
+        yield town
 
 
 def _program_of(revision: str, folder: Path) -> Path:

@@ -5,8 +5,10 @@ be cut, where there is toxiproxy.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +17,7 @@ import pytest
 
 from e2e import estate
 from e2e.callers import SPAN, recorded_from, segments, stored_until, timelines, window
-from e2e.harness import WALL, Outcome, until
+from e2e.harness import WALL, Outcome, simulated_cameras, until
 from faults.services.footage import Looked, look
 from faults.services.people import People
 from faults.services.processes import ALL_PARTITIONS, INGEST, Services
@@ -25,7 +27,7 @@ from vigie.evidence.v1.evidence_service_pb2_grpc import EvidenceServiceStub
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
 from vigie.recording.v1.recording_pb2 import Segment
-from vigie.simcam import CameraConfig, FootageSpec
+from vigie.simcam import CameraConfig, FootageSpec, ServerConfig
 from vigie.simcam.client import SimCamProcess
 
 _H264: Final = FootageSpec(width=192, height=96, frame_count=50, bitrate_bps=120_000)
@@ -325,3 +327,31 @@ class Town:
             sum(each.joins for each in looks),
             told,
         )
+
+
+@asynccontextmanager
+async def at_work(
+    vigie: Services, folder: Path, footage: Path, proxies: Proxies | None
+) -> AsyncIterator[Town]:
+    """An installation with cameras and people that has begun to record; removed in the end.
+
+    Args:
+        vigie: not started yet.
+        folder: for the cameras.
+        footage: where what they send is kept between runs.
+        proxies: before its servers; let everything through in the end.
+    """
+    cameras = ServerConfig(cameras=CAMERAS, port_per_camera=True, cache_folder=footage)
+    try:
+        async with simulated_cameras(cameras, folder / "cameras") as simulator:
+            await vigie.start()
+            town = Town(vigie, simulator, proxies)
+            try:
+                await town.move_in()
+                yield town
+            finally:
+                await town.people.end()
+    finally:
+        if proxies is not None:
+            proxies.mend()
+        await vigie.remove()

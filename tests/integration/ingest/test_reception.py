@@ -129,7 +129,7 @@ def recorded(ingest: LiveIngest, segments: int) -> Callable[[], bool]:
 
 async def test_every_frame_in_order_at_its_time(tmp_path: Path, simcam: SimCamServer) -> None:
     ingest = await ingest_of(tmp_path, simcam)
-    await eventually(recorded(ingest, 3), seconds=120)
+    await eventually(recorded(ingest, 2), seconds=120)
     await ingest.module.stop(timeout_seconds=10)
 
     segments = await ingest.segments()

@@ -186,10 +186,11 @@ def destructions(
 
 def _destruction_row(each: pb.Destruction) -> tuple[str, ...]:
     reason = enum_text(events_pb2.DestructionReason, each.reason, _REASON)
+    long_ago = tr("more than three months ago", "il y a plus de trois mois")
     return (
         identifier(each.camera),
         local_time(each.start_time),
         seconds(each.end_time.ToMicroseconds() - each.start_time.ToMicroseconds()),
         f"{reason}: {each.basis}" if each.basis else reason,
-        local_time(each.destroy_time),
+        long_ago if each.last_number else local_time(each.destroy_time),
     )

@@ -13,9 +13,9 @@ from vigie.platform.database import Database
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.rebuild.describing import Describer
 from vigie.recording.rebuild.report import ReindexReport
-from vigie.recording.rebuild.timeline import TimelineRebuilder, destroyed_segment
+from vigie.recording.rebuild.timeline import TimelineRebuilder
 
-__all__ = ["ReindexReport", "Reindexer", "destroyed_segment"]
+__all__ = ["ReindexReport", "Reindexer"]
 
 
 class Reindexer:

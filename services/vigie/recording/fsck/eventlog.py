@@ -135,16 +135,16 @@ async def _segment_events(view: View, events: Sequence[ingest_pb2.SegmentEvent])
     """Index and register first; the store only where these leave a doubt."""
     keys = [event.segment_stored.object_key for event in events]
     rows = await view.segment_rows(keys)
+    gone = await view.register_rows([key for key in keys if key not in rows])
     doubtful = [
         event
-        for event in events
-        if not _agrees(event, rows.get(event.segment_stored.object_key))
-        or event.segment_stored.object_key in view.suspects
+        for event, key in zip(events, keys, strict=True)
+        if key not in gone and (not _agrees(event, rows.get(key)) or key in view.suspects)
     ]
     names = [event.segment_stored.object_key for event in doubtful]
     infos = [await view.store.stat(key) for key in names]
     rows = await view.segment_rows(names)
-    destroyed = await view.registered_keys(names)
+    destroyed = await view.register_rows(names)
     findings = [
         _segment_event(event, info, rows.get(key))
         for event, key, info in zip(doubtful, names, infos, strict=True)

@@ -7,6 +7,17 @@ from typing import Any, Final
 
 from sqlalchemy import Table, select
 
+from vigie.recording.fsck.coverage import (
+    DESTROYED,
+    FOLDED,
+    TIMELINE,
+    Piece,
+    bounds_of,
+    folded_too_early,
+    numbers_of,
+    piece_of,
+    spans_agree,
+)
 from vigie.recording.fsck.report import (
     JUDGEMENT,
     LOST,
@@ -18,16 +29,17 @@ from vigie.recording.fsck.report import (
 )
 from vigie.recording.fsck.view import View
 from vigie.recording.index.convert import segment_from_row
+from vigie.recording.index.spans import destroyed_segment
 from vigie.recording.index.tables import (
     DESTROYED_SPANS,
     DESTRUCTIONS,
+    FOLDED_DESTRUCTIONS,
     OUTAGES,
     RUN_ENDS,
     SEGMENTS,
     SPANS,
 )
-from vigie.recording.model import PIECE_LIMIT_US, PIECE_US, Segment
-from vigie.recording.reindex import destroyed_segment
+from vigie.recording.model import PIECE_LIMIT_US, Segment
 
 _REPAIR: Final = "vigie fsck --repair"
 
@@ -39,11 +51,28 @@ class _Run:
     run: str
     stored: list[Segment] = field(default_factory=list)
     destroyed: list[Segment] = field(default_factory=list)
+    folded: Sequence[Piece] = ()
+    """What of it was destroyed so long ago that the register has no entry of it any more."""
 
     @property
     def all(self) -> list[Segment]:
         """Stored and destroyed segments by number."""
         return sorted([*self.stored, *self.destroyed], key=lambda segment: segment.number)
+
+    @property
+    def stored_pieces(self) -> list[Piece]:
+        """What the timeline must list."""
+        return [piece_of(segment) for segment in self.stored]
+
+    @property
+    def destroyed_pieces(self) -> list[Piece]:
+        """What the timeline must call destroyed."""
+        return [*(piece_of(segment) for segment in self.destroyed), *self.folded]
+
+    @property
+    def numbers(self) -> set[int]:
+        """Of all segments that are accounted for."""
+        return numbers_of([*self.stored_pieces, *self.destroyed_pieces])
 
 
 async def check_runs(view: View) -> AsyncIterator[Finding]:
@@ -87,15 +116,18 @@ async def _check_run(view: View, name: str) -> list[Finding]:
         end = (await connection.execute(select(RUN_ENDS).where(RUN_ENDS.c.run == name))).first()
         spans = await _rows(connection, SPANS, name)
         destroyed_spans = await _rows(connection, DESTROYED_SPANS, name)
+        folded = [bounds_of(row) for row in await _rows(connection, FOLDED_DESTRUCTIONS, name)]
         camera = next((row.camera for row in (*rows, *gone)), "")
         outages = await _outages(connection, camera, [*rows, *gone])
     stored = [segment_from_row(row) for row in rows if row.destroying_us is None]
-    run = _Run(name, stored, [destroyed_segment(row) for row in gone])
-    view_count = len(rows) + len(gone)
+    run = _Run(name, stored, [destroyed_segment(row) for row in gone], folded)
     findings = [*_contiguous(run), *_complete(view, run, end, outages)]
-    findings += _spans_agree(run, run.stored, spans, "I10", "the timeline")
-    findings += _spans_agree(run, run.destroyed, destroyed_spans, "I3", "the destroyed footage")
-    return findings if view_count or spans or destroyed_spans else []
+    findings += spans_agree(name, run.stored_pieces, spans, TIMELINE)
+    # Folded entries are evidence, and cannot be made anew from what is made of them.
+    whose = FOLDED if folded else DESTROYED
+    findings += spans_agree(name, run.destroyed_pieces, destroyed_spans, whose)
+    findings += folded_too_early(view, name, folded)
+    return findings if rows or gone or folded or spans or destroyed_spans else []
 
 
 async def _rows(connection: Any, table: Table, name: str) -> Sequence[Any]:
@@ -216,8 +248,7 @@ def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]
 
 def _vanished(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
     """I2: no segment of a run has vanished between reception and event."""
-    segments = run.all
-    numbers = {segment.number for segment in segments}
+    segments, numbers = run.all, run.numbers
     expected = set(range(max(numbers) + 1))
     if end is not None and end.end_us <= view.bound_us:
         expected = set(range(end.segment_count))
@@ -278,62 +309,3 @@ def _against_its_end(run: _Run, end: Any) -> list[Finding]:
             )
         )
     return findings
-
-
-def expected_spans(segments: Sequence[Segment]) -> list[tuple[int, int, int, int]]:
-    """(first, last number, start, end) of the rows that segments of one run must have."""
-    rows: list[tuple[int, int, int, int]] = []
-    for segment in sorted(segments, key=lambda s: s.number):
-        if rows:
-            first, last, start, end = rows[-1]
-            near = last == segment.number - 1 and end == segment.start_us
-            if near and start // PIECE_US == segment.start_us // PIECE_US:
-                rows[-1] = (first, segment.number, start, segment.end_us)
-                continue
-        rows.append((segment.number, segment.number, segment.start_us, segment.end_us))
-    return rows
-
-
-def _spans_agree(
-    run: _Run, segments: Sequence[Segment], rows: Sequence[Any], invariant: str, whose: str
-) -> list[Finding]:
-    """The spans say exactly what the segments cover."""
-    told = [(row.first_number, row.last_number, row.start_us, row.end_us) for row in rows]
-    expected = expected_spans(segments)
-    cameras = {row.camera for row in rows} | {segment.camera for segment in segments}
-    if sorted(told) == expected and len(cameras) <= 1:
-        return []
-    where = {"run": run.run, "camera": ",".join(sorted(cameras))}
-    listed = {number for first, last, *_ in told for number in range(first, last + 1)}
-    there = {segment.number for segment in segments}
-    if listed - there:
-        return [
-            error(
-                invariant,
-                f"{whose} lists what no segment covers",
-                _REPAIR,
-                remake(run.run),
-                number=min(listed - there),
-                **where,
-            )
-        ]
-    if there - listed:
-        return [
-            error(
-                "I6" if invariant == "I10" else invariant,
-                f"{whose} leaves out what a segment covers",
-                _REPAIR,
-                remake(run.run),
-                number=min(there - listed),
-                **where,
-            )
-        ]
-    return [
-        error(
-            invariant,
-            f"{whose} has other bounds than its segments",
-            _REPAIR,
-            remake(run.run),
-            **where,
-        )
-    ]

@@ -32,6 +32,7 @@ from vigie.recording.index.tables import (
     CAMERA_STATES,
     DESTROYED_SPANS,
     DESTRUCTIONS,
+    FOLDED_DESTRUCTIONS,
     HOLD_OBJECTS,
     HOLD_TO_PLACE,
     HOLD_TO_TAKE_OFF,
@@ -42,7 +43,6 @@ from vigie.recording.index.tables import (
     SPANS,
 )
 from vigie.recording.model import Segment
-from vigie.recording.reindex import destroyed_segment
 from vigie.registry.v1 import events_pb2 as registry_pb2
 
 _EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
@@ -213,8 +213,11 @@ async def _remake_spans(connection: AsyncConnection, run: str) -> tuple[int, int
     for row in rows:
         if row.destroying_us is None:
             await spans.add_segment(connection, SPANS, segment_from_row(row))
-    for row in register:
-        await spans.add_segment(connection, DESTROYED_SPANS, destroyed_segment(row))
+    folded = FOLDED_DESTRUCTIONS.select().where(FOLDED_DESTRUCTIONS.c.run == run)
+    names = [column.name for column in FOLDED_DESTRUCTIONS.columns]
+    await connection.execute(DESTROYED_SPANS.insert().from_select(names, folded))
+    gone_segments = [spans.destroyed_segment(row) for row in register]
+    await spans.add_segments(connection, DESTROYED_SPANS, gone_segments)
     return len(rows), len(register)
 
 

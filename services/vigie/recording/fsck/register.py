@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from vigie.platform.errors import VigieError
@@ -18,7 +19,11 @@ from vigie.recording.fsck.report import (
     remake,
 )
 from vigie.recording.fsck.view import View
+from vigie.recording.index.spans import NOTHING
 from vigie.recording.index.tables import DESTRUCTIONS, RUN_ENDS
+from vigie.recording.keys import parse_key
+from vigie.recording.model import Segment
+from vigie.recording.retention.folding import folded_before_us
 from vigie.recording.v1 import events_pb2
 
 _BY_HAND: Final = "tell the supervisor: the register was altered by hand"
@@ -45,6 +50,7 @@ async def check_run_ends(view: View) -> AsyncIterator[Finding]:
 
 
 _TOGETHER: Final = 1000
+_REST: Final = ("", 0, "")
 
 
 Said = tuple[str, str, int, int, int, str, int, str]
@@ -69,6 +75,39 @@ def _print(said: Said) -> bytes:
     return hashlib.sha256(json.dumps(said).encode()).digest()
 
 
+class _Told:
+    """What the topic says, with what has become of it since."""
+
+    def __init__(self, view: View, tally: Tally) -> None:
+        self._view = view
+        self._tally = tally
+        self._said: dict[str, bytes] = {}
+        self._old: list[Segment] = []
+
+    async def take(self, event: events_pb2.DestructionEvent) -> None:
+        """The next event."""
+        said = said_by(event)
+        self._said[event.object_key] = _print(said)
+        if event.decision_time.ToMicroseconds() < folded_before_us(self._view.now_us):
+            self._old.append(_segment(event.object_key, said))
+        if len(self._said) == _TOGETHER:
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Let the tally have what was taken, but for what is folded: by far the most, in time."""
+        folded = await self._view.folded(self._old)
+        await self._tally.put({key: said for key, said in self._said.items() if key not in folded})
+        self._said, self._old = {}, []
+
+
+def _segment(object_key: str, said: Said) -> Segment:
+    camera, run, number, start_us, end_us, *_ = said
+    return replace(
+        NOTHING, object_key=object_key, camera=camera, run=run, number=number, start_us=start_us,
+        end_us=end_us,
+    )  # fmt: skip
+
+
 async def check_register(view: View) -> AsyncIterator[Finding]:
     """I3: every destruction was told, every told destruction stands in the register."""
     tally = Tally()
@@ -77,23 +116,18 @@ async def check_register(view: View) -> AsyncIterator[Finding]:
             yield finding
         async for rows in view.pages(DESTRUCTIONS, "object_key"):
             told = await tally.tick([row.object_key for row in rows])
-            for row in rows:
-                for finding in await _register_entry(view, row, told.get(row.object_key)):
-                    yield finding
+            for finding in await _register_entries(view, rows, told):
+                yield finding
         async for keys in tally.left():
-            for object_key in keys:
-                row = await view.segment_row(object_key)
-                # With its row still there the destruction was taken back: the store refused it.
-                if await view.register_row(object_key) is None and row is None:
-                    what = "a destruction was told that is not in the register"
-                    yield error("I3", what, _BY_HAND, EVIDENCE, object_key=object_key)
+            for finding in await _unregistered(view, keys):
+                yield finding
     finally:
         tally.close()
 
 
 async def _tell(view: View, tally: Tally) -> AsyncIterator[Finding]:
     """Let the tally have what the topic says; events that cannot be read are findings."""
-    said: dict[str, bytes] = {}
+    told = _Told(view, tally)
     try:
         async for stored in view.event_log.read("destructions"):
             try:
@@ -103,32 +137,70 @@ async def _tell(view: View, tally: Tally) -> AsyncIterator[Finding]:
                 offset = stored.position.offset
                 yield error("I3", what, _BY_HAND, EVIDENCE, topic="destructions", offset=offset)
                 continue
-            said[event.object_key] = _print(said_by(event))
-            if len(said) == _TOGETHER:
-                await tally.put(said)
-                said = {}
+            await told.take(event)
     except VigieError as failure:
         if failure.reason.name != TOPIC_UNKNOWN.name:
             raise
-    await tally.put(said)
+    await told.settle()
 
 
-async def _register_entry(view: View, row: Any, told: bytes | None) -> list[Finding]:
-    """One entry of the register against its event, its segment and its object."""
+async def _unregistered(view: View, keys: Sequence[str]) -> list[Finding]:
+    """What was told and had no entry when the register was read, asked once more."""
+    rows = await view.segment_rows(keys)
+    entries = await view.register_rows(keys)
+    # With its row still there the destruction was taken back: the store refused it.
+    absent = [key for key in keys if key not in rows and key not in entries]
+    folded = await _folded_meanwhile(view, absent)
+    what = "a destruction was told that is not in the register"
+    return [
+        error("I3", what, _BY_HAND, EVIDENCE, object_key=key) for key in absent if key not in folded
+    ]
+
+
+async def _folded_meanwhile(view: View, keys: Sequence[str]) -> set[str]:
+    """Of keys without an entry, those whose entry was folded while the register was read."""
+    named = [(key, parse_key(key)) for key in keys]
+    segments = [
+        _segment(
+            key, (name.camera, name.run, name.counter, name.instant_us, name.instant_us, *_REST)
+        )
+        for key, name in named
+        if name is not None
+    ]
+    return await view.folded(segments) if segments else set()
+
+
+async def _register_entries(
+    view: View, rows: Sequence[Any], told: Mapping[str, bytes]
+) -> list[Finding]:
+    """Entries of the register against their events, their segments and what they are by now."""
+    keys = [row.object_key for row in rows]
+    segments = await view.segment_rows(keys)
+    now = await view.register_rows(keys)
+    findings: list[Finding] = []
+    for row in rows:
+        key = row.object_key
+        findings += _register_entry(view, row, told.get(key), (segments.get(key), now.get(key)))
+    return findings
+
+
+def _register_entry(
+    view: View, row: Any, told: bytes | None, today: tuple[Any, Any]
+) -> list[Finding]:
+    """One entry; ``today`` is the row of its segment and the entry as they are by now."""
     where = {"camera": row.camera, "object_key": row.object_key}
     settled = row.decided_us <= view.bound_us
     found: list[Finding] = []
     stands: Said = (
         row.camera, row.run, row.number, row.start_us, row.end_us, row.sha256, row.reason, row.basis
     )  # fmt: skip
+    segment, now = today
     if told is None and settled:
         what = "a destruction in the register was never told"
         found.append(error("I3", what, _BY_HAND, EVIDENCE, **where))
     elif told is not None and told != _print(stands):
         what = "the register contradicts the event of a destruction"
         found.append(error("I3", what, _BY_HAND, EVIDENCE, **where))
-    segment = await view.segment_row(row.object_key)
-    now = await view.register_row(row.object_key)
     if segment is None and settled and now is not None and now.destroyed_us is None:
         what = "a destruction was recorded, its end was not"
         finish = Mend(Action.FINISH, row.object_key)

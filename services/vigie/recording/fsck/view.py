@@ -15,7 +15,8 @@ from vigie.platform.database import Database, in_chunks
 from vigie.platform.eventlog import EventLog, Hole, StoredEvent
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.index.convert import segment_from_row
-from vigie.recording.index.tables import DESTRUCTIONS, RUN_ENDS, SEGMENTS
+from vigie.recording.index.spans import near_spans
+from vigie.recording.index.tables import DESTRUCTIONS, FOLDED_DESTRUCTIONS, RUN_ENDS, SEGMENTS
 from vigie.recording.model import CameraState, Segment
 from vigie.recording.retention.planner import all_states
 
@@ -148,16 +149,28 @@ class View:
                 found |= {row.object_key: row for row in await connection.execute(query)}
         return found
 
-    async def registered_keys(self, keys: Sequence[str]) -> set[str]:
-        """Which of these keys stand in the register of destructions now."""
-        found: set[str] = set()
+    async def register_rows(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Object key -> its entry of the register of destructions now, of those that have one."""
+        found: dict[str, Any] = {}
         async with self.database.reading() as connection:
             for chunk in in_chunks(keys):
-                query = select(DESTRUCTIONS.c.object_key).where(
-                    DESTRUCTIONS.c.object_key.in_(chunk)
-                )
-                found |= {key for (key,) in await connection.execute(query)}
+                query = select(DESTRUCTIONS).where(DESTRUCTIONS.c.object_key.in_(chunk))
+                found |= {row.object_key: row for row in await connection.execute(query)}
         return found
+
+    async def folded(self, segments: Sequence[Segment]) -> set[str]:
+        """Keys of those that the register has as folded, exactly so."""
+        async with self.database.reading() as connection:
+            near = await near_spans(connection, FOLDED_DESTRUCTIONS, segments)
+        return {
+            segment.object_key
+            for segment in segments
+            for row in near.get(segment.run, ())
+            if row.camera == segment.camera
+            and row.first_number <= segment.number <= row.last_number
+            and row.start_us <= segment.start_us
+            and segment.end_us <= row.end_us
+        }
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Which of these keys stand in the index."""

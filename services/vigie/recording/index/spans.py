@@ -1,10 +1,11 @@
 """Keeps rows of spans: contiguous segments of one run, extended, joined, split in place.
 
-The same code keeps the spans of what is stored and of what was destroyed.
+The same code keeps the spans of what is stored, of what was destroyed, and of what was destroyed
+so long ago that the register has no entries of it any more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from vigie.platform.database.connection import AsyncConnection
 from vigie.recording.model import PIECE_US, Segment
 
 SpanRow = Row[Any]
-"""A row of `SPANS` or `DESTROYED_SPANS`."""
+"""A row of `SPANS`, `DESTROYED_SPANS` or `FOLDED_DESTRUCTIONS`."""
 _Values = dict[str, Any]
 
 
@@ -55,6 +56,12 @@ NOTHING: Final = Segment(
     header_sha256="",
 )
 """A segment of which nothing is known: spans need its run, number, camera and times only."""
+
+
+def destroyed_segment(row: Row[Any]) -> Segment:
+    """What the register of destructions knows of a segment, as far as spans need it."""
+    names = ("object_key", "camera", "run", "number", "start_us", "end_us", "sha256")
+    return replace(NOTHING, **{name: getattr(row, name) for name in names})
 
 
 class _Statements:

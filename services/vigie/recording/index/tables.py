@@ -138,6 +138,15 @@ DESTRUCTIONS: Final = Table(
     Index("recording_destructions_unfinished", "destroyed_us", "object_key"),
 )
 
+FOLDED_DESTRUCTIONS: Final = Table(
+    "recording_folded_destructions",
+    METADATA,
+    *_span_columns(),
+    Index("recording_folded_destructions_camera_start", "camera", "start_us"),
+    Index("recording_folded_destructions_start", "start_us", "run"),
+)
+"""What is left of entries of the register at the end of their time: their spans."""
+
 HOLDS: Final = Table(
     "recording_holds",
     METADATA,

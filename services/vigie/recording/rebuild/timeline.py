@@ -5,8 +5,8 @@
 2. Rows go into new tables, a camera in a transaction; the index in use is not touched and goes on
    being read. On the embedded database these are made for the purpose; on PostgreSQL, where a
    service may not make tables, they stand ready and empty (``staging_…``).
-3. Destroyed spans are made anew from the register of destructions (which is no part of the index:
-   it says what the bucket cannot).
+3. Destroyed spans are made anew from the register of destructions, folded entries first (it is no
+   part of the index: it says what the bucket cannot).
 4. In one transaction the new rows take the place of the old ones. Rows of segments, which need
    attributes, are none of them: the hours that lack them stand in ``recording_undescribed``
    already, and `describing` makes them.
@@ -17,7 +17,6 @@ topics.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -33,13 +32,13 @@ from vigie.recording.index import days, spans
 from vigie.recording.index.tables import (
     DESTROYED_SPANS,
     DESTRUCTIONS,
+    FOLDED_DESTRUCTIONS,
     INDEX_TABLES,
     RUN_ENDS,
     SEGMENTS,
     SPANS,
     UNDESCRIBED,
 )
-from vigie.recording.model import Segment
 from vigie.recording.rebuild.camera import NOT_FOOTAGE, CameraLister, CameraTimeline
 from vigie.recording.rebuild.report import ReindexReport
 
@@ -195,6 +194,10 @@ class TimelineRebuilder:
 
     async def _destroyed(self) -> None:
         """Destroyed spans from the register, which is longer than what memory should hold."""
+        table = self._tables[DESTROYED_SPANS.name]
+        names = [column.name for column in FOLDED_DESTRUCTIONS.columns]
+        async with self._database.transaction() as connection:
+            await connection.execute(table.insert().from_select(names, select(FOLDED_DESTRUCTIONS)))
         place = sa.tuple_(DESTRUCTIONS.c.run, DESTRUCTIONS.c.number)
         query = select(DESTRUCTIONS).order_by(DESTRUCTIONS.c.run, DESTRUCTIONS.c.number)
         last: tuple[str, int] = ("", -1)
@@ -202,8 +205,8 @@ class TimelineRebuilder:
             async with self._database.transaction() as connection:
                 page = query.where(place > sa.tuple_(*last)).limit(_ROWS)
                 rows = (await connection.execute(page)).all()
-                segments = [destroyed_segment(row) for row in rows]
-                await spans.add_segments(connection, self._tables[DESTROYED_SPANS.name], segments)
+                segments = [spans.destroyed_segment(row) for row in rows]
+                await spans.add_segments(connection, table, segments)
             if len(rows) < _ROWS:
                 return
             last = (rows[-1].run, rows[-1].number)
@@ -227,9 +230,3 @@ async def _in_parts(
 ) -> None:
     for start in range(0, len(rows), _ROWS):
         await insert_rows(connection, table, rows[start : start + _ROWS])
-
-
-def destroyed_segment(row: Any) -> Segment:
-    """What the register knows of a segment, as far as spans need it."""
-    names = ("object_key", "camera", "run", "number", "start_us", "end_us", "sha256")
-    return replace(spans.NOTHING, **{name: getattr(row, name) for name in names})

@@ -45,6 +45,7 @@ from vigie.recording.index.tables import (
 )
 from vigie.recording.metrics import RecordingMetrics
 from vigie.recording.model import Segment
+from vigie.recording.retention.folding import fold_register
 from vigie.recording.retention.planner import Due, RetentionPlanner
 from vigie.recording.topics import DESTRUCTIONS_TOPIC
 from vigie.recording.v1 import events_pb2
@@ -120,6 +121,7 @@ class RetentionSweeper:
             await self._destroy(batch, report)
         await remove_run_ends(self._parts, report)
         await self._drop_days()
+        await self._fold_register()
         if not report.failures:
             self._parts.metrics.retention_last.set(now_us / 1e6)
         log.info(
@@ -143,6 +145,16 @@ class RetentionSweeper:
             return
         if dropped:
             log.info("index_days_dropped", count=dropped)
+
+    async def _fold_register(self) -> None:
+        """Entries of the register that have passed their time; upkeep as well."""
+        try:
+            folded = await fold_register(self._parts.database, self._parts.wall_clock.now_us())
+        except VigieError as error:
+            log.warning("register_folding_postponed", reason=error.reason.name, error=str(error))
+            return
+        if folded:
+            log.info("register_folded", count=folded)
 
     async def _destroy(self, batch: Sequence[Due], report: SweepReport) -> None:
         if not batch:

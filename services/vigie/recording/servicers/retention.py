@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, Table, and_, or_, select
 
 from vigie.platform.clock import WallClock
 from vigie.platform.database import Database, in_chunks
@@ -14,15 +14,18 @@ from vigie.recording import requests
 from vigie.recording.admission import Access, Admission
 from vigie.recording.index import reader
 from vigie.recording.index.convert import timestamp_us
-from vigie.recording.index.tables import DESTRUCTIONS
+from vigie.recording.index.tables import DESTRUCTIONS, FOLDED_DESTRUCTIONS
 from vigie.recording.retention.planner import Forecast, RetentionPlanner
 from vigie.recording.timeline.intervals import Interval
 from vigie.recording.tokens import make_token, read_token
+from vigie.recording.v1 import events_pb2
 from vigie.recording.v1 import retention_pb2 as pb
 from vigie.recording.v1.retention_pb2_grpc import RetentionServiceServicer
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _DEFAULT_DESTRUCTIONS: Final = 200
+_REGISTER: Final = ((DESTRUCTIONS, "object_key"), (FOLDED_DESTRUCTIONS, "run"))
+"""The tables of the register, and what orders their rows that begin at once."""
 
 
 class RetentionServicer(RetentionServiceServicer):
@@ -95,37 +98,46 @@ class RetentionServicer(RetentionServiceServicer):
         limit = requests.page_size(request.page_size, _DEFAULT_DESTRUCTIONS)
         rows = await self._destructions(only, window, after, limit + 1)
         response = pb.ListDestructionsResponse(
-            destructions=[destruction_message(row) for row in rows[:limit]]
+            destructions=[destruction_message(row) for *_, row in rows[:limit]]
         )
         if len(rows) > limit:
-            last = rows[limit - 1]
-            response.next_page_token = make_token([last.start_us, last.object_key], bound_to)
+            start_us, key, _ = rows[limit - 1]
+            response.next_page_token = make_token([start_us, key], bound_to)
         return response
 
     async def _destructions(
         self, only: Sequence[str] | None, window: Interval, after: tuple[int, str], limit: int
-    ) -> list[Any]:
-        table = DESTRUCTIONS
-        start_us, key = after
-        query = (
-            select(table)
-            .where(
-                table.c.start_us >= start_us,
-                table.c.start_us < window.end_us,
-                or_(
-                    table.c.start_us > start_us,
-                    and_(table.c.start_us == start_us, table.c.object_key > key),
-                ),
-            )
-            .order_by(table.c.start_us, table.c.object_key)
-            .limit(limit)
-        )
-        found: list[Any] = []
+    ) -> list[tuple[int, str, Any]]:
+        """Entries and what was folded of others, by start and then by key, or run."""
+        found: list[tuple[int, str, Any]] = []
         async with self._database.reading() as connection:
-            for chunk in [None] if only is None else in_chunks(only):
-                chosen = query if chunk is None else query.where(table.c.camera.in_(chunk))
-                found += (await connection.execute(chosen)).all()
-        return sorted(found, key=lambda row: (row.start_us, row.object_key))[:limit]
+            for table, key in _REGISTER:
+                query = _page(table, key, window, after, limit)
+                for chunk in [None] if only is None else in_chunks(only):
+                    chosen = query if chunk is None else query.where(table.c.camera.in_(chunk))
+                    rows = (await connection.execute(chosen)).all()
+                    found += [(row.start_us, getattr(row, key), row) for row in rows]
+        found.sort(key=lambda one: one[:2])
+        return found[:limit]
+
+
+def _page(
+    table: Table, key: str, window: Interval, after: tuple[int, str], limit: int
+) -> Select[Any]:
+    start_us, last = after
+    return (
+        select(table)
+        .where(
+            table.c.start_us >= start_us,
+            table.c.start_us < window.end_us,
+            or_(
+                table.c.start_us > start_us,
+                and_(table.c.start_us == start_us, table.c[key] > last),
+            ),
+        )
+        .order_by(table.c.start_us, table.c[key])
+        .limit(limit)
+    )
 
 
 def forecast_message(forecast: Forecast) -> pb.RetentionForecast:
@@ -145,7 +157,17 @@ def forecast_message(forecast: Forecast) -> pb.RetentionForecast:
 
 
 def destruction_message(row: Any) -> pb.Destruction:
-    """An entry of the register as the contract has it."""
+    """An entry of the register, or several that were folded, as the contract has them."""
+    if hasattr(row, "last_number"):
+        return pb.Destruction(
+            camera=f"cameras/{row.camera}",
+            run=row.run,
+            number=row.first_number,
+            last_number=row.last_number,
+            start_time=requests.timestamp(row.start_us),
+            end_time=requests.timestamp(row.end_us),
+            reason=events_pb2.DESTRUCTION_REASON_RETENTION,
+        )
     message = pb.Destruction(
         object_key=row.object_key,
         camera=f"cameras/{row.camera}",

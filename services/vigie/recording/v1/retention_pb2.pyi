@@ -414,6 +414,7 @@ class Destruction(_message.Message):
     BASIS_FIELD_NUMBER: _builtins.int
     DECISION_TIME_FIELD_NUMBER: _builtins.int
     DESTROY_TIME_FIELD_NUMBER: _builtins.int
+    LAST_NUMBER_FIELD_NUMBER: _builtins.int
     object_key: _builtins.str
     """Object key of the object that was destroyed."""
     camera: _builtins.str
@@ -428,6 +429,11 @@ class Destruction(_message.Message):
     """Why."""
     basis: _builtins.str
     """The rule or order it follows."""
+    last_number: _builtins.int
+    """Number of the last segment, where several are told together; else 0 or `number`. Three months
+    after objects were destroyed, what is left of their entries is which footage they were: then
+    `object_key`, `sha256`, `basis` and both times are absent.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Start of the footage, UTC."""
@@ -458,10 +464,11 @@ class Destruction(_message.Message):
         basis: _builtins.str = ...,
         decision_time: _timestamp_pb2.Timestamp | None = ...,
         destroy_time: _timestamp_pb2.Timestamp | None = ...,
+        last_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision_time", b"decision_time", "destroy_time", b"destroy_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "camera", b"camera", "decision_time", b"decision_time", "destroy_time", b"destroy_time", "end_time", b"end_time", "number", b"number", "object_key", b"object_key", "reason", b"reason", "run", b"run", "sha256", b"sha256", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "camera", b"camera", "decision_time", b"decision_time", "destroy_time", b"destroy_time", "end_time", b"end_time", "last_number", b"last_number", "number", b"number", "object_key", b"object_key", "reason", b"reason", "run", b"run", "sha256", b"sha256", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -183,7 +183,8 @@ class RetentionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDestructions(self, request, context):
-        """The register of destructions, by start of the footage.
+        """The register of destructions, by start of the footage: every object for three months, then
+        which footage it was.
 
         Reasons: CAMERA_NAME_INVALID, WINDOW_REVERSED, PAGE_TOKEN_INVALID.
         """

@@ -97,7 +97,8 @@ class RetentionServiceStub:
     PreviewRetention: _grpc.UnaryUnaryMultiCallable[_retention_pb2.PreviewRetentionRequest, _retention_pb2.PreviewRetentionResponse]
     """What a run of retention would destroy; destroys nothing."""
     ListDestructions: _grpc.UnaryUnaryMultiCallable[_retention_pb2.ListDestructionsRequest, _retention_pb2.ListDestructionsResponse]
-    """The register of destructions, by start of the footage.
+    """The register of destructions, by start of the footage: every object for three months, then
+    which footage it was.
 
     Reasons: CAMERA_NAME_INVALID, WINDOW_REVERSED, PAGE_TOKEN_INVALID.
     """
@@ -110,7 +111,8 @@ class RetentionServiceAsyncStub(RetentionServiceStub):
     PreviewRetention: _aio.UnaryUnaryMultiCallable[_retention_pb2.PreviewRetentionRequest, _retention_pb2.PreviewRetentionResponse]  # type: ignore[assignment]
     """What a run of retention would destroy; destroys nothing."""
     ListDestructions: _aio.UnaryUnaryMultiCallable[_retention_pb2.ListDestructionsRequest, _retention_pb2.ListDestructionsResponse]  # type: ignore[assignment]
-    """The register of destructions, by start of the footage.
+    """The register of destructions, by start of the footage: every object for three months, then
+    which footage it was.
 
     Reasons: CAMERA_NAME_INVALID, WINDOW_REVERSED, PAGE_TOKEN_INVALID.
     """
@@ -132,7 +134,8 @@ class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retention_pb2.ListDestructionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retention_pb2.ListDestructionsResponse, _abc.Awaitable[_retention_pb2.ListDestructionsResponse]]:
-        """The register of destructions, by start of the footage.
+        """The register of destructions, by start of the footage: every object for three months, then
+        which footage it was.
 
         Reasons: CAMERA_NAME_INVALID, WINDOW_REVERSED, PAGE_TOKEN_INVALID.
         """

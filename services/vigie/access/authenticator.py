@@ -1,5 +1,7 @@
 """Implements the identity port: JWT plus the people in force."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from vigie.access.directory import Directory
@@ -34,6 +36,7 @@ class TokenAuthenticator:
         wall_clock: decides whether a token has ended.
         development: whether the embedded issuer may speak for people.
         service_tokens: whether it may speak for services; not where these have certificates.
+        keys_revision: changes with the keys that the verifier trusts.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class TokenAuthenticator:
         *,
         development: bool = True,
         service_tokens: bool = True,
+        keys_revision: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._keys_revision = keys_revision
         self._development = development
         self._service_tokens = service_tokens
         self._verifier = verifier
@@ -54,7 +59,7 @@ class TokenAuthenticator:
     @property
     def revision(self) -> int:
         """See `Authenticator.revision`."""
-        return self._directory.revision
+        return self._directory.revision + self._keys_revision()
 
     async def authenticate(self, token: str) -> Identity:
         """See `Authenticator.authenticate`."""
@@ -69,7 +74,7 @@ class TokenAuthenticator:
             caller = _service(verified.subject)
         else:
             caller = self._person(verified.subject, verified.token_id)
-        return Identity(caller, verified.expires_at_us, verified.token_id)
+        return Identity(caller, verified.expires_at_us, verified.token_id, verified.key_id)
 
     async def authenticate_service(self, service: str) -> Identity:
         """See `Authenticator.authenticate_service`; its certificate was verified by the host."""
@@ -80,10 +85,11 @@ class TokenAuthenticator:
         if identity.expires_at_us <= self._wall_clock.now_us():
             subject = identity.caller.subject
             raise self._refused(TOKEN_EXPIRED, "the token has ended", subject)
+        if identity.key_id and not self._verifier.trusts(identity.key_id):
+            raise VigieError(TOKEN_INVALID, "the key that signed the token is no longer trusted")
         if identity.caller.service:
             return identity
-        caller = self._person(identity.caller.subject, identity.token_id)
-        return Identity(caller, identity.expires_at_us, identity.token_id)
+        return replace(identity, caller=self._person(identity.caller.subject, identity.token_id))
 
     def _person(self, subject: str, token_id: str) -> Caller:
         people = self._directory.people

@@ -4,12 +4,11 @@ A broken edit keeps the last good content, loudly. A file that disappears is a b
 nobody gains rights by it, nobody loses them by accident.
 """
 
-import asyncio
-import hashlib
 from pathlib import Path
 
 import structlog
 
+from vigie.access.following import FollowedFile
 from vigie.access.metrics import FILE_GOOD, PEOPLE, RELOADS
 from vigie.access.people import People, PeopleFileError, PersonState, parse_people
 from vigie.platform.clock import WallClock
@@ -28,16 +27,14 @@ class Directory:
     """
 
     def __init__(self, file: Path, *, wall_clock: WallClock, metrics: MetricsRegistry) -> None:
-        self._file = file
+        self._file = FollowedFile(file)
         self._wall_clock = wall_clock
         self._reloads = metrics.counter(RELOADS)
         self._file_good = metrics.gauge(FILE_GOOD)
         self._count = metrics.gauge(PEOPLE)
         self._log = structlog.get_logger("vigie.access")
         self._people = People()
-        self._digest = b""
         self._states: dict[str, PersonState] = {}
-        self._loaded = False
         self._revision = 0
 
     @property
@@ -62,54 +59,43 @@ class Directory:
             VigieError: CONFIG_INVALID, naming every problem.
         """
         try:
-            content = self._file.read_bytes()
-            people = parse_people(content.decode("utf-8"))
+            people = parse_people(self._file.read().decode("utf-8"))
         except OSError as error:
             raise VigieError(
                 CONFIG_INVALID,
-                f"the people file {self._file} cannot be read: {error.strerror}; write one, or "
-                "name another in [access] people_file",
+                f"the people file {self._file.path} cannot be read: {error.strerror}; write one, "
+                "or name another in [access] people_file",
                 field="access.people_file",
             ) from error
         except (PeopleFileError, UnicodeDecodeError) as error:
             raise VigieError(
-                CONFIG_INVALID, f"{self._file}: {error}", field="access.people_file"
+                CONFIG_INVALID, f"{self._file.path}: {error}", field="access.people_file"
             ) from error
-        self._digest = hashlib.sha256(content).digest()
-        self._loaded = True
         self._take(people)
 
     async def refresh(self) -> None:
         """Follow the file and the clock; called about once a second."""
-        content, problem = await asyncio.to_thread(self._read)
-        digest = hashlib.sha256(content if problem is None else problem.encode()).digest()
-        if digest == self._digest:
+        change = await self._file.changed()
+        if change is None:
             self._follow_clock()
             return
-        self._digest = digest
-        if problem is not None:
-            self._refuse(problem)
+        if change.problem:
+            self._refuse(change.problem)
             return
         try:
-            people = parse_people(content.decode("utf-8"))
+            people = parse_people(change.content.decode("utf-8"))
         except (PeopleFileError, UnicodeDecodeError) as error:
             self._refuse(str(error))
             return
         self._reloads.labels("accepted").inc()
-        self._log.info("people_file_accepted", file=str(self._file), people=len(people.people))
+        self._log.info("people_file_accepted", file=str(self._file.path), people=len(people.people))
         self._take(people)
-
-    def _read(self) -> tuple[bytes, str | None]:
-        try:
-            return self._file.read_bytes(), None
-        except OSError as error:
-            return b"", f"cannot be read: {error.strerror}"
 
     def _refuse(self, problems: str) -> None:
         self._reloads.labels("refused").inc()
         self._file_good.set(0)
         self._log.error(
-            "people_file_refused", file=str(self._file), problems=problems, kept="last good"
+            "people_file_refused", file=str(self._file.path), problems=problems, kept="last good"
         )
         self._follow_clock()
 

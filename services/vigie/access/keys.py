@@ -4,19 +4,17 @@ RFC 8725 (best practices for JWT): the algorithm comes from a fixed list and mus
 key is named by ``kid``, issuer and audience are compared, ``exp`` is required.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, Key, KeySet, OKPKey
+from joserfc.jwk import Key
 
 from vigie.platform.clock import MICROSECONDS_PER_SECOND
 from vigie.platform.errors import VigieError
-from vigie.platform.reasons import CONFIG_INVALID, TOKEN_INVALID
+from vigie.platform.reasons import TOKEN_INVALID
 
 ALGORITHMS: Final = ("Ed25519", "EdDSA", "ES256")
 """RFC 9864 names Ed25519; EdDSA is its older name, still sent by issuers."""
@@ -31,7 +29,7 @@ class Issuer:
 
     Attributes:
         name: value of ``iss``.
-        keys: ``kid`` -> public key.
+        keys: ``kid`` -> public key; they may change.
         internal: whether it is the product's own, which alone may issue service tokens.
     """
 
@@ -46,36 +44,10 @@ class VerifiedToken:
 
     subject: str
     token_id: str
+    key_id: str
     expires_at_us: int
     service: bool
     internal: bool
-
-
-def read_jwks(path: Path) -> dict[str, Key]:
-    """Public keys of a JWKS file (RFC 7517), by ``kid``.
-
-    Raises:
-        VigieError: CONFIG_INVALID: the file, a key without ``kid``, or a key of another kind.
-    """
-    try:
-        key_set = KeySet.import_key_set(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, JoseError) as error:
-        raise VigieError(
-            CONFIG_INVALID,
-            f"{path} is no JWKS file: {error}; export the issuer's public keys as JSON Web Key Set",
-            field="access.jwks_file",
-        ) from error
-    keys: dict[str, Key] = {}
-    for key in key_set.keys:
-        kid = key.kid
-        if not kid or kid in keys or not isinstance(key, OKPKey | ECKey):
-            raise VigieError(
-                CONFIG_INVALID,
-                f"{path}: every key needs a kid of its own and must be Ed25519 or P-256",
-                field="access.jwks_file",
-            )
-        keys[kid] = key
-    return keys
 
 
 class TokenVerifier:
@@ -104,18 +76,22 @@ class TokenVerifier:
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise VigieError(TOKEN_INVALID, "the token is too long")
-        used: list[Issuer] = []
+        used: list[tuple[Issuer, str]] = []
 
         def find(header: Any) -> Key:
             issuer, key = self._key(header.headers())
-            used.append(issuer)
+            used.append((issuer, str(header.headers()["kid"])))
             return key
 
         try:
             decoded = jwt.decode(token, find, algorithms=list(ALGORITHMS))
         except (JoseError, ValueError) as error:
             raise VigieError(TOKEN_INVALID, "the token's signature or form is wrong") from error
-        return self._check(decoded.claims, used[0], now_us)
+        return self._check(decoded.claims, *used[0], now_us)
+
+    def trusts(self, key_id: str) -> bool:
+        """Whether tokens that were signed with a key are still accepted."""
+        return any(key_id in issuer.keys for issuer in self._issuers)
 
     def _key(self, header: Mapping[str, Any]) -> tuple[Issuer, Key]:
         kid, algorithm = header.get("kid"), header.get("alg")
@@ -127,7 +103,9 @@ class TokenVerifier:
                 return issuer, key
         raise VigieError(TOKEN_INVALID, "the token names no key of an issuer that is trusted")
 
-    def _check(self, claims: Mapping[str, Any], issuer: Issuer, now_us: int) -> VerifiedToken:
+    def _check(
+        self, claims: Mapping[str, Any], issuer: Issuer, key_id: str, now_us: int
+    ) -> VerifiedToken:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         subject = claims.get("sub")
@@ -152,6 +130,7 @@ class TokenVerifier:
         return VerifiedToken(
             subject=subject,
             token_id=token_id if isinstance(token_id, str) else "",
+            key_id=key_id,
             expires_at_us=expires_at_us,
             service=service,
             internal=issuer.internal,

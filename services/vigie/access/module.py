@@ -8,7 +8,8 @@ from typing import Any, Final
 from vigie.access.authenticator import TokenAuthenticator
 from vigie.access.directory import Directory
 from vigie.access.issuer import KEY_FILE, DevelopmentIssuer, ServiceTokenSource, load_or_create_key
-from vigie.access.keys import Issuer, TokenVerifier, read_jwks
+from vigie.access.keys import Issuer, TokenVerifier
+from vigie.access.keyset import KeySetFile
 from vigie.access.service import AccessServicer
 from vigie.access.settings import DEVELOPMENT_ISSUER, AccessConfig
 from vigie.access.v1.access_service_pb2_grpc import add_AccessServiceServicer_to_server
@@ -44,9 +45,9 @@ class AccessModule:
         config: section ``[access]``.
         data_directory: where the embedded issuer keeps its key (below ``access/``).
         tokens: seals page tokens.
-        supervisor: runs the task that follows the people file.
+        supervisor: runs the task that follows the people file and the keys of the provider.
         wall_clock: decides what has begun or ended.
-        monotonic_clock: paces the following of the people file.
+        monotonic_clock: paces the following of both.
         metrics: see `vigie.access.metrics`.
         offered: whether AccessService is served here; who may do what is asked at every host.
         service_tokens: whether services prove themselves by tokens of the embedded issuer.
@@ -76,6 +77,9 @@ class AccessModule:
         self._monotonic_clock = monotonic_clock
         self._supervisor = supervisor
         self.directory = Directory(config.people_file, wall_clock=wall_clock, metrics=metrics)
+        self.keys = (
+            None if config.jwks_file is None else KeySetFile(config.jwks_file, metrics=metrics)
+        )
         # There for people, where the configuration accepts it for them, and for services, where
         # these have no certificates. Otherwise there is no key that could make anybody anybody.
         self.issuer = (
@@ -91,15 +95,15 @@ class AccessModule:
             wall_clock,
             development=config.development_issuer,
             service_tokens=service_tokens,
+            keys_revision=lambda: 0 if self.keys is None else self.keys.revision,
         )
         self._servicer = AccessServicer(self.directory, tokens, wall_clock)
         self._follower: asyncio.Task[Any] | None = None
 
     def _issuers(self) -> list[Issuer]:
         issuers = [] if self.issuer is None else [self.issuer.issuer()]
-        if self._config.jwks_file is not None:
-            keys = read_jwks(self._config.jwks_file)
-            issuers.append(Issuer(self._config.jwks_issuer, keys))
+        if self.keys is not None:
+            issuers.append(Issuer(self._config.jwks_issuer, self.keys))
         return issuers
 
     def token_source(self, service: str) -> TokenSource:
@@ -147,3 +151,5 @@ class AccessModule:
         while True:
             await self._monotonic_clock.sleep(self._config.reload_seconds)
             await self.directory.refresh()
+            if self.keys is not None:
+                await self.keys.refresh()

@@ -34,7 +34,8 @@ class AccessConfig(ConfigSection):
     )
     jwks_file: Path | None = Field(
         default=None,
-        description="Public keys of an identity provider (JSON Web Key Set), read at the start.",
+        description="Public keys of an identity provider (JSON Web Key Set); followed when it "
+        "changes.",
     )
     jwks_issuer: str = Field(
         default="", description="`iss` of the identity provider's tokens; needed with jwks_file."
@@ -46,7 +47,10 @@ class AccessConfig(ConfigSection):
         description="How far the clock of an identity provider may be ahead.",
     )
     reload_seconds: float = Field(
-        default=1.0, gt=0, le=2.0, description="How often the people file is looked at."
+        default=1.0,
+        gt=0,
+        le=2.0,
+        description="How often the people file and `jwks_file` are looked at.",
     )
 
     @model_validator(mode="after")

@@ -178,6 +178,47 @@ async def test_an_identity_provider_speaks_for_people_but_not_for_services(
     )
 
 
+async def test_the_keys_of_a_provider_are_followed(tmp_path: Path) -> None:
+    old, new = OKPKey.generate_key("Ed25519"), ECKey.generate_key("P-256")
+    desk = make_desk(tmp_path, provider(tmp_path, old))
+    desk.module.directory.load()
+    old_token = forge(old, kid="k0", iss="https://id")
+    new_token = forge(new, alg="ES256", kid="k1", iss="https://id")
+    authenticator, revision = desk.module.authenticator, desk.module.authenticator.revision
+    stream = await authenticator.authenticate(old_token)
+    assert await reason(desk, new_token) == "TOKEN_INVALID"
+
+    provider(tmp_path, old, new)
+    await desk.module.keys.refresh()
+    assert authenticator.revision > revision, "open streams are looked at again"
+    newer = await authenticator.authenticate(new_token)
+    assert (await authenticator.revalidate(stream)).caller.subject == "operator-1"
+
+    (tmp_path / "jwks.json").write_text("{}")
+    await desk.module.keys.refresh()
+    assert desk.metrics.value("vigie_access_jwks_file_good") == 0
+    assert await authenticator.authenticate(old_token)
+
+    jwks = {"keys": [new.as_dict(private=False) | {"kid": "k1"}]}
+    (tmp_path / "jwks.json").write_text(json.dumps(jwks))
+    await desk.module.keys.refresh()
+    assert desk.metrics.value("vigie_access_jwks_file_good") == 1
+    assert await reason(desk, old_token) == "TOKEN_INVALID"
+    with pytest.raises(VigieError, match="no longer trusted"):
+        await authenticator.revalidate(stream)
+    assert await authenticator.revalidate(newer)
+
+
+async def test_keys_that_disappear_stay_in_force(tmp_path: Path) -> None:
+    key = OKPKey.generate_key("Ed25519")
+    desk = make_desk(tmp_path, provider(tmp_path, key))
+    desk.module.directory.load()
+    (tmp_path / "jwks.json").unlink()
+    await desk.module.keys.refresh()
+    assert desk.metrics.value("vigie_access_jwks_file_good") == 0
+    assert await desk.module.authenticator.authenticate(forge(key, kid="k0", iss="https://id"))
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{}", '{"keys": [{"kty": "oct", "k": "AAAA", "kid": "a"}]}', '{"keys": [{"kty": "OKP"}]}'],

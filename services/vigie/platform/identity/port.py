@@ -15,11 +15,13 @@ class Identity:
         caller: whom it stands for, with his rights at this moment.
         expires_at_us: when the token ends, microseconds since the Unix epoch.
         token_id: ``jti`` of the token; empty when it has none.
+        key_id: ``kid`` of the key that signed it; empty where a certificate stands for it.
     """
 
     caller: Caller
     expires_at_us: int
     token_id: str = ""
+    key_id: str = ""
 
 
 class IdentityRefusedError(VigieError):

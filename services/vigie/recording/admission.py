@@ -1,6 +1,6 @@
 """Admits calls that name cameras: which zones they touch, and what is not known."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call
 from vigie.recording import reasons
 from vigie.recording.index import reader
+from vigie.recording.index.stands import Stand, zone_histories
 from vigie.recording.timeline.intervals import Interval
 
 
@@ -56,6 +57,46 @@ class Admission:
                 field="camera",
                 camera=unknown[0],
             )
+
+
+class Whereabouts:
+    """The zones in which all cameras stood, at any time; for what names no camera.
+
+    Args:
+        histories: see `zone_histories`.
+    """
+
+    def __init__(self, histories: Mapping[str, Sequence[Stand]]) -> None:
+        self._histories = histories
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection) -> "Whereabouts":
+        """As the index knows them now."""
+        return cls(await zone_histories(connection))
+
+    @property
+    def cameras(self) -> Iterable[str]:
+        """All that the registry has told of."""
+        return self._histories
+
+    def during(self, camera: str, window: Interval) -> set[str]:
+        """As `zones_of` says."""
+        stands = self._histories.get(camera, ())
+        zones: set[str] = set()
+        for stand in reversed(stands):
+            if stand.effective_us < window.end_us:
+                zones.add(stand.zone)
+            if stand.effective_us <= window.start_us:
+                break
+        return zones or {stand.zone for stand in stands[:1]} or {""}
+
+    def ever_in(self, zones: Container[str]) -> list[str]:
+        """Cameras that stood in one of these zones at any time."""
+        return sorted(
+            camera
+            for camera, stands in self._histories.items()
+            if any(stand.zone in zones for stand in stands)
+        )
 
 
 async def _looked_up(access: Access, connection: AsyncConnection) -> tuple[set[str], list[str]]:

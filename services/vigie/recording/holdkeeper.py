@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
@@ -195,8 +196,17 @@ class HoldKeeper:
         if not finished:
             return
         rows = [{"of_hold": hold, "of_key": key, "of_state": state} for hold, key in finished]
-        statement = _PLACED if state == HOLD_TO_PLACE else _TAKEN_OFF
-        await self._database.write(lambda connection: connection.execute(statement, rows))
+        if state == HOLD_TO_TAKE_OFF:
+            await self._database.write(lambda connection: connection.execute(_TAKEN_OFF, rows))
+            return
+
+        async def note(connection: AsyncConnection) -> int:
+            await connection.execute(_PLACED, rows)
+            return await holdings.take_off_unknown(connection, finished)
+
+        if unknown := await self._database.write(note):
+            log.info("holds_placed_too_late", objects=unknown)
+            self.wake()
 
 
 async def holds_not_indexed(event_log: EventLog, database: Database) -> list[str]:

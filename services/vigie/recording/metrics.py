@@ -44,6 +44,12 @@ RETENTION_LAST: Final = MetricSpec(
     "gauge",
     "When retention last ran to its end, seconds since the Unix epoch.",
 )
+RETENTION_ROUND: Final = MetricSpec(
+    "vigie_recording_retention_round_seconds",
+    "gauge",
+    "How long the last round of retention took. Nine tenths of retention_interval_seconds is the "
+    "most: what takes longer destroys footage too late.",
+)
 HOLDS_PENDING: Final = MetricSpec(
     "vigie_recording_holds_pending_objects",
     "gauge",
@@ -98,6 +104,7 @@ METRICS: Final = (
     BYTES_DESTROYED,
     DESTRUCTION_FAILURES,
     RETENTION_LAST,
+    RETENTION_ROUND,
     HOLDS_PENDING,
     HOLD_FAILURES,
     DAMAGED,
@@ -122,6 +129,7 @@ class RecordingMetrics:
         self.bytes_destroyed = registry.counter(BYTES_DESTROYED)
         self.destruction_failures = registry.counter(DESTRUCTION_FAILURES)
         self.retention_last = registry.gauge(RETENTION_LAST)
+        self.retention_round = registry.gauge(RETENTION_ROUND)
         self.holds_pending = registry.gauge(HOLDS_PENDING)
         self.hold_failures = registry.counter(HOLD_FAILURES)
         self.damaged = registry.counter(DAMAGED)

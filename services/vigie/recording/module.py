@@ -22,7 +22,7 @@ from vigie.platform.module import ServiceBinding
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.catchup import catch_up
 from vigie.recording.config import RecordingConfig
-from vigie.recording.holdkeeper import HoldKeeper, holds_not_indexed
+from vigie.recording.holdkeeper import HoldKeeper
 from vigie.recording.index.days import make_days_ahead
 from vigie.recording.index.handlers import IndexHandlers, parse_status
 from vigie.recording.index.tables import MIGRATIONS
@@ -58,6 +58,7 @@ SEGMENTS_GROUP: Final = "recording-index"
 CAMERAS_GROUP: Final = "recording-cameras"
 HOLDS_GROUP: Final = "recording-holds"
 _RETRY_SECONDS: Final = 1.0
+_OFTENER: Final = 0.9
 _SEGMENTS_AT_ONCE: Final = 500
 """Events of segments in one transaction: enough that statements and commit cost little each."""
 _CATCH_UP_RETRY_SECONDS: Final = 10.0
@@ -325,28 +326,21 @@ class RecordingModule:
                 return
 
     async def _retain(self) -> None:
-        """Run retention again and again; a round waits until every known hold is in the index."""
+        """Run retention again and again.
+
+        Rounds begin a little oftener than what is destroyed ahead of time, however long one lasts.
+        """
+        clock, interval = self._needs.monotonic_clock, self._config.retention_interval_seconds
         while True:
+            began_us, wanted = clock.now_us(), interval * _OFTENER
             try:
-                if await self._holds_are_known():
-                    await self.sweeper.sweep()
-                    pause = self._config.retention_interval_seconds
-                else:
-                    pause = _RETRY_SECONDS
+                if (await self.sweeper.sweep()).ended_early:
+                    wanted = 0.0
             except Exception as error:
                 log.warning("retention_failed", error=str(error), exc_info=True)
-                pause = min(60.0, self._config.retention_interval_seconds)
-            # Rounds follow each other a little faster than what is destroyed ahead of time.
-            await self._needs.monotonic_clock.sleep(pause * 0.9)
-
-    async def _holds_are_known(self) -> bool:
-        """Whether every hold of topic ``holds`` is in the index: one placed before counts."""
-        needs = self._needs
-        try:
-            missing = await holds_not_indexed(needs.event_log, needs.database)
-        except VigieError as error:
-            missing = [error.reason.name]
-        if missing:
-            self._metrics.destruction_failures.labels(reason="HOLDS_NOT_INDEXED").inc()
-            log.warning("retention_waits_for_holds", holds=missing[:10], count=len(missing))
-        return not missing
+                wanted = min(60.0, wanted)
+            lasted = (clock.now_us() - began_us) / 1e6
+            self._metrics.retention_round.set(lasted)
+            if lasted > interval * _OFTENER:
+                log.warning("retention_round_too_long", seconds=lasted, interval=interval)
+            await clock.sleep(max(_RETRY_SECONDS, wanted - lasted))

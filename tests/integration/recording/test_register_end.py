@@ -1,17 +1,21 @@
 """Entries of the register of destructions are folded at the end of their time."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, delete, insert, select, update
 
 from recording_footage import record_run
-from recording_rig import Rig, recording_rig, serving
+from recording_rig import Rig, recording_rig, serving, window
 from recording_support import DAY, RUN_A, RUN_B, SECOND, T0
 from vigie.platform.eventlog.maintenance import maintain
 from vigie.recording.fsck import FsckOptions, Installation, run_fsck
+from vigie.recording.fsck.coverage import Piece
+from vigie.recording.fsck.index import Run, told_as_lost
 from vigie.recording.fsck.report import EVIDENCE
 from vigie.recording.index import tables
+from vigie.recording.index.spans import NOTHING
 from vigie.recording.reindex import Reindexer
 from vigie.recording.retention.folding import ENTRY_DAYS
 from vigie.recording.timeline.intervals import Interval
@@ -204,3 +208,66 @@ async def test_the_register_lists_what_is_folded_among_the_entries(tmp_path: Pat
         only = await stub.ListDestructions(pb.ListDestructionsRequest(camera=a))
         assert [one.end_time.ToMicroseconds() for one in only.destructions] == [T0 + 6 * SECOND]
         assert not only.destructions[0].HasField("destroy_time")
+
+
+async def test_a_window_shows_what_it_did_before_it_was_folded(tmp_path: Path) -> None:
+    """A row of several hours may begin before the window that asks for a part of it."""
+    async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig, serving(rig) as host:
+        await estate(rig)
+        stub = RetentionServiceStub(host.channel("all"))
+        asked = pb.ListDestructionsRequest(
+            camera=f"cameras/{CAMERA}", window=window(T0 + 2 * SECOND, T0 + 6 * SECOND)
+        )
+        before = await stub.ListDestructions(asked)
+        assert [one.number for one in before.destructions] == [1, 2]
+        await fold(rig, DESTROYED_AT + (ENTRY_DAYS + 1) * DAY)
+        after = await stub.ListDestructions(asked)
+        assert [(one.number, one.last_number) for one in after.destructions] == [(0, 2)]
+        asked.window.CopyFrom(window(T0 + 6 * SECOND, T0 + 9 * SECOND))
+        assert not (await stub.ListDestructions(asked)).destructions
+
+
+async def test_a_folded_run_without_its_destroyed_spans_is_named(tmp_path: Path) -> None:
+    """The timeline would call it INGEST_DOWN."""
+    async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig:
+        await estate(rig)
+        await fold(rig, DESTROYED_AT + (ENTRY_DAYS + 1) * DAY)
+        await execute(rig, delete(tables.DESTROYED_SPANS))
+        what = "the destroyed footage leaves out what a segment covers"
+        assert await findings(rig) == [(what, EVIDENCE)]
+
+
+def test_what_was_lost_stays_told_when_what_came_before_is_folded() -> None:
+    first, second, fourth = (
+        replace(NOTHING, run=RUN_A, camera=CAMERA, number=number, start_us=start, end_us=start + 10)
+        for number, start in ((0, 0), (1, 10), (3, 30))
+    )
+    lost = [(20, 30)]
+    whole = Run(RUN_A, destroyed=[first, second, fourth])
+    folded = Run(RUN_A, destroyed=[fourth], folded=[Piece(0, 1, 0, 20, CAMERA)])
+    assert told_as_lost(whole, 2, None, lost)
+    assert told_as_lost(folded, 2, None, lost)
+    assert not told_as_lost(folded, 2, None, [(21, 30)])
+
+
+async def test_footage_that_a_copy_of_the_bucket_brought_back_goes_again(tmp_path: Path) -> None:
+    async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig:
+        await rig.camera(CAMERA, T0 - DAY)
+        run = record_run(CAMERA, RUN_A, T0)
+        await rig.run(run)
+        await rig.settle()
+        key = run.segments[1].key
+        info = await rig.store.stat(key)
+        assert info is not None
+        data = b"".join([part async for part in rig.store.read(key)])
+        rig.wall.set(DESTROYED_AT)
+        await rig.module.sweeper.sweep()
+        await rig.store.put_bytes(
+            key, data, sha256=info.sha256, content_type=info.content_type, metadata=info.metadata
+        )
+        await Reindexer(rig.database, rig.store).rebuild()
+        report = await rig.module.sweeper.sweep()
+        assert (report.resumed, report.objects) == (1, 1)
+        assert await rig.store.stat(key) is None
+        rig.wall.set(DESTROYED_AT + DAY)
+        assert await findings(rig) == []

@@ -45,7 +45,7 @@ _REPAIR: Final = "vigie fsck --repair"
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """What is known of one run."""
 
     run: str
@@ -92,12 +92,14 @@ async def _run_names(view: View) -> AsyncIterator[list[str]]:
         (DESTRUCTIONS, (SEGMENTS,)),
         (SPANS, (SEGMENTS,)),
         (DESTROYED_SPANS, (DESTRUCTIONS, SEGMENTS)),
+        (FOLDED_DESTRUCTIONS, (DESTROYED_SPANS, DESTRUCTIONS, SEGMENTS)),
     ):
         after = ""
         while True:
             query = select(table.c.run).distinct().where(table.c.run > after)
             for other in others:
-                query = query.where(table.c.run.not_in(select(other.c.run)))
+                # Not NOT IN, of which PostgreSQL makes a search through all of the other table.
+                query = query.where(~select(other.c.run).where(other.c.run == table.c.run).exists())
             async with view.database.reading() as connection:
                 rows = await connection.execute(query.order_by(table.c.run).limit(200))
                 names = [run for (run,) in rows]
@@ -120,7 +122,7 @@ async def _check_run(view: View, name: str) -> list[Finding]:
         camera = next((row.camera for row in (*rows, *gone)), "")
         outages = await _outages(connection, camera, [*rows, *gone])
     stored = [segment_from_row(row) for row in rows if row.destroying_us is None]
-    run = _Run(name, stored, [destroyed_segment(row) for row in gone], folded)
+    run = Run(name, stored, [destroyed_segment(row) for row in gone], folded)
     findings = [*_contiguous(run), *_complete(view, run, end, outages)]
     findings += spans_agree(name, run.stored_pieces, spans, TIMELINE)
     # Folded entries are evidence, and cannot be made anew from what is made of them.
@@ -136,7 +138,7 @@ async def _rows(connection: Any, table: Table, name: str) -> Sequence[Any]:
     return rows
 
 
-def _contiguous(run: _Run) -> list[Finding]:
+def _contiguous(run: Run) -> list[Finding]:
     """I7: each segment begins where the one before it ends, on both clocks."""
     findings: list[Finding] = []
     segments = run.all
@@ -176,7 +178,7 @@ def _contiguous(run: _Run) -> list[Finding]:
     return findings + _one_medium(run)
 
 
-def _one_medium(run: _Run) -> list[Finding]:
+def _one_medium(run: Run) -> list[Finding]:
     """I7: the media time of a run goes on, with one header, of one camera."""
     findings: list[Finding] = []
     stored = run.stored
@@ -224,11 +226,11 @@ async def _outages(connection: Any, camera: str, rows: Sequence[Any]) -> list[tu
     return [(row.start_us, row.end_us) for row in await connection.execute(query)]
 
 
-def _told_as_lost(run: _Run, number: int, end: Any, outages: Sequence[tuple[int, int]]) -> bool:
+def told_as_lost(run: Run, number: int, end: Any, outages: Sequence[tuple[int, int]]) -> bool:
     """Whether the time of a missing segment lies whole within outages that were told."""
-    segments = run.all
-    before = max((s.end_us for s in segments if s.number < number), default=None)
-    after = min((s.start_us for s in segments if s.number > number), default=None)
+    pieces = [*run.stored_pieces, *run.destroyed_pieces]
+    before = max((piece.end_us for piece in pieces if piece.last < number), default=None)
+    after = min((piece.start_us for piece in pieces if piece.first > number), default=None)
     until = after if after is not None else (end.end_us if end is not None else None)
     if before is None or until is None:
         return False
@@ -239,14 +241,14 @@ def _told_as_lost(run: _Run, number: int, end: Any, outages: Sequence[tuple[int,
     return at_us >= until
 
 
-def _complete(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
+def _complete(view: View, run: Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
     """I2 and I7: a run has every segment, and is what its end says."""
     if not run.all:
         return []
     return [*_vanished(view, run, end, outages), *_against_its_end(run, end)]
 
 
-def _vanished(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
+def _vanished(view: View, run: Run, end: Any, outages: Sequence[tuple[int, int]]) -> list[Finding]:
     """I2: no segment of a run has vanished between reception and event."""
     segments, numbers = run.all, run.numbers
     expected = set(range(max(numbers) + 1))
@@ -258,7 +260,7 @@ def _vanished(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]
     for number in sorted(expected - numbers):
         if (run.run, number) in view.spooled or newest_us > view.bound_us:
             continue
-        if _told_as_lost(run, number, end, outages):
+        if told_as_lost(run, number, end, outages):
             what = "a segment of a run was lost, and its loss was told as a gap"
             remedy = "look for it in the spool's quarantine"
             where = {"camera": camera, "run": run.run, "number": number}
@@ -278,7 +280,7 @@ def _vanished(view: View, run: _Run, end: Any, outages: Sequence[tuple[int, int]
     return findings
 
 
-def _against_its_end(run: _Run, end: Any) -> list[Finding]:
+def _against_its_end(run: Run, end: Any) -> list[Finding]:
     """I7: a run has as many segments, and ends when, its end says."""
     if end is None:
         return []

@@ -269,3 +269,22 @@ async def mark_applied(connection: AsyncConnection, now_us: int) -> list[str]:
         .returning(HOLDS.c.hold)
     )
     return [hold for (hold,) in result]
+
+
+async def take_off_unknown(connection: AsyncConnection, placed: Sequence[tuple[str, str]]) -> int:
+    """Have holds taken off again that the store has placed and the index does not know any more.
+
+    Who stood still between reading what is to be done and doing it places a hold that others have
+    placed, released and taken off meanwhile. Returns how many (hold, object key) there were.
+    """
+    known: set[tuple[str, str]] = set()
+    for chunk in in_chunks([key for _, key in placed]):
+        query = select(HOLD_OBJECTS.c.hold, HOLD_OBJECTS.c.object_key).where(
+            HOLD_OBJECTS.c.object_key.in_(chunk)
+        )
+        known |= {(row.hold, row.object_key) for row in await connection.execute(query)}
+    unknown = [one for one in placed if one not in known]
+    for hold, key in unknown:
+        row = {"object_key": key, "hold": hold, "size_bytes": 0, "state": HOLD_TO_TAKE_OFF}
+        await insert_if_absent(connection, HOLD_OBJECTS, row, key=("object_key", "hold"))
+    return len(unknown)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -234,13 +234,21 @@ def _bounds(camera: str, window: Interval) -> dict[str, Any]:
     return {"camera": camera, "start": window.start_us, "end": window.end_us}
 
 
-def in_order(states: Sequence[CameraState]) -> list[CameraState]:
+class _Timed(Protocol):
+    @property
+    def effective_us(self) -> int: ...
+
+
+_T = TypeVar("_T", bound=_Timed)
+
+
+def in_order(states: Sequence[_T]) -> list[_T]:
     """States by revision with times that never go back.
 
     The revision is the order of decisions. A wall clock that was set back gives a later decision
     an earlier time: the earlier decision then never was in force as far as time can tell.
     """
-    kept: list[CameraState] = []
+    kept: list[_T] = []
     for state in states:
         while kept and kept[-1].effective_us >= state.effective_us:
             kept.pop()

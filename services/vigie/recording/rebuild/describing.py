@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vigie.platform.database import Database, in_chunks, insert_if_absent
@@ -252,7 +252,7 @@ async def _registered(connection: AsyncConnection, keys: Sequence[str]) -> dict[
 async def _put_destroyed(
     connection: AsyncConnection, segments: Sequence[Segment], destroyed: dict[str, int]
 ) -> int:
-    """Objects that the register names stay marked for destruction; how many are new."""
+    """Mark objects that the register names: their destruction is done again; how many are new."""
     count = 0
     for segment in segments:
         decided_us = destroyed.get(segment.object_key)
@@ -265,6 +265,9 @@ async def _put_destroyed(
             await days.make_days(connection, [segment.start_us])
             values = segment_values(segment) | {"destroying_us": decided_us}
             await connection.execute(insert(SEGMENTS).values(**values))
+            # It was gone, and a copy of the bucket brought it back: the next round finishes it.
+            undone = update(DESTRUCTIONS).where(DESTRUCTIONS.c.object_key == segment.object_key)
+            await connection.execute(undone.values(destroyed_us=None))
             count += 1
     return count
 

@@ -12,18 +12,22 @@ What a crash leaves after step 1 stands in the register without a time of destru
 round begins with it. Deleting what is gone already succeeds. Where the store refuses because of a
 hold that the index does not know, step 1 is undone and the refusal is counted: footage under a
 hold is never destroyed (I4).
+
+A hold counts from the moment it was told, also when its event waits or stands in quarantine: a
+round lasts, so the topic is asked before each step 1 and again before each step 2, and the round
+ends where the index does not have a hold. What has got one since step 1 is listed again.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from vigie.platform.clock import WallClock
-from vigie.platform.database import Database, in_chunks, upsert
+from vigie.platform.database import Database, upsert
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog
@@ -31,6 +35,7 @@ from vigie.platform.eventlog.events import make_event
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.objectstore import ObjectStore
 from vigie.platform.reasons import OBJECT_HELD, OBJECT_RETAINED
+from vigie.recording.holdkeeper import holds_not_indexed
 from vigie.recording.index import days, spans
 from vigie.recording.index.convert import segment_from_row
 from vigie.recording.index.tables import (
@@ -39,7 +44,6 @@ from vigie.recording.index.tables import (
     HOLD_CAMERAS,
     HOLD_OBJECTS,
     HOLDS,
-    RUN_ENDS,
     SEGMENTS,
     SPANS,
 )
@@ -47,8 +51,9 @@ from vigie.recording.metrics import RecordingMetrics
 from vigie.recording.model import Segment
 from vigie.recording.retention.folding import fold_register
 from vigie.recording.retention.planner import Due, RetentionPlanner
+from vigie.recording.retention.register import destruction_event, register_values
+from vigie.recording.retention.run_ends import remove_run_ends
 from vigie.recording.topics import DESTRUCTIONS_TOPIC
-from vigie.recording.v1 import events_pb2
 
 log = structlog.get_logger(__name__)
 FAULT_POINTS: Final = (
@@ -58,6 +63,9 @@ FAULT_POINTS: Final = (
     "retention.forgotten",
 )
 _BATCH: Final = 100
+_DELETED_AT_ONCE: Final = 8
+_KEPT: Final = frozenset({OBJECT_HELD.name, OBJECT_RETAINED.name})
+"""Reasons for which a store keeps an object."""
 _SAME: Final = and_(
     SEGMENTS.c.object_key == DESTRUCTIONS.c.object_key,
     SEGMENTS.c.start_us == DESTRUCTIONS.c.start_us,
@@ -74,6 +82,16 @@ class SweepReport:
     resumed: int = 0
     run_ends: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+    ended_early: bool = False
+    """A hold was told that the index does not have."""
+
+    def failed(self, reason: str) -> None:
+        """Count something that did not succeed."""
+        self.failures[reason] = self.failures.get(reason, 0) + 1
+
+
+class _HoldsUnknownError(Exception):
+    """A hold was told that the index does not have: nothing may be destroyed now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +126,52 @@ class RetentionSweeper:
         Raises:
             VigieError: database or event log are unavailable; the round is repeated later.
         """
-        now_us = self._parts.wall_clock.now_us()
-        report = SweepReport(now_us)
-        await self._resume(report)
-        for camera in await self._parts.planner.cameras():
-            batch: list[Due] = []
-            async for due in self._parts.planner.due(camera, now_us + self._ahead_us):
-                batch.append(due)
-                if len(batch) == _BATCH:
-                    await self._destroy(batch, report)
-                    batch = []
-            await self._destroy(batch, report)
-        await remove_run_ends(self._parts, report)
+        report = SweepReport(self._parts.wall_clock.now_us())
+        try:
+            await self._resume(report)
+            for camera in await self._parts.planner.cameras():
+                await self._sweep_camera(camera, report)
+        except _HoldsUnknownError:
+            report.ended_early = True
+        gone = await remove_run_ends(self._parts.database, self._parts.store)
+        report.run_ends = gone.removed
+        for reason in gone.refused:
+            self._failed(reason, report)
         await self._drop_days()
         await self._fold_register()
         if not report.failures:
-            self._parts.metrics.retention_last.set(now_us / 1e6)
+            self._parts.metrics.retention_last.set(report.at_us / 1e6)
         log.info(
             "retention_done", objects=report.objects, resumed=report.resumed,
             size_bytes=report.size_bytes, failures=report.failures,
         )  # fmt: skip
         return report
+
+    async def _sweep_camera(self, camera: str, report: SweepReport) -> None:
+        batch: list[Due] = []
+        # Of this moment: a round may last.
+        at_us = self._parts.wall_clock.now_us() + self._ahead_us
+        async for due in self._parts.planner.due(camera, at_us):
+            batch.append(due)
+            if len(batch) == _BATCH:
+                await self._destroy(batch, report)
+                batch = []
+        await self._destroy(batch, report)
+
+    def _failed(self, reason: str, report: SweepReport) -> None:
+        report.failed(reason)
+        self._parts.metrics.destruction_failures.labels(reason=reason).inc()
+
+    async def _ask_for_holds(self, report: SweepReport) -> None:
+        """Raises _HoldsUnknownError: a hold was told that the index does not have."""
+        try:
+            missing = await holds_not_indexed(self._parts.event_log, self._parts.database)
+        except VigieError as error:
+            missing = [error.reason.name]
+        if missing:
+            self._failed("HOLDS_NOT_INDEXED", report)
+            log.warning("retention_waits_for_holds", holds=missing[:10], count=len(missing))
+            raise _HoldsUnknownError
 
     async def _drop_days(self) -> None:
         """Days of the index that have become empty; the coming ones are made.
@@ -159,6 +202,7 @@ class RetentionSweeper:
     async def _destroy(self, batch: Sequence[Due], report: SweepReport) -> None:
         if not batch:
             return
+        await self._ask_for_holds(report)
         self._parts.faults.reach("retention.recording")
         async with self._parts.database.transaction() as connection:
             recorded = [due.segment for due in batch if await self._record(connection, due)]
@@ -220,27 +264,44 @@ class RetentionSweeper:
 
     async def _delete(self, segments: Sequence[Segment], report: SweepReport) -> None:
         """Steps 2 and 3."""
-        gone: list[Segment] = []
-        refused: list[Segment] = []
-        for segment in segments:
-            try:
-                await self._parts.store.delete(segment.object_key)
-            except VigieError as error:
-                name = error.reason.name
-                report.failures[name] = report.failures.get(name, 0) + 1
-                self._parts.metrics.destruction_failures.labels(reason=name).inc()
-                log.warning("destruction_failed", object_key=segment.object_key, reason=name)
-                if name in {OBJECT_HELD.name, OBJECT_RETAINED.name}:
-                    refused.append(segment)
-                continue
-            gone.append(segment)
+        await self._ask_for_holds(report)
+        held = await self._held(segments)
+        for _ in held:
+            self._failed(OBJECT_HELD.name, report)
+        due = [segment for segment in segments if segment not in held]
+        outcomes: list[str] = []
+        for start in range(0, len(due), _DELETED_AT_ONCE):
+            some = due[start : start + _DELETED_AT_ONCE]
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._remove(segment, report)) for segment in some]
+            outcomes += [task.result() for task in tasks]
         self._parts.faults.reach("retention.deleted")
-        await self._forget(gone, refused)
+        gone = [segment for segment, reason in zip(due, outcomes, strict=True) if not reason]
+        refused = [
+            segment for segment, reason in zip(due, outcomes, strict=True) if reason in _KEPT
+        ]
+        await self._forget(gone, [*held, *refused])
         self._parts.faults.reach("retention.forgotten")
         report.objects += len(gone)
         report.size_bytes += sum(segment.size_bytes for segment in gone)
         self._parts.metrics.objects_destroyed.inc(len(gone))
         self._parts.metrics.bytes_destroyed.inc(sum(segment.size_bytes for segment in gone))
+
+    async def _held(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Those that a hold has taken in since their destruction was recorded."""
+        async with self._parts.database.reading() as connection:
+            return [segment for segment in segments if await _is_held(connection, segment)]
+
+    async def _remove(self, segment: Segment, report: SweepReport) -> str:
+        """Delete an object; empty, or the reason for which it is still there."""
+        try:
+            await self._parts.store.delete(segment.object_key)
+        except VigieError as error:
+            name = error.reason.name
+            self._failed(name, report)
+            log.warning("destruction_failed", object_key=segment.object_key, reason=name)
+            return name
+        return ""
 
     async def _forget(self, gone: Sequence[Segment], refused: Sequence[Segment]) -> None:
         now_us = self._parts.wall_clock.now_us()
@@ -280,80 +341,9 @@ async def _is_held(connection: AsyncConnection, segment: Segment) -> bool:
 async def _restore(connection: AsyncConnection, segment: Segment) -> None:
     """Undo step 1: the store keeps the object, so it is listed again."""
     key = segment.object_key
-    await connection.execute(update(SEGMENTS).where(*_row_of(segment)).values(destroying_us=None))
+    listed = update(SEGMENTS).where(*_row_of(segment), SEGMENTS.c.destroying_us.is_not(None))
+    if not (await connection.execute(listed.values(destroying_us=None))).rowcount:
+        return  # another process of recording was told otherwise, and it is gone or listed
     await connection.execute(delete(DESTRUCTIONS).where(DESTRUCTIONS.c.object_key == key))
     await spans.remove_segment(connection, DESTROYED_SPANS, segment)
     await spans.add_segment(connection, SPANS, segment)
-
-
-async def remove_run_ends(parts: SweeperParts, report: SweepReport) -> None:
-    """Remove span end objects, and their rows, of runs whose last segment is destroyed.
-
-    Spans, which are few, say which runs these may be; then the rows of these runs are asked.
-    """
-    listed = select(SPANS.c.run).where(SPANS.c.run == RUN_ENDS.c.run).exists()
-    last_destroyed = (
-        select(DESTROYED_SPANS.c.run)
-        .where(
-            DESTROYED_SPANS.c.run == RUN_ENDS.c.run,
-            DESTROYED_SPANS.c.camera == RUN_ENDS.c.camera,
-            DESTROYED_SPANS.c.first_number <= RUN_ENDS.c.segment_count - 1,
-            DESTROYED_SPANS.c.last_number >= RUN_ENDS.c.segment_count - 1,
-        )
-        .exists()
-    )
-    async with parts.database.reading() as connection:
-        query = select(RUN_ENDS.c.run, RUN_ENDS.c.object_key).where(~listed, last_destroyed)
-        ends = (await connection.execute(query)).all()
-        rest: set[str] = set()
-        for chunk in in_chunks([run for run, _ in ends]):
-            rows = select(SEGMENTS.c.run).distinct().where(SEGMENTS.c.run.in_(chunk))
-            rest |= set((await connection.execute(rows)).scalars())
-    for run, key in ends:
-        if run in rest:
-            continue
-        try:
-            if key:
-                await parts.store.delete(key)
-        except VigieError as error:
-            name = error.reason.name
-            report.failures[name] = report.failures.get(name, 0) + 1
-            parts.metrics.destruction_failures.labels(reason=name).inc()
-            continue
-        async with parts.database.transaction() as connection:
-            await connection.execute(delete(RUN_ENDS).where(RUN_ENDS.c.run == run))
-        report.run_ends += 1
-
-
-def destruction_event(segment: Segment, basis: str, decided_us: int) -> events_pb2.DestructionEvent:
-    """What is told of a destruction."""
-    seconds, microseconds = divmod(decided_us, 1_000_000)
-    return events_pb2.DestructionEvent(
-        camera=segment.camera,
-        object_key=segment.object_key,
-        run=segment.run,
-        number=segment.number,
-        start_us=segment.start_us,
-        duration_us=segment.duration_us,
-        sha256=segment.sha256,
-        reason=events_pb2.DESTRUCTION_REASON_RETENTION,
-        decision_time=Timestamp(seconds=seconds, nanos=microseconds * 1000),
-        basis=basis,
-    )
-
-
-def register_values(segment: Segment, basis: str, decided_us: int) -> dict[str, str | int | None]:
-    """The row of the register of a destruction that is decided and not yet done."""
-    return {
-        "object_key": segment.object_key,
-        "camera": segment.camera,
-        "run": segment.run,
-        "number": segment.number,
-        "start_us": segment.start_us,
-        "end_us": segment.end_us,
-        "sha256": segment.sha256,
-        "reason": int(events_pb2.DESTRUCTION_REASON_RETENTION),
-        "basis": basis,
-        "decided_us": decided_us,
-        "destroyed_us": None,
-    }

@@ -1,6 +1,6 @@
 """RecordingService: timelines, segments, completeness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -11,7 +11,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import current_call
 from vigie.platform.reasons import PAGE_TOKEN_INVALID
 from vigie.recording import reasons, requests
-from vigie.recording.admission import Access, Admission, zones_of
+from vigie.recording.admission import Access, Admission, Whereabouts
 from vigie.recording.index import holdings, reader
 from vigie.recording.model import Cause, Segment
 from vigie.recording.rebuild.describing import Describer
@@ -155,36 +155,45 @@ class RecordingServicer(RecordingServiceServicer):
         window = requests.window(request.window)
         call = current_call()
         async with self._database.reading() as connection:
-            placed = await reader.current_zones(connection)
+            whereabouts = await Whereabouts.read(connection)
         if named:
             await self._admission.admit(call, Access(named, window))
-            chosen = {camera: placed.get(camera, "") for camera in named}
-        else:
-            allowed = call.zones_allowed()
-            chosen = {camera: zone for camera, zone in placed.items() if zone in allowed}
-        chosen = {c: zone for c, zone in chosen.items() if not wanted or zone in wanted}
+        allowed = call.zones_allowed()
+        stood = {
+            camera: whereabouts.during(camera, window) for camera in named or whereabouts.cameras
+        }
+        chosen = {
+            camera: zones
+            for camera, zones in stood.items()
+            if (named or all(zone in allowed for zone in zones))
+            and (not wanted or not wanted.isdisjoint(zones))
+        }
         if len(chosen) > requests.MAX_COMPLETENESS_CAMERAS:
             raise VigieError(
                 reasons.TOO_MANY_CAMERAS, f"{len(chosen)} cameras; name them", field="cameras"
             )
         if not named:
             objects = [f"cameras/{camera}" for camera in sorted(chosen)]
-            zones = sorted(wanted or set(chosen.values()))
+            zones = wanted.union(*chosen.values()) - {""}
             window_us = (window.start_us, window.end_us)
-            await call.admit(objects=objects, zones=zones, window_us=window_us)
-        return await self._completeness(chosen, window)
+            await call.admit(objects=objects, zones=sorted(zones), window_us=window_us)
+        at_end = Interval(window.end_us - 1, window.end_us)
+        return await self._completeness(
+            {camera: min(whereabouts.during(camera, at_end)) for camera in chosen}, window
+        )
 
     async def _completeness(
-        self, chosen: dict[str, str], window: Interval
+        self, placed: Mapping[str, str], window: Interval
     ) -> pb.GetCompletenessResponse:
+        """Of cameras, and of the zones in which they stood at the end of the window."""
         now_us = self._timelines.now_us()
         response = pb.GetCompletenessResponse(read_time=requests.timestamp(now_us))
         by_zone: dict[str, Completeness] = {}
-        for camera in sorted(chosen):
+        for camera in sorted(placed):
             totals = Completeness()
             async for entry in self._timelines.entries(camera, window, now_us=now_us):
                 totals.add(entry)
-            zone = await self._zone_at_end(camera, window) or chosen[camera]
+            zone = placed[camera]
             by_zone.setdefault(zone, Completeness()).merge(totals)
             message = completeness_message(f"cameras/{camera}", totals)
             message.zone = f"zones/{zone}" if zone else ""
@@ -195,12 +204,6 @@ class RecordingServicer(RecordingServiceServicer):
             if zone
         )
         return response
-
-    async def _zone_at_end(self, camera: str, window: Interval) -> str:
-        instant = Interval(window.end_us - 1, window.end_us)
-        async with self._database.reading() as connection:
-            zones = await zones_of(connection, camera, instant)
-        return min(zones)
 
 
 def _resolution(value: Duration, window: Interval) -> int:

@@ -1,6 +1,7 @@
 """RetentionService: what will be destroyed, what was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -11,10 +12,11 @@ from vigie.platform.database import Database, in_chunks
 from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.reasons import PAGE_TOKEN_INVALID
 from vigie.recording import requests
-from vigie.recording.admission import Access, Admission
+from vigie.recording.admission import Access, Admission, Whereabouts
 from vigie.recording.index import reader
 from vigie.recording.index.convert import timestamp_us
 from vigie.recording.index.tables import DESTRUCTIONS, FOLDED_DESTRUCTIONS
+from vigie.recording.model import PIECE_LIMIT_US
 from vigie.recording.retention.planner import Forecast, RetentionPlanner
 from vigie.recording.timeline.intervals import Interval
 from vigie.recording.tokens import make_token, read_token
@@ -23,6 +25,8 @@ from vigie.recording.v1 import retention_pb2 as pb
 from vigie.recording.v1.retention_pb2_grpc import RetentionServiceServicer
 
 _Context = grpc.aio.ServicerContext[Any, Any]
+_Row = tuple[int, str, Any]
+"""Start, key or run, row."""
 _DEFAULT_DESTRUCTIONS: Final = 200
 _REGISTER: Final = ((DESTRUCTIONS, "object_key"), (FOLDED_DESTRUCTIONS, "run"))
 """The tables of the register, and what orders their rows that begin at once."""
@@ -80,23 +84,21 @@ class RetentionServicer(RetentionServiceServicer):
             else Interval(0, 1 << 62)
         )
         bound_to = f"destructions {camera} {window}"
-        after: tuple[int, str] = (window.start_us - 1, "")
+        after: tuple[int, str] | None = None
         if request.page_token:
             start_us, key = read_token(
                 request.page_token, bound_to, PAGE_TOKEN_INVALID, "page_token"
             )
             after = (start_us, key)
         call = current_call()
-        only: Sequence[str] | None = None
         if camera:
             await self._admission.admit(call, Access([camera], window))
-            only = [camera]
+            seen = _Seen([camera])
         else:
-            if not call.zones_allowed().everywhere:
-                only = await self._allowed(call)
+            seen = await self._seen_by(call)
             await call.admit()
         limit = requests.page_size(request.page_size, _DEFAULT_DESTRUCTIONS)
-        rows = await self._destructions(only, window, after, limit + 1)
+        rows = await self._destructions(seen, window, after, limit + 1)
         response = pb.ListDestructionsResponse(
             destructions=[destruction_message(row) for *_, row in rows[:limit]]
         )
@@ -105,15 +107,45 @@ class RetentionServicer(RetentionServiceServicer):
             response.next_page_token = make_token([start_us, key], bound_to)
         return response
 
+    async def _seen_by(self, call: Call) -> "_Seen":
+        """Footage of the zones that the caller may ask about, wherever its camera stands now."""
+        allowed = call.zones_allowed()
+        if allowed.everywhere:
+            return _Seen(None)
+        async with self._database.reading() as connection:
+            whereabouts = await Whereabouts.read(connection)
+        return _Seen(
+            whereabouts.ever_in(allowed),
+            lambda row: all(
+                zone in allowed
+                for zone in whereabouts.during(row.camera, Interval(row.start_us, row.end_us))
+            ),
+        )
+
     async def _destructions(
-        self, only: Sequence[str] | None, window: Interval, after: tuple[int, str], limit: int
-    ) -> list[tuple[int, str, Any]]:
+        self, seen: "_Seen", window: Interval, after: tuple[int, str] | None, limit: int
+    ) -> list[_Row]:
         """Entries and what was folded of others, by start and then by key, or run."""
-        found: list[tuple[int, str, Any]] = []
+        found: list[_Row] = []
+        while True:
+            page = await self._page(seen.cameras, window, after, limit)
+            found += [one for one in page if seen.shows(one[2])]
+            if len(page) < limit or len(found) >= limit:
+                return found[:limit]
+            after = page[-1][:2]
+
+    async def _page(
+        self,
+        cameras: Sequence[str] | None,
+        window: Interval,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[_Row]:
+        found: list[_Row] = []
         async with self._database.reading() as connection:
             for table, key in _REGISTER:
-                query = _page(table, key, window, after, limit)
-                for chunk in [None] if only is None else in_chunks(only):
+                query = _select(table, key, window, after).limit(limit)
+                for chunk in [None] if cameras is None else in_chunks(cameras):
                     chosen = query if chunk is None else query.where(table.c.camera.in_(chunk))
                     rows = (await connection.execute(chosen)).all()
                     found += [(row.start_us, getattr(row, key), row) for row in rows]
@@ -121,22 +153,29 @@ class RetentionServicer(RetentionServiceServicer):
         return found[:limit]
 
 
-def _page(
-    table: Table, key: str, window: Interval, after: tuple[int, str], limit: int
-) -> Select[Any]:
-    start_us, last = after
-    return (
-        select(table)
-        .where(
-            table.c.start_us >= start_us,
-            table.c.start_us < window.end_us,
-            or_(
-                table.c.start_us > start_us,
-                and_(table.c.start_us == start_us, table.c[key] > last),
-            ),
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a caller may see of the register: cameras (``None``: all), and which of their rows."""
+
+    cameras: Sequence[str] | None
+    shows: Callable[[Any], bool] = lambda _row: True
+
+
+def _select(table: Table, key: str, window: Interval, after: tuple[int, str] | None) -> Select[Any]:
+    """Rows of a table, in order, behind those that were given before."""
+    start, name = table.c.start_us, table.c[key]
+    query = select(table).where(start < window.end_us).order_by(start, name)
+    if table is FOLDED_DESTRUCTIONS:
+        # A row is of up to six hours, and may begin before the window.
+        query = query.where(
+            start > window.start_us - PIECE_LIMIT_US, table.c.end_us > window.start_us
         )
-        .order_by(table.c.start_us, table.c[key])
-        .limit(limit)
+    else:
+        query = query.where(start >= window.start_us)
+    if after is None:
+        return query
+    return query.where(
+        start >= after[0], or_(start > after[0], and_(start == after[0], name > after[1]))
     )
 
 

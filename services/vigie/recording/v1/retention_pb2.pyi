@@ -351,7 +351,7 @@ class ListDestructionsRequest(_message.Message):
     """`next_page_token` of the answer before; everything else as in the first request."""
     @_builtins.property
     def window(self) -> _types_pb2.TimeWindow:
-        """Only footage that starts in this window; absent: all."""
+        """Only footage that starts in this window (what is told together: that overlaps it); absent: all."""
 
     def __init__(
         self,

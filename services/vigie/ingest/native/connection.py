@@ -52,6 +52,8 @@ class Connection:
         if kernel_buffer_bytes:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kernel_buffer_bytes)
         self._socket: socket.socket = plain
+        # Kept: a TLS layer that cannot be put on closes the socket, and it no longer says.
+        self._descriptor = plain.fileno()
         self._tls = tls
         self._server_hostname = server_hostname
         self.error = plain.connect_ex(address[1])
@@ -62,8 +64,8 @@ class Connection:
         return self._tls is not None
 
     def fileno(self) -> int:
-        """For the selector."""
-        return self._socket.fileno()
+        """For the selector: the number under which it is watched, also when it is closed."""
+        return self._descriptor
 
     def advance(self) -> Progress:
         """Go on connecting; called when the socket is ready for what was wanted.

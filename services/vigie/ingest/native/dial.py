@@ -86,8 +86,7 @@ class Dialler:
         """Give up."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._unwatch(connection)
-            connection.close()
+            let_go(connection, self._unwatch)
 
     def _connect(self, reason: str) -> Connection | None:
         """Try the next socket address; ``reason``: why the one before it failed."""
@@ -111,3 +110,11 @@ class Dialler:
     def _set_deadline(self) -> None:
         seconds = self._environment.settings.connect_timeout_seconds
         self._deadline_us = self._environment.monotonic.now_us() + round(seconds * _US)
+
+
+def let_go(connection: Connection, unwatch: Callable[[Connection], None]) -> None:
+    """Take a connection out of the selector, and close it whatever comes of that."""
+    try:
+        unwatch(connection)
+    finally:
+        connection.close()

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -120,9 +121,12 @@ class Reactor:
     def watch(self, connection: Connection, session: NativeSession, progress: Progress) -> None:
         """See `Host.watch`."""
         descriptor = connection.fileno()
-        if descriptor in self._watched:
-            self._poll.modify(descriptor, _MASKS[progress])
-        else:
+        try:
+            if descriptor in self._watched:
+                self._poll.modify(descriptor, _MASKS[progress])
+            else:
+                self._poll.register(descriptor, _MASKS[progress])
+        except FileNotFoundError:  # whoever had the number closed it, and the kernel let go of it
             self._poll.register(descriptor, _MASKS[progress])
         self._watched[descriptor] = session
 
@@ -130,7 +134,10 @@ class Reactor:
         """See `Host.unwatch`."""
         descriptor = connection.fileno()
         if self._watched.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
+            # Where it is closed already the kernel has let go of it by itself, and another thread
+            # may have the number by now, for a file that this selector does not know.
+            with suppress(OSError):
+                self._poll.unregister(descriptor)
 
     def note_received(self, size_bytes: int, *, throttled: bool) -> None:
         """Counters of a drain."""

@@ -13,7 +13,7 @@ import structlog
 from vigie.ingest.engine import ConnectionInfo, EndCause, SessionSink, SourceSpec
 from vigie.ingest.native.connection import Connection, Progress, fill
 from vigie.ingest.native.demux import Demultiplexer
-from vigie.ingest.native.dial import Dialler
+from vigie.ingest.native.dial import Dialler, let_go
 from vigie.ingest.native.environment import Environment
 from vigie.ingest.native.host import Host, State
 from vigie.ingest.native.login import authenticator_for
@@ -305,10 +305,9 @@ class NativeSession:
             self._dial(event.target)
 
     def _on_closed(self) -> None:
+        detail = "the camera closed the connection"
         if self.state is State.CONVERSING:
-            detail = f"the camera closed the connection at {self._awaited('the start')}"
-        else:
-            detail = "the camera closed the connection"
+            detail += f" at {self._awaited('the start')}"
         self.end(EndCause.CLOSED_BY_CAMERA, detail)
 
     def control_packet(self, buffer: bytearray, offset: int, length: int) -> None:
@@ -363,29 +362,30 @@ class NativeSession:
                 self._client.teardown()
                 self._flush()
         finally:
-            self._drop_connection()
-            detail = self._scrub(detail)
-            _log.info("session_ended", camera=self._source.camera, cause=cause.value, detail=detail)
-            self._sink.ended(cause, detail)
+            self._finish(cause, self._scrub(detail))
 
     def fail(self) -> None:
         """An error of ours (already logged): end without touching the media again."""
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
-        self._drop_connection()
-        self._sink.ended(EndCause.INGEST_DOWN, "an internal error; see the log")
+        self._finish(EndCause.INGEST_DOWN, "an internal error; see the log")
+
+    def _finish(self, cause: EndCause, detail: str) -> None:
+        """Tell the sink whatever becomes of the connection: without that word nobody goes on."""
+        try:
+            self._drop_connection()
+        finally:
+            _log.info("session_ended", camera=self._source.camera, cause=cause.value, detail=detail)
+            self._sink.ended(cause, detail)
 
     def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        self._rest, self._reception, self._demux = b"", None, None
         if self._dialler is not None:
             self._dialler.drop()
-        connection, self._connection = self._connection, None
-        self._rest = b""
-        self._reception = None
-        self._demux = None
         if connection is not None:
-            self._host.unwatch(connection)
-            connection.close()
+            let_go(connection, self._host.unwatch)
 
     @property
     def camera(self) -> str:

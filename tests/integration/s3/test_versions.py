@@ -2,11 +2,16 @@
 
 import io
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from minio.commonconfig import ENABLED
 from minio.error import S3Error
+from minio.versioningconfig import SUSPENDED, VersioningConfig
 
 from integration.s3.rig import KEY, Rig, content_of, digest, put, reason_of
+from servers_s3 import S3Server, new_bucket, remove_bucket
 
 
 async def test_nothing_is_left_of_a_deleted_object(rig: Rig) -> None:
@@ -134,6 +139,64 @@ async def test_putting_what_others_have_put_describes_it(rig: Rig) -> None:
     assert len(rig.versions()) == 1
     rig.plain.put_object(rig.bucket, rig.prefix + "b", io.BytesIO(b"media"), 5)
     assert await reason_of(put(store, b"other", key="b")) == "OBJECT_EXISTS"
+
+
+@pytest.fixture(scope="module")
+def unversioned(server: S3Server) -> Iterator[str]:
+    name = new_bucket(server, object_lock=False)
+    yield name
+    remove_bucket(server, name)
+
+
+async def test_describing_keeps_the_only_copy_where_there_are_no_versions(
+    server: S3Server, unversioned: str, tmp_path: Path
+) -> None:
+    rig = Rig(server, unversioned, tmp_path)
+    store = await rig.open(accept_without=["object-lock"])
+    await put(store)
+    for camera in ("b", "c"):
+        await store.redescribe(
+            KEY, sha256=digest(b"media"), content_type="video/mp4", metadata={"camera": camera}
+        )
+        info = await store.stat(KEY)
+        assert info is not None
+        assert dict(info.metadata) == {"camera": camera}
+        assert await content_of(store) == b"media"
+    assert await store.delete(KEY)
+    assert rig.versions() == []
+    await rig.close()
+
+
+async def test_describing_keeps_what_is_there_while_versions_are_suspended(
+    server: S3Server, tmp_path: Path
+) -> None:
+    bucket = new_bucket(server, object_lock=False)
+    try:
+        rig = Rig(server, bucket, tmp_path)
+        rig.plain.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+        store = await rig.open(accept_without=["object-lock"])
+        await put(store)
+        rig.plain.set_bucket_versioning(bucket, VersioningConfig(SUSPENDED))
+        for camera in ("b", "c"):
+            await store.redescribe(
+                KEY, sha256=digest(b"media"), content_type="video/mp4", metadata={"camera": camera}
+            )
+            assert await content_of(store) == b"media"
+        await rig.close()
+    finally:
+        remove_bucket(server, bucket)
+
+
+async def test_describing_leaves_one_version(rig: Rig) -> None:
+    store = await rig.open()
+    await put(store)
+    [(before, _)] = rig.versions()
+    await store.redescribe(
+        KEY, sha256=digest(b"media"), content_type="video/mp4", metadata={"camera": "b"}
+    )
+    [(after, is_marker)] = rig.versions()
+    assert (after != before, is_marker) == (True, False)
+    assert await content_of(store) == b"media"
 
 
 async def test_foreign_objects_are_set_aside_and_removed_later(rig: Rig) -> None:

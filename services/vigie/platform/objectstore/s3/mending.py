@@ -18,7 +18,13 @@ from vigie.platform.objectstore.s3.looking import Looker
 from vigie.platform.objectstore.s3.reading import read_range
 from vigie.platform.objectstore.s3.removal import Remover
 from vigie.platform.objectstore.s3.requests import Requests
-from vigie.platform.objectstore.s3.versions import remove_all, remove_version, versions_of
+from vigie.platform.objectstore.s3.versions import (
+    NO_VERSION,
+    Version,
+    remove_all,
+    remove_version,
+    versions_of,
+)
 from vigie.platform.reasons import OBJECT_NOT_FOUND, STORE_CHECKSUM_MISMATCH
 
 _READ_BYTES: Final = 1 << 20
@@ -48,6 +54,8 @@ class Mender:
     ) -> None:
         """Give an object new attributes: it becomes a new version, and the old one goes.
 
+        Where the bucket keeps no versions the copy has taken the place of what was there.
+
         Holds stay: their markers belong to the key, and the new version is locked before the old
         one is released.
 
@@ -73,9 +81,22 @@ class Mender:
         for hold in holds:
             await self._holds.place(key, hold)
         if not holds and seen.info.retain_until_us is None:
-            for old in before:
-                if old.version != version:
-                    await remove_version(self._requests, old)
+            await self._remove_replaced(key, before, version)
+
+    async def _remove_replaced(self, key: str, before: list[Version], version: str | None) -> None:
+        """Remove what a copy has replaced, once that is there as the version that readers see.
+
+        Without versions (or while they are suspended) all that is written has the name "null":
+        removing that would remove the copy, which is all there is.
+        """
+        if version is None or version == NO_VERSION:
+            return
+        now = await versions_of(self._requests, key)
+        if not any(one.version == version and one.is_latest for one in now):
+            return
+        for old in before:
+            if old.version != version:
+                await remove_version(self._requests, old)
 
     async def set_aside(self, key: str) -> None:
         """Move an object below ``.vigie/quarantine/``.

@@ -8,6 +8,8 @@ from vigie.platform.objectstore.s3.failures import StoreFailure
 from vigie.platform.objectstore.s3.requests import Requests
 from vigie.platform.reasons import STORE_UNAVAILABLE
 
+NO_VERSION: Final = "null"
+"""What S3 calls the one version of what was written without versions."""
 _ROUNDS: Final = 5
 _PAGE: Final = 1000
 
@@ -45,7 +47,9 @@ async def versions_of(requests: Requests, key: str) -> list[Version]:
             bucket.name, name, recursive=True, include_version=True
         )
         return [
-            Version(name, one.version_id or "null", one.is_delete_marker, one.is_latest == "true")
+            Version(
+                name, one.version_id or NO_VERSION, one.is_delete_marker, one.is_latest == "true"
+            )
             for one in islice(found, _PAGE)
             if one.object_name == name
         ]

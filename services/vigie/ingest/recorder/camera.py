@@ -140,7 +140,8 @@ class CameraRecorder:
             return
         try:
             self._record(parameters, group)
-        except (OSError, MediaError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the boundary of a group's work; `_give_up` logs it
+            # Even what nobody expects: a run that went on would have a hole in its middle.
             self._tools.quota.release(group.size_bytes)
             self._give_up(error, group)
 
@@ -205,7 +206,7 @@ class CameraRecorder:
         directory = tools.layout.run(self._camera, record.run)
         try:
             sync_new_run(directory, record, tools.faults)
-        except OSError:
+        except BaseException:
             # What was made of it must not stay: a disk that refuses for hours is tried often.
             self._listener.run_damaged(self._camera, record.run)
             raise
@@ -253,8 +254,14 @@ class CameraRecorder:
             if closed is not None:
                 self._closed(closed)
             self._listener.run_ended(run.end(reason))
-        except OSError as error:
-            _log.warning("run_not_closed", camera=self._camera, run=run.run, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary of a run's work: repair ends it
+            _log.warning(
+                "run_not_closed",
+                camera=self._camera,
+                run=run.run,
+                error=str(error),
+                exc_info=not _is_foreseen(error),
+            )
             self._damaged(run)
 
     def _give_up(self, error: Exception, group: FrameGroup) -> None:
@@ -266,7 +273,11 @@ class CameraRecorder:
         self._retry_us = group.arrival_monotonic_us[-1] + wait_us
         self._refused_as = _write_failure(error)
         _log.warning(
-            "footage_refused", camera=self._camera, cause=self._refused_as[0], error=str(error)
+            "footage_refused",
+            camera=self._camera,
+            cause=self._refused_as[0],
+            error=str(error),
+            exc_info=not _is_foreseen(error),
         )
         if run is not None:
             self._end_us = run.end_us
@@ -287,8 +298,15 @@ def _end_reason(cause: str) -> str:
     return cause if cause in {EndCause.STOPPED, EndCause.CLOCK_JUMP} else "OUTAGE"
 
 
+def _is_foreseen(error: Exception) -> bool:
+    """Whether disk or stream are to blame; else it is an error of ours, and its trace is wanted."""
+    return isinstance(error, OSError | MediaError | ValueError)
+
+
 def _write_failure(error: Exception) -> tuple[str, str]:
     """Cause and detail of footage that could not be written."""
+    if not _is_foreseen(error):
+        return EndCause.INGEST_DOWN, "an internal error; see the log"
     if not isinstance(error, OSError):
         return EndCause.STREAM_UNSUPPORTED, f"the stream cannot be stored: {error}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -134,8 +134,8 @@ class RunRecorder:
         """Write a group as a fragment; close the segment when it is long enough.
 
         Raises:
-            OSError: the disk refused; nothing of the group counts. Give the run up then
-                (`abandon`): recovery closes it.
+            OSError: the disk refused; nothing of the group counts. Give the run up then, and after
+                any other exception (`abandon`): recovery closes it.
         """
         before = self._media.end_ticks
         fragment = self._media.fragment(group, wall_us=self._time.estimate_us(before))

@@ -72,7 +72,7 @@ class SegmentFile:
         self._media = os.open(directory.media(number), _CREATE, _MODE)
         try:
             self._sums = os.open(directory.sums(number), _CREATE, _MODE)
-        except OSError:
+        except BaseException:
             os.close(self._media)
             raise
         self._open = True
@@ -96,7 +96,7 @@ class SegmentFile:
                 write_all(self._media, batch)
                 digest.update(batch)
                 written += len(batch)
-        except OSError:
+        except BaseException:  # half a fragment must not stay, whatever broke off its writing
             os.ftruncate(self._media, self._size)
             raise
         self._digest = digest

@@ -127,6 +127,8 @@ class SegmentUpload:
         self, record: SegmentRecord, directory: RunDirectory, written: FileState | None
     ) -> None:
         self._tools.faults.reach(points.UPLOAD_STORE)
+        if written is not None and written.size_bytes != record.size_bytes:
+            written = None  # not what its digest was computed from, whoever wrote it: read it
         result = await self._tools.store.put_file(
             record.object_key,
             directory.media(record.number),

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ingest_support import Installation, footage, frames_of
+from vigie.ingest.spool.layout import RunDirectory
 from vigie.ingest.v1 import events_pb2
 from vigie.platform.errors import VigieError
-from vigie.platform.objectstore import ObjectStore, PutResult
+from vigie.platform.objectstore import FileState, ObjectStore, PutResult
 from vigie.platform.reasons import STORE_UNAVAILABLE
 
 
@@ -163,6 +164,31 @@ async def test_an_altered_spool_file_is_never_stored_and_its_loss_is_told(tmp_pa
     )
     assert any((tmp_path / "spool" / "quarantine").iterdir())
     await second.close()
+
+
+async def test_a_file_of_another_length_than_its_record_is_not_taken_at_its_word(
+    tmp_path: Path,
+) -> None:
+    """Whatever its state says: the digest of the record is not that of these bytes."""
+    store = UnreliableStore(failures=1_000_000)
+    installation = await Installation(tmp_path).open(
+        store=store,  # type: ignore[arg-type]  # __getattr__
+        link_sources=True,
+    )
+    store.inner = installation.directory_store
+    deliver(installation, 3)
+    await installation.path.drain_writers(10)
+    [victim] = (tmp_path / "spool" / "runs").rglob("000000.m4v")
+    with victim.open("ab") as media:
+        media.write(b"what a broken writer has left")
+    run = installation.path.uploader.backlog.run(RunDirectory(victim.parent))
+    run.written[0] = FileState.of(victim.stat())
+    store.failures = 0
+    assert await installation.path.uploader.drain(10)
+
+    assert await installation.stored() == []
+    assert [record.number for record, _ in installation.losses.lost] == [0]
+    await installation.close()
 
 
 @pytest.mark.parametrize("damage", ["flip", "empty", "garbage"])

@@ -17,7 +17,10 @@ read and hashed again when it is stored: it may have been out of memory meanwhil
 class RunBacklog:
     """What of one run waits. Numbers only: the records are read from the disk when needed.
 
-    ``written`` is the state of the newest files just after this process had written them.
+    Attributes:
+        written: state of the newest files just after this process had written them.
+        failures: attempts in a row that failed for a fault of this run's own.
+        retry_us: when to try again after such a fault, by the monotonic clock.
     """
 
     directory: RunDirectory
@@ -26,6 +29,8 @@ class RunBacklog:
     highest: int = -1
     ended: bool = False
     damaged: bool = False
+    failures: int = 0
+    retry_us: int = 0
 
     @property
     def has_work(self) -> bool:
@@ -44,10 +49,14 @@ class Backlog:
         runs = self._cameras.setdefault(directory.camera, {})
         return runs.setdefault(directory.run, RunBacklog(directory))
 
-    def next(self, camera: str) -> RunBacklog | None:
-        """The oldest run of a camera that has work; damaged runs are passed over."""
+    def next(self, camera: str, now_us: int) -> RunBacklog | None:
+        """The oldest run of a camera that has work; damaged runs are passed over.
+
+        So is one that waits after a fault of its own, unless all do: then the first to be tried.
+        """
         runs = self._cameras.get(camera, {})
-        return next((runs[run] for run in sorted(runs) if runs[run].has_work), None)
+        waiting = [runs[run] for run in sorted(runs) if runs[run].has_work]
+        return min(waiting, key=lambda run: max(run.retry_us, now_us), default=None)
 
     def add_segment(
         self, directory: RunDirectory, number: int, written: FileState | None = None

@@ -72,6 +72,8 @@ class SegmentUpload:
     ) -> bool:
         """Store one segment, tell it, remove it from the spool.
 
+        What is raised for faults of the segment itself is tried again, too, but others go first.
+
         Args:
             directory: the run.
             number: of the segment.
@@ -199,17 +201,31 @@ class EndUpload:
     def __init__(self, tools: UploadTools) -> None:
         self._tools = tools
 
-    async def perform(self, directory: RunDirectory) -> None:
+    async def perform(self, directory: RunDirectory) -> bool:
         """Store the span end object, tell it, remove the run from the spool.
+
+        Returns:
+            Whether that is done; false when the record was altered and lies in quarantine: repair
+            has to write it anew.
 
         Raises:
             VigieError: store or event log refuse now; try again.
             OSError: the spool cannot be read now; try again.
         """
-        record = await asyncio.to_thread(read_record, directory.end_record, EndRecord)
+        try:
+            record = await asyncio.to_thread(read_record, directory.end_record, EndRecord)
+        except SpoolRecordError as error:
+            await asyncio.to_thread(
+                self._tools.repair.quarantine,
+                directory.end_record,
+                str(error),
+                "RECORD_ALTERED",
+            )
+            return False
         if record is not None:
             await self._store_and_publish(record)
         await asyncio.to_thread(self._remove, directory)
+        return True
 
     async def _store_and_publish(self, record: EndRecord) -> None:
         tools = self._tools

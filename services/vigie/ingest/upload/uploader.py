@@ -10,14 +10,17 @@ import structlog
 from vigie.ingest import metrics
 from vigie.ingest.backoff import Backoff
 from vigie.ingest.spool.layout import RunDirectory
-from vigie.ingest.upload.queue import Backlog
+from vigie.ingest.upload.queue import Backlog, RunBacklog
 from vigie.ingest.upload.steps import EndUpload, SegmentUpload
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import FileState
+from vigie.platform.reasons import KEY_INVALID, OBJECT_EXISTS, STORE_CHECKSUM_MISMATCH
 
 _log = structlog.get_logger(__name__)
+
+_OF_THE_OBJECT: Final = frozenset({STORE_CHECKSUM_MISMATCH, OBJECT_EXISTS, KEY_INVALID})
 
 BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=30.0)
 
@@ -59,6 +62,7 @@ class Uploader:
         self._clock = monotonic_clock
         self._random = source
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news: dict[str, asyncio.Event] = {}
         self._stopping = False
         self._seconds = registry.histogram(metrics.UPLOAD_SECONDS)
         self._failures = registry.counter(metrics.UPLOAD_FAILURES)
@@ -104,38 +108,67 @@ class Uploader:
         self._tasks.clear()
 
     def _wake(self, camera: str) -> None:
-        if camera in self._tasks or self._stopping:
+        if self._stopping:
             return
+        if camera in self._tasks:
+            self._news[camera].set()
+            return
+        self._news[camera] = asyncio.Event()
         task = asyncio.create_task(self._empty(camera), name=f"upload-{camera}")
         self._tasks[camera] = task
         task.add_done_callback(lambda done: self._finished(camera, done))
 
     def _finished(self, camera: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(camera, None)
-        if not task.cancelled() and self.backlog.next(camera) is not None:
+        if not task.cancelled() and self.backlog.next(camera, self._clock.now_us()) is not None:
             self._wake(camera)
+        else:
+            self._news.pop(camera, None)
 
     async def _empty(self, camera: str) -> None:
-        failures = 0
-        while self.backlog.next(camera) is not None:
+        failures, news = 0, self._news[camera]
+        while (run := self.backlog.next(camera, self._clock.now_us())) is not None:
+            news.clear()
+            if run.retry_us > self._clock.now_us():
+                await self._pause(run.retry_us, news)
+                continue
             try:
                 async with self._slots:
-                    await self._one(camera)
+                    await self._one(run)
             except Exception as error:  # noqa: BLE001 - the boundary of a unit of work
-                failures += 1
                 self._failed(camera, error)
+                if _is_of_the_run(error):
+                    self._put_off(run)
+                    continue
+                failures += 1
                 await self._clock.sleep(self._backoff.wait_seconds(failures, self._random))
             else:
-                failures = 0
+                failures = run.failures = run.retry_us = 0
                 self.failing = None
 
-    async def _one(self, camera: str) -> None:
-        run = self.backlog.next(camera)
-        if run is None:
-            return
+    def _put_off(self, run: RunBacklog) -> None:
+        """Let the camera's other runs go first: they would fill the spool behind this one."""
+        run.failures += 1
+        seconds = self._backoff.wait_seconds(run.failures, self._random)
+        run.retry_us = self._clock.now_us() + round(seconds * MICROSECONDS_PER_SECOND)
+
+    async def _pause(self, until_us: int, news: asyncio.Event) -> None:
+        """Wait until then, or until something else of the camera is to be done."""
+        seconds = (until_us - self._clock.now_us()) / MICROSECONDS_PER_SECOND
+        sleeping = asyncio.ensure_future(self._clock.sleep(max(seconds, 0.0)))
+        told = asyncio.ensure_future(news.wait())
+        try:
+            await asyncio.wait({sleeping, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            told.cancel()
+
+    async def _one(self, run: RunBacklog) -> None:
         if not run.segments:
-            await self._steps.end.perform(run.directory)
-            self.backlog.forget(run.directory)
+            if await self._steps.end.perform(run.directory):
+                self.backlog.forget(run.directory)
+            else:
+                run.damaged = True
             return
         began_us = self._clock.now_us()
         number = run.segments[0]
@@ -155,6 +188,14 @@ class Uploader:
         self._failures.labels(reason=reason).inc()
         self.failing = reason
         _log.warning("upload_failed", camera=camera, reason=reason, error=str(error))
+
+
+def _is_of_the_run(error: Exception) -> bool:
+    """Whether one run's files or objects are to blame: others need not wait for it."""
+    if isinstance(error, VigieError):
+        return error.reason in _OF_THE_OBJECT
+    # What is missing may be the whole spool: its disk is not mounted.
+    return not isinstance(error, FileNotFoundError)
 
 
 def _state_after_writing(directory: RunDirectory, number: int) -> FileState | None:

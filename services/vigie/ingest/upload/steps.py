@@ -107,23 +107,25 @@ class SegmentUpload:
     async def _record(
         self, directory: RunDirectory, number: int
     ) -> tuple[SegmentRecord | None, bool]:
-        """The record of a segment, and whether its media is there."""
+        """The record of a segment, and whether its media is there; neither: acknowledged."""
+        repair = self._tools.repair
         path, media = directory.segment_record(number), directory.media(number)
 
         def look() -> tuple[SegmentRecord | None, bool]:
-            if directory.lacks(path):
-                return None, False
-            return _existing(path), not directory.lacks(media)
+            record = None if directory.lacks(path) else _existing(path)
+            return record, not directory.lacks(media)
 
         try:
-            return await asyncio.to_thread(look)
+            record, has_media = await asyncio.to_thread(look)
         except SpoolRecordError as error:
-            # The media is whole perhaps: without its record, repair closes it anew.
-            await asyncio.to_thread(
-                self._tools.repair.quarantine, path, str(error), "RECORD_ALTERED"
-            )
-            await asyncio.to_thread(self._tools.repair.close_segment, directory, number)
-            return await asyncio.to_thread(look)
+            await asyncio.to_thread(repair.quarantine, path, str(error), "RECORD_ALTERED")
+            record, has_media = await asyncio.to_thread(look)
+        if record is None and has_media:
+            # Its record was altered, now or at an attempt before. The media is whole perhaps:
+            # without its record, repair closes it anew.
+            await asyncio.to_thread(repair.close_segment, directory, number)
+            record, has_media = await asyncio.to_thread(look)
+        return record, has_media
 
     async def _store(
         self, record: SegmentRecord, directory: RunDirectory, written: FileState | None

@@ -1,13 +1,17 @@
 """Invariants I1 and I2: what is told is stored, what is removed was acknowledged."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from ingest_support import Installation, footage, frames_of
+from vigie.ingest.spool import faults as points
+from vigie.ingest.spool.faults import FAULT_POINTS
 from vigie.ingest.spool.layout import RunDirectory
 from vigie.ingest.v1 import events_pb2
 from vigie.platform.errors import VigieError
+from vigie.platform.faultpoint import StrikingFaults, raise_errno
 from vigie.platform.objectstore import FileState, ObjectStore, PutResult
 from vigie.platform.reasons import STORE_UNAVAILABLE
 
@@ -213,3 +217,46 @@ async def test_an_altered_record_is_made_anew_from_the_media(tmp_path: Path, dam
     assert [s.sha256 for s in stored] == sums
     assert [(s.start_us, s.duration_us) for s in stored] == times
     await second.close()
+
+
+@pytest.mark.parametrize(
+    ("point", "visit"),
+    [
+        (points.SEGMENT_INDEX, 4),
+        (points.SEGMENT_SYNC, 4),
+        (points.SEGMENT_RECORD, 4),
+        (points.RECORD_WRITE, 6),
+    ],
+)
+async def test_a_repair_that_fails_once_does_not_make_a_segment_acknowledged(
+    tmp_path: Path, point: str, visit: int
+) -> None:
+    """The altered record is in quarantine by then, so there is none; but there is the media."""
+    store = UnreliableStore(failures=1_000_000)
+    # Visits before are those of three segments, the run and its end.
+    faults = StrikingFaults(point, raise_errno(errno.EIO), first=visit, known=FAULT_POINTS)
+    installation = await Installation(tmp_path).open(store=store, faults=faults)  # type: ignore[arg-type]  # __getattr__
+    store.inner = installation.directory_store
+    deliver(installation, 8)
+    await installation.path.drain_writers(10)
+    assert faults.strikes == 0
+    victim = min((tmp_path / "spool" / "runs").rglob("000001.json"))
+    victim.write_bytes(b"{}")
+
+    store.failures = 0
+    assert await installation.path.uploader.drain(10)
+
+    assert faults.strikes == 1
+    told = installation.told.segments
+    stored = await installation.stored()
+    assert [(each.number, each.sha256) for each in stored] == [
+        (each.number, each.sha256) for each in told
+    ]
+    [kept] = [
+        path for path in (tmp_path / "spool" / "quarantine").iterdir() if path.suffix != ".why"
+    ]
+    assert kept.name.endswith("000001.json")
+    assert not installation.losses.lost
+    assert installation.spool_files() == []
+    assert installation.tools.quota.used_bytes == 0
+    await installation.close()

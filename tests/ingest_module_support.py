@@ -173,3 +173,11 @@ async def opened(root: Path, **config: object) -> AsyncIterator[Ingest]:
         yield ingest
     finally:
         await ingest.close()
+
+
+async def settled(ingest: Ingest) -> None:
+    """Everything that was delivered is written, stored and told."""
+    assert await ingest.module.path.drain_writers(10)
+    assert await ingest.module.path.uploader.drain(10)
+    for outbox in (ingest.module._segments, ingest.module._status_outbox):
+        assert await outbox.flush(10)

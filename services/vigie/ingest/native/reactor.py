@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from vigie.ingest.engine import SessionSink, SourceSpec
+from vigie.ingest.engine import EndCause, SessionSink, SourceSpec
 from vigie.ingest.native.connection import Connection, Progress
 from vigie.ingest.native.dial import Dialler
 from vigie.ingest.native.environment import Environment
@@ -61,7 +61,7 @@ class Reactor:
         self._wakee.setblocking(False)
         self._poll.register(self._wakee, select.EPOLLIN)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._stopping = False
+        self._stopping = self._is_over = False
         self._closings = False
         self._tick_number = 0
         self._next_tick_us = self._next_live_us = 0
@@ -85,7 +85,10 @@ class Reactor:
         return not self._thread.is_alive()
 
     def open(self, source: SourceSpec, sink: SessionSink) -> NativeSession:
-        """Begin a session; its first step is taken by the thread."""
+        """Begin a session; its first step is taken by the thread.
+
+        One that is opened when the thread ends, or has ended, is told at once that it is over.
+        """
         session = NativeSession(source, sink, self._environment, self)
         self._call(lambda: self._adopt(session))
         return session
@@ -106,7 +109,10 @@ class Reactor:
 
     def _call(self, action: Callable[[], None]) -> None:
         self._calls.append(action)
-        self._signal()
+        if self._is_over:  # nobody else is left to do it
+            self._do_calls()
+        else:
+            self._signal()
 
     def _signal(self) -> None:
         try:
@@ -156,6 +162,9 @@ class Reactor:
             while not (self._stopping and not self._sessions and not self._calls):
                 self._turn()
         finally:
+            # What was called until now is done here, what is called from now on by the caller.
+            self._is_over = True
+            self._do_calls()
             self._poll.close()
             self._waker.close()
             self._wakee.close()
@@ -166,8 +175,7 @@ class Reactor:
         wait_us = min(self._next_tick_us, self._next_live_us or self._next_tick_us) - now_us
         for descriptor, _ in self._poll.poll(max(wait_us, 0) / _US):
             self._on_event(descriptor)
-        while self._calls:
-            self._calls.popleft()()
+        self._do_calls()
         if self._closings:
             self._closings = False
             self._end_closing()
@@ -176,6 +184,14 @@ class Reactor:
             self._tick(now_us)
         elif self._next_live_us and now_us >= self._next_live_us:
             self._live_tick()
+
+    def _do_calls(self) -> None:
+        while True:
+            try:
+                action = self._calls.popleft()
+            except IndexError:
+                return
+            action()
 
     def _on_event(self, descriptor: int) -> None:
         session = self._watched.get(descriptor)
@@ -233,6 +249,9 @@ class Reactor:
         return self._environment.monotonic.now_us(), self._environment.wall.now_us()
 
     def _adopt(self, session: NativeSession) -> None:
+        if self._stopping or self._is_over:
+            self._guard(session, lambda: session.end(EndCause.STOPPED, ""))
+            return
         self._sessions.append(session)
         self._guard(session, session.begin)
         self._forget_ended()

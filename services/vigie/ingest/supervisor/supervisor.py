@@ -125,6 +125,8 @@ class ReceptionSupervisor:
         for camera in list(self._keepers):
             if not self._tools.assignment.is_mine(camera):
                 self._let_go(camera)
+        if self._stopping:
+            return  # nobody would tell a new keeper to leave, and the engines stop
         for camera, state in self._cameras.items.items():
             if camera not in self._keepers and self._tools.assignment.is_mine(camera):
                 self._take_over(camera, state)

@@ -149,6 +149,36 @@ def test_a_number_that_the_kernel_let_go_of_is_watched_anew(
     line.close()
 
 
+def test_what_is_opened_when_the_thread_has_ended_is_over_at_once(reactor: Reactor) -> None:
+    reactor.start()
+    reactor.stop()
+    assert reactor.join(PATIENCE_SECONDS)
+
+    sink = Sink()
+    session = reactor.open(SourceSpec("cam-a", "rtsp://127.0.0.1/a"), cast("SessionSink", sink))
+    session.close()
+
+    assert sink.ends == [EndCause.STOPPED]
+    assert session.state is State.ENDED
+
+
+def test_what_is_opened_while_the_thread_ends_is_over_without_a_connection(
+    camera: socket.socket, reactor: Reactor
+) -> None:
+    """It would be the last that keeps the thread: nobody closes it any more."""
+    reactor.stop()
+    cast("Any", reactor)._closings = False  # the look for sessions to close has been taken
+    sink = Sink()
+    reactor.open(SourceSpec("cam-a", address_of(camera, "rtsp")), cast("SessionSink", sink))
+    reactor.start()
+
+    assert reactor.join(PATIENCE_SECONDS)
+    assert sink.ends == [EndCause.STOPPED]
+    camera.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        camera.accept()
+
+
 class BrokenHost:
     """A reactor whose selector refuses."""
 

@@ -1,12 +1,19 @@
 """Which cameras are connected to, when, and how every instant without footage is explained."""
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ingest_module_support import CAMERA, HOUR_US, SEALER, Ingest, camera_state, opened
+from ingest_module_support import (
+    CAMERA,
+    HOUR_US,
+    SEALER,
+    Ingest,
+    camera_state,
+    opened,
+    settled,
+)
 from ingest_support import START_US, eventually, footage
 from vigie.common.v1 import types_pb2
 from vigie.ingest.engine import EndCause
@@ -27,14 +34,6 @@ async def recording(ingest: Ingest) -> None:
     keeper = ingest.module.reception.keeper(CAMERA)
     assert keeper is not None
     await eventually(lambda: keeper.status.state == RECORDING)
-
-
-async def settled(ingest: Ingest) -> None:
-    """Everything that was delivered is written, stored and told."""
-    assert await ingest.module.path.drain_writers(10)
-    assert await ingest.module.path.uploader.drain(10)
-    for outbox in (ingest.module._segments, ingest.module._status_outbox):
-        assert await outbox.flush(10)
 
 
 async def test_a_camera_in_service_is_recorded(ingest: Ingest) -> None:
@@ -390,62 +389,6 @@ async def test_hours_until_an_authorisation_cost_nothing_but_a_glance(ingest: In
     await ingest.publish(camera_state(valid_from_us=START_US + HOUR_US))
     await eventually(lambda: ingest.module.reception.keeper(CAMERA) is not None)
     assert ingest.monotonic.sleeper_count <= 4
-
-
-async def test_a_camera_taken_away_from_this_process_is_left_in_silence(tmp_path: Path) -> None:
-    ingest = Ingest(tmp_path)
-    assignment = Assignment()
-    await ingest.open(assignment=assignment)
-    await ingest.module.start()
-    await ingest.publish(camera_state())
-    await ingest.publish(camera_state(camera="cam-stays-01"))
-    await eventually(lambda: len(ingest.engine.current) == 2)
-
-    assignment.give_away(CAMERA)
-    await eventually(lambda: len(ingest.engine.current) == 1)
-    assert ingest.engine.current[0].source.camera == "cam-stays-01"
-    await settled(ingest)
-    statuses = [s async for s in ingest.log.read("stream-status")]
-    last = [s.event for s in statuses if s.event.key == CAMERA][-1]
-    told = events_pb2.StreamStatusEvent.FromString(last.value or b"")
-    assert told.state != events_pb2.STREAM_STATE_STOPPED
-
-    assignment.take_back(CAMERA)
-    await eventually(lambda: len(ingest.engine.current) == 2)
-    await ingest.close()
-
-
-class Assignment:
-    """A consumer group that a test plays."""
-
-    def __init__(self) -> None:
-        self.others: set[str] = set()
-        self.listeners: list[Callable[[], None]] = []
-
-    async def join(self) -> None:
-        pass
-
-    async def leave(self) -> None:
-        pass
-
-    def not_ready(self) -> str | None:
-        return None
-
-    def is_mine(self, camera: str) -> bool:
-        return camera not in self.others
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        self.listeners.append(listener)
-
-    def give_away(self, camera: str) -> None:
-        self.others.add(camera)
-        for listener in self.listeners:
-            listener()
-
-    def take_back(self, camera: str) -> None:
-        self.others.discard(camera)
-        for listener in self.listeners:
-            listener()
 
 
 async def test_a_camera_that_is_no_longer_known_leaves_no_status(ingest: Ingest) -> None:

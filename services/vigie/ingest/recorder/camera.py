@@ -116,6 +116,7 @@ class CameraRecorder:
         self._run: RunRecorder | None = None
         self._report: SenderReport | None = None
         self._end_us: int | None = None
+        self._gap_told = False
         self._continues = False
         self._failures = 0
         self._retry_us = 0
@@ -127,13 +128,15 @@ class CameraRecorder:
             # Nothing was lost in between, or `lost` had been called: the runs touch.
             self._end_run("PARAMETERS_CHANGED", continues=True)
         if self._run is not None and not self._continues:
-            self._interrupt(EndCause.PACKETS_LOST, "the frames do not follow the ones before")
+            detail = "the frames do not follow the ones before"
+            self._interrupt(EndCause.PACKETS_LOST, detail, group.arrival_us[0])
         if group.arrival_monotonic_us[-1] < self._retry_us:
-            self._interrupt(*self._refused_as)
+            self._interrupt(*self._refused_as, group.arrival_us[0])
             return
         try:
             if not self._tools.quota.take(group.size_bytes):
-                self._interrupt("SPOOL_FULL", "the spool has no room for new footage")
+                detail = "the spool has no room for new footage"
+                self._interrupt("SPOOL_FULL", detail, group.arrival_us[0])
                 return
         except OSError as error:  # the disk does not even say how much room it has
             self._give_up(error, group)
@@ -163,7 +166,8 @@ class CameraRecorder:
 
     def refused(self) -> None:
         """Footage was refused because the writers cannot keep up."""
-        self._interrupt("STORE_REFUSED", "the disk of the spool is too slow for the footage")
+        detail = "the disk of the spool is too slow for the footage"
+        self._interrupt("STORE_REFUSED", detail, self._tools.wall_clock.now_us())
 
     def note_sender_report(self, report: SenderReport) -> None:
         """The camera told its clock; may be called from another thread (one reference is set)."""
@@ -171,7 +175,8 @@ class CameraRecorder:
 
     def _record(self, parameters: CodecParameters, group: FrameGroup) -> None:
         if self._run is not None and not self._run.observe(group):
-            self._interrupt(EndCause.CLOCK_JUMP, "arrivals no longer fit the times before")
+            detail = "arrivals no longer fit the times before"
+            self._interrupt(EndCause.CLOCK_JUMP, detail, group.arrival_us[0])
         began = self._run is None
         if self._run is None:
             self._run = self._open_run(parameters, group)
@@ -181,6 +186,7 @@ class CameraRecorder:
         self._continues = group.next_ticks is not None
         if began:
             self._failures = 0
+            self._gap_told = False
             self._listener.run_began(run.record, run.start_estimate_us)
         if closed is not None:
             self._closed(closed)
@@ -234,13 +240,18 @@ class CameraRecorder:
         behind = self._end_us - (group.arrival_us[-1] - passed_us)
         return self._end_us if behind < OVERLAP_TOLERANCE_US else None
 
-    def _interrupt(self, cause: str, detail: str, at_us: int | None = None) -> None:
+    def _interrupt(self, cause: str, detail: str, at_us: int) -> None:
+        """Tell that there is no footage, from the end of the last on.
+
+        What is missing since then was told with its own cause, if anything was: then ``at_us``
+        is when this one was met.
+        """
         if self._run is not None:
             self._end_run(_end_reason(cause), continues=False)
-            at_us = self._end_us
         self._continues = False
-        if at_us is None:
-            at_us = self._end_us if self._end_us is not None else self._tools.wall_clock.now_us()
+        if self._end_us is not None and not self._gap_told:
+            at_us = self._end_us
+        self._gap_told = True
         self._listener.interrupted(cause, detail, at_us)
 
     def _end_run(self, reason: str, *, continues: bool) -> None:
@@ -282,7 +293,7 @@ class CameraRecorder:
         if run is not None:
             self._end_us = run.end_us
             self._damaged(run)
-        self._interrupt(*self._refused_as)
+        self._interrupt(*self._refused_as, group.arrival_us[0])
 
     def _damaged(self, run: RunRecorder) -> None:
         run.abandon()

@@ -138,6 +138,54 @@ async def test_what_the_store_does_not_vouch_for_is_read_back(
     assert rig.registry.value("vigie_store_read_back_total") == 1
 
 
+class Credulous:
+    """A store that takes any digest, and repeats it as if it had verified it."""
+
+    def __init__(self) -> None:
+        self.altered = False
+
+    def __call__(self, request: Request, forward: Forward) -> Answer:
+        if request.method == "PUT" and request.key.endswith(".vigie/probe/checksum"):
+            told = request.headers["x-amz-checksum-sha256"]
+            return Answer(200, [("ETag", '"x"'), ("x-amz-checksum-sha256", told)])
+        answer = forward(request)
+        if self.altered and request.method == "GET" and request.key.endswith(".m4v"):
+            answer.body = answer.body[::-1]
+        return answer
+
+
+async def test_a_store_that_verifies_nothing_is_not_believed(rig: Rig, between: Between) -> None:
+    between.rule = credulous = Credulous()
+    error = await reason_of(rig.open(endpoint=between.endpoint, **QUICK))
+    assert error == "STORE_UNSUITABLE"
+
+    lax = {"endpoint": between.endpoint, "accept_without": ["checksums"], **QUICK}
+    store = await rig.open(**lax)
+    await put(store)
+    assert rig.registry.value("vigie_store_read_back_total") == 1
+    credulous.altered = True
+    assert await reason_of(put(store, b"other", key=f"{KEY}.x.m4v")) == "STORE_CHECKSUM_MISMATCH"
+    assert await reason_of(put(store)) == "STORE_CHECKSUM_MISMATCH", "what is there already"
+
+    # Who may not read back cannot accept it.
+    assert await reason_of(rig.open(write_only=True, **lax)) == "STORE_UNSUITABLE"
+
+
+@pytest.mark.parametrize("altered", [False, True])
+async def test_nor_are_its_parts(
+    rig: Rig, between: Between, tmp_path: Path, *, altered: bool
+) -> None:
+    between.rule = credulous = Credulous()
+    store = await rig.open(
+        endpoint=between.endpoint, accept_without=["checksums"], part_bytes=_PART
+    )
+    path, sha256 = file_of(tmp_path, _LARGE)
+    credulous.altered = altered
+    expected = "STORE_CHECKSUM_MISMATCH" if altered else ""
+    assert await reason_of(store_file(store, path, sha256)) == expected
+    assert rig.registry.value("vigie_store_read_back_total") == 1
+
+
 async def test_an_answer_that_was_lost_is_no_failure(rig: Rig, between: Between) -> None:
     store = await rig.open(endpoint=between.endpoint, **QUICK)
     lost = 0

@@ -64,6 +64,7 @@ class Abilities:
         findings: everything, in the order in which it was tried.
         locking: the bucket has Object Lock.
         conditional: writes may be conditional.
+        checksums: the store verifies the digest that it is given.
         in_order: listings are in byte order.
         attributes_listed: listings show attributes.
     """
@@ -71,6 +72,7 @@ class Abilities:
     findings: tuple[Finding, ...]
     locking: bool
     conditional: bool
+    checksums: bool
     in_order: bool
     attributes_listed: bool
 
@@ -127,11 +129,11 @@ class Prober:
         await self._versioning()
         locking = await self._object_lock()
         conditional = await self._conditional_writes()
-        await self._checksums()
+        checksums = await self._checksums()
         in_order, listed = await self._order()
         await self._lifecycle()
         await self._encryption()
-        return Abilities(tuple(self._found), locking, conditional, in_order, listed)
+        return Abilities(tuple(self._found), locking, conditional, checksums, in_order, listed)
 
     def _skewed(self, failure: StoreFailure) -> StoreFailure:
         skew_us = self._skew_us(failure.response_date)
@@ -215,7 +217,7 @@ class Prober:
             self._lacking("conditional-writes", "two writers of one key would not notice")
         return refused
 
-    async def _checksums(self) -> None:
+    async def _checksums(self) -> bool:
         """Give another digest than that of the content, and see whether it is taken."""
         bucket = self._requests.bucket
         name = bucket.object_name(naming.PROBE_CHECKSUM)
@@ -232,8 +234,13 @@ class Prober:
                 self._note("checksums", State.UNKNOWN, "may not be tried; each answer is looked at")
             else:
                 raise
-            return
-        self._lacking("checksums", "everything is read back once after it was stored")
+            return True
+        if self._requests.config.write_only:
+            detail = "these credentials may not read back what nobody has verified"
+            self._note("checksums", State.MISSING, detail)
+        else:
+            self._lacking("checksums", "everything is read back once after it was stored")
+        return False
 
     async def _order(self) -> tuple[bool, bool]:
         """In which order two names come, and whether their attributes come with them."""

@@ -118,6 +118,7 @@ class S3ObjectStore:
                 log.warning("s3_store_degraded", capability=finding.name, detail=finding.detail)
         self._holds.locking = abilities.locking
         self._uploader.conditional = abilities.conditional
+        self._uploader.checksums = abilities.checksums
         log.info("s3_store_opened", store=self._requests.place, installation=installation.name)
         return abilities
 

@@ -3,7 +3,8 @@
 A put succeeds when all of this is so:
 
 1. the store was given the SHA-256 of what it should receive and did not object, and its answer
-   names that digest (or, where it does not, everything was read back and hashed here);
+   names that digest (or, where it does not, or was found to name what it has not verified,
+   everything was read back and hashed here);
 2. the write was conditional on nothing being there (or nothing was there, where the store has no
    conditional writes);
 3. the object is there, with that length and that digest: a store that said yes is not believed.
@@ -77,6 +78,7 @@ class Uploader:
         self._reach = reach
         self._read_back = read_back
         self.conditional = True
+        self.checksums = True
 
     async def put(self, content: Content) -> tuple[Seen, bool]:
         """Store; the object as it is afterwards, and whether it is new.
@@ -170,6 +172,8 @@ class Uploader:
         The parts' digests were compared as they came, and the whole with ours before the end.
         Who may not read takes the tag for it: it was written with the content, conditionally.
         """
+        if not self.checksums:
+            return False
         if seen.checksum == base64_of(content.sha256):
             return True
         return bool(seen.sha256) and ("-" in seen.checksum or not seen.headers)
@@ -186,9 +190,8 @@ class Uploader:
             raise _vanished(content.key)
         if seen.size_bytes != size_bytes or (seen.sha256 and seen.sha256 != content.sha256):
             raise _altered(content.key, f"the store has {seen.size_bytes} bytes of {size_bytes}")
-        if seen.checksum == sent.expected or (
-            sent.echoed == sent.expected and seen.etag == sent.etag
-        ):
+        echoed = sent.echoed == sent.expected and seen.etag == sent.etag
+        if self.checksums and (echoed or seen.checksum == sent.expected):
             return seen
         self._read_back()
         if await self._digest_of(content.key, size_bytes) != content.sha256:

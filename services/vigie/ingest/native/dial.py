@@ -39,6 +39,7 @@ class Dialler:
         self._unwatch = unwatch
         self._targets: list[SocketAddress] = []
         self._connection: Connection | None = None
+        self._stop_looking: Callable[[], None] | None = None
         self._is_resolved = False
         self._deadline_us = 0
         self.failure = ""
@@ -47,7 +48,8 @@ class Dialler:
     def resolve(self, done: Callable[[Resolved], None]) -> None:
         """Look the name up; ``done`` may be called from another thread."""
         self._set_deadline()
-        self._environment.resolver.resolve(self._address.host, self._address.port, done)
+        resolver = self._environment.resolver
+        self._stop_looking = resolver.resolve(self._address.host, self._address.port, done)
 
     def resolved(self, found: Resolved) -> Connection | None:
         """Go on with the outcome; the connection if it is there at once."""
@@ -84,6 +86,9 @@ class Dialler:
 
     def drop(self) -> None:
         """Give up."""
+        if self._stop_looking is not None:
+            self._stop_looking()
+            self._stop_looking = None
         connection, self._connection = self._connection, None
         if connection is not None:
             let_go(connection, self._unwatch)

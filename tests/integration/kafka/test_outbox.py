@@ -135,7 +135,7 @@ async def test_a_relay_that_wakes_up_late_publishes_nothing_behind_the_others(
     relay = asleep._relay
     assert relay is not None
     # It holds the batch and cannot get it out; nor does it say in the database that it is alive.
-    await eventually(lambda: relay._clock.now_us() > relay._beat_due_us)
+    await relay._turn.stop()
     awake = await house.log(database, topic)
     await put(awake, database, 8, 9, 10, 11)
     assert await awake.drain(timeout_seconds=PATIENCE_SECONDS)

@@ -1,8 +1,9 @@
 """Publishes the outbox in order, from one process at a time.
 
-One relay of a database has the turn. It says every second in the database that it is alive; the
-others watch, and the first that has seen no sign for `TURN_SECONDS` of its own clock takes over
-(compare-and-set on what it saw, so that only one does). No wall clock is asked: they jump.
+One relay of a database has the turn (`vigie.platform.eventlog.kafka.turn`), and keeps it while it
+works, waits for brokers, or pauses after a failure. One that has failed for `PATIENCE_SECONDS`
+gives it up: another process may reach the brokers that this one does not. Each time it was given up
+for nothing, it is kept twice as long: what else depends on the turn begins anew with each move.
 
 A relay that was paused may wake up and go on sending after another has taken over. The brokers
 stop it: the producer is transactional under a name that belongs to the database, and when the new
@@ -14,13 +15,12 @@ A crash before the deletion publishes the batch again: at least once, in order.
 """
 
 import asyncio
-import uuid
 from collections import OrderedDict
 from typing import Any, Final
 
 import structlog
 
-from vigie.platform.clock import MonotonicClock, WallClock
+from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock, WallClock
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.errors import VigieError
@@ -29,15 +29,20 @@ from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.failures import closed, failures, started, unavailable
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.kafka.records import headers_of
+from vigie.platform.eventlog.kafka.settings import KafkaConfig
+from vigie.platform.eventlog.kafka.turn import TURN_SECONDS, OutboxTurn
 from vigie.platform.eventlog.wake import WakeUp, wait_for
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
 from vigie.platform.reasons import EVENT_LOG_UNAVAILABLE
 
 log = structlog.get_logger(__name__)
 
-TURN_SECONDS: Final = 3.0
-BEAT_SECONDS: Final = 1.0
 BATCH: Final = 200
+PATIENCE_SECONDS: Final = 30.0
+"""A relay whose batches have failed for so long, without one that did not, gives its turn up."""
+LONGEST_PATIENCE_SECONDS: Final = 600.0
+FAILED_BATCHES: Final = 3
+"""At least so many: one that only took long is no reason."""
 FAULT_POINTS: Final = (
     "outbox.sent",
     "outbox.committed",
@@ -76,12 +81,14 @@ class Relay:
         self._clock = clock
         self._metrics = metrics
         self._faults = faults
-        self._me = uuid.uuid4().hex
+        self._turn = OutboxTurn(
+            database, clock, metrics, longest_seconds=_longest_step(clients.config)
+        )
         self._producer: Any = None
-        self._seen: tuple[outbox.Turn, int] | None = None
-        self._leading = False
-        self._beat_due_us = 0
         self._told_due_us = 0
+        self._failed = 0
+        self._failing_since_us = 0
+        self._patience_seconds = PATIENCE_SECONDS
         self._published: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._more = WakeUp()
         self._empty = WakeUp()
@@ -100,7 +107,7 @@ class Relay:
 
     async def has_turn(self, connection: AsyncConnection) -> bool:
         """Whether the database says that it is this relay's turn."""
-        return (await outbox.turn(connection)).owner == self._me
+        return await self._turn.has(connection)
 
     async def drain(self, *, timeout_seconds: float) -> bool:
         """Wait until the outbox is empty; false after the time-out."""
@@ -125,29 +132,56 @@ class Relay:
             if not done:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._turn.stop()
 
     async def kill(self) -> None:
         """End as a killed process does: nothing is finished, the turn is not given back."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._turn.stop()
         await self._drop_producer()
 
     async def _run(self) -> None:
-        failed = 0
+        back_off = 0
         while not self._stopping.is_set():
             more = self._more.ticket()
             try:
-                if await self._step():
-                    continue
-                failed, self.trouble = 0, None
-                await self._pause(self._clients.config.outbox_poll_seconds, more)
+                if not await self._step():
+                    await self._pause(self._clients.config.outbox_poll_seconds, more)
+                back_off = 0
             except Exception as error:  # noqa: BLE001 - the boundary of the unit of work
-                failed += 1
-                self._tell(error)
+                back_off += 1
+                self._note(error)
                 await self._drop_producer()
-                await self._pause(min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 2 ** min(failed, 10)))
+                await self._give_up_in_time()
+                await self._pause(min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 2 ** min(back_off, 10)))
         await self._leave()
+
+    async def _give_up_in_time(self) -> None:
+        """Let others try, when this relay has failed for long enough."""
+        failing_us = self._clock.now_us() - self._failing_since_us
+        if (
+            not self._turn.held
+            or self._failed < FAILED_BATCHES
+            or failing_us < self._patience_seconds * MICROSECONDS_PER_SECOND
+        ):
+            return
+        self._failed = 0
+        self._patience_seconds = min(2 * self._patience_seconds, LONGEST_PATIENCE_SECONDS)
+        log.warning("outbox_turn_given_up", error=self.trouble)
+        # Long enough for those who look only now and then.
+        poll_seconds = self._clients.config.outbox_poll_seconds
+        await self._turn.give_up(aside_seconds=max(TURN_SECONDS, 2 * poll_seconds))
+
+    def _note(self, error: Exception) -> None:
+        if self._failed == 0:
+            self._failing_since_us = self._clock.now_us()
+        self._failed += 1
+        self._tell(error)
+
+    def _well(self) -> None:
+        self._failed, self.trouble = 0, None
 
     async def _pause(self, seconds: float, more: "asyncio.Future[None] | None" = None) -> None:
         """Wait so long, or until ``more`` is resolved, or until the relay is to stop."""
@@ -165,54 +199,20 @@ class Relay:
 
     async def _step(self) -> bool:
         """Publish one batch, if it is this relay's turn; whether there was one."""
-        if not await self._turn():
+        if not await self._turn.mine():
+            await self._drop_producer()
+            if self._turn.another_has_it:
+                self._well()
             return False
         batch = await self._database.read(lambda connection: outbox.waiting(connection, BATCH))
         await self._measure(empty=not batch)
+        if batch:
+            await self._publish(batch)
+            self._patience_seconds = PATIENCE_SECONDS
+        self._well()
         if not batch:
             self._empty.wake()
-            return False
-        await self._publish(batch)
-        return True
-
-    async def _turn(self) -> bool:
-        """Whether it is this relay's turn; a turn that nobody keeps alive is taken."""
-        now_us = self._clock.now_us()
-        if self._leading:
-            if now_us < self._beat_due_us:
-                return True
-            self._beat_due_us = now_us + round(BEAT_SECONDS * 1_000_000)
-            if await self._database.write(lambda own: outbox.beat(own, self._me)):
-                return True
-            log.warning("outbox_turn_lost")
-            self._lead(leading=False)
-            await self._drop_producer()
-            return False
-        seen = await self._database.read(outbox.turn)
-        if self._seen is None or self._seen[0] != seen:
-            self._seen = (seen, now_us)
-        silent_us = now_us - self._seen[1]
-        if seen.owner and silent_us < TURN_SECONDS * 1_000_000:
-            return False
-
-        async def take(connection: AsyncConnection) -> bool:
-            return await outbox.take(connection, self._me, seen)
-
-        if not await self._database.write(take):
-            return False
-        self._beat_due_us = now_us + round(BEAT_SECONDS * 1_000_000)
-        self._lead(leading=True)
-        return True
-
-    def _lead(self, *, leading: bool) -> None:
-        self._leading = leading
-        self._seen = None
-        self._metrics.outbox_leading.set(int(leading))
-        if not leading:
-            # What waits is told by who publishes it: this process would tell for ever what it saw
-            # last.
-            self._metrics.outbox_events.set(0)
-            self._metrics.outbox_age.set(0)
+        return bool(batch)
 
     async def _publish(self, batch: list[outbox.Waiting]) -> None:
         producer = await self._ready()
@@ -260,7 +260,7 @@ class Relay:
             producer = self._clients.producer(f"{self._clients.config.topic_prefix}outbox.{name}")
             self._producer = await started(self._clients, producer, "cannot publish the outbox")
             # Between the look at the turn and the brokers' word another relay may have come.
-            if not await self._database.write(lambda own: outbox.beat(own, self._me)):
+            if not await self._turn.still_mine():
                 raise VigieError(EVENT_LOG_UNAVAILABLE, "another relay has the turn")
         return self._producer
 
@@ -289,9 +289,10 @@ class Relay:
 
     async def _leave(self) -> None:
         await self._drop_producer()
-        if self._leading:
-            self._lead(leading=False)
-            try:
-                await self._database.write(lambda own: outbox.leave(own, self._me))
-            except VigieError as error:
-                log.warning("outbox_turn_not_given_back", error=error.message)
+        await self._turn.leave()
+
+
+def _longest_step(config: KafkaConfig) -> float:
+    """Twice what a relay may take from one look at its turn to the next."""
+    sent_seconds = 2 * config.request_timeout_seconds + config.delivery_timeout_seconds
+    return 2 * (sent_seconds + _LONGEST_BACK_OFF_SECONDS)

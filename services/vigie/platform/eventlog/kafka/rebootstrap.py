@@ -27,14 +27,25 @@ def asks_again(client: Any, arguments: Callable[[], Mapping[str, Any]]) -> None:
         arguments: how it is made; asked each time, so that credentials are read anew.
     """
     update = client._metadata_update  # noqa: SLF001 - it has no place where this could be told
+    told = ""
 
     async def updated(cluster: Any, topics: AbstractSet[str]) -> bool:
+        nonlocal told
         if await update(cluster, topics):
+            told = ""
             return True
-        if not await _connect(client, arguments()):
+        try:
+            if not await _connect(client, arguments()):
+                return False
+            log.info("eventlog_brokers_asked_again")
+            return bool(await update(cluster, topics))
+        except Exception as error:  # noqa: BLE001 - the boundary of aiokafka's task: see below
+            # A secret may be away for the moment in which it is exchanged. aiokafka's task would
+            # end with what is raised here, and everybody would wait for its answer for ever.
+            if str(error) != told:
+                told = str(error)
+                log.warning("eventlog_brokers_not_asked_again", error=told)
             return False
-        log.info("eventlog_brokers_asked_again")
-        return bool(await update(cluster, topics))
 
     client._metadata_update = updated  # noqa: SLF001 - as above
 

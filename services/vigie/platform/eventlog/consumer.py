@@ -152,7 +152,7 @@ class Consumer:
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self._subscription is not None and await self._subscription.lag() > 0:
+                while self._subscription is not None and await self._subscription.lag() != 0:
                     if self._task is None or self._task.done():
                         return False
                     await self._clock.sleep(_DRAIN_POLL_SECONDS)
@@ -174,6 +174,8 @@ class Consumer:
 
     def not_ready(self) -> str | None:
         """Why nothing is being consumed now; ``None`` when all is well (behind is well)."""
+        if self._trouble is None and self._subscription is not None:
+            return self._subscription.not_ready()
         return self._trouble
 
     async def run(self) -> None:
@@ -246,7 +248,8 @@ class Consumer:
             self._report_due_us = self._clock.now_us() + round(options.idle_seconds * 1_000_000)
             # Whatever is wrong there: nothing is consumed meanwhile.
             async with asyncio.timeout(_REPORT_SECONDS):
-                self._observer.lag(self._topic, self._group, await subscription.lag())
+                if (behind := await subscription.lag()) is not None:
+                    self._observer.lag(self._topic, self._group, behind)
             await self._replay_requested()
             await self._tell_standing()
 

@@ -143,12 +143,20 @@ class Subscription(Protocol):
         """Fetch again from the committed position (after a failed unit of work)."""
         ...
 
-    async def lag(self) -> int:
-        """How many events are stored behind the committed position.
+    async def lag(self) -> int | None:
+        """How many events are stored behind the committed position; ``None``: unknown.
 
         Of a distributed log: in the partitions that this member holds, so that the members of a
-        group add up; a few marks of the log's own may count until `fetch` has passed them. The
+        group add up; a few marks of the log's own may count until `fetch` has passed them. It is
+        unknown while the group is rearranged: what this member will hold, it cannot count. The
         embedded log tells every member those of the group.
+        """
+        ...
+
+    def not_ready(self) -> str | None:
+        """Why this member is given nothing, in one line; ``None`` when all is well.
+
+        A member that the group has nothing for is well; so is one that waits for a moment.
         """
         ...
 

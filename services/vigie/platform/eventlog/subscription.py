@@ -85,6 +85,10 @@ class EmbeddedSubscription:
         """See `Subscription.lag`."""
         return await self._log.lag(self._topic, self._group)
 
+    def not_ready(self) -> str | None:
+        """See `Subscription.not_ready`: who waits here takes over when the first one closes."""
+        return None
+
     async def close(self) -> None:
         """See `Subscription.close` (idempotent)."""
         self._closed = True

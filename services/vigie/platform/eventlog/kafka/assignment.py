@@ -63,7 +63,7 @@ class KafkaShare:
         self._topic = topic
         self._on_close = on_close
         self._without_word_seconds = without_word_seconds
-        self._member = Membership(clients, metrics, topic, group)
+        self._member = Membership(clients, clock, metrics, topic=topic, group=group)
         self._next: dict[int, int] = {}
         """Partition that is held -> offset of the next event of it."""
         self._applied = -1
@@ -79,7 +79,7 @@ class KafkaShare:
 
     def not_ready(self) -> str | None:
         """See `Share.not_ready`."""
-        return self._trouble
+        return self._trouble or self._member.not_ready()
 
     async def join(self) -> None:
         """Become a member.
@@ -182,6 +182,10 @@ class KafkaShare:
         if self._member.version != version:
             return None
         log.error("share_lost_without_word", topic=self._topic, partitions=len(self._next))
+        self._trouble = (
+            f"the share of {self._topic} was given up: brokers answer, but the group has given no"
+            f" word for {self._without_word_seconds:.0f} s"
+        )
         return self._lose(frozenset(self._next), self._member.generation)
 
     async def _failed(self, error: BaseException, before: int) -> None:

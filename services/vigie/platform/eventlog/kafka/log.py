@@ -152,6 +152,7 @@ class KafkaEventLog:
             self._clients,
             self._database,
             self._offsets,
+            self._clock,
             self._metrics,
             topic=topic,
             group=group,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock
 from vigie.platform.eventlog.kafka.clients import KafkaClients
 from vigie.platform.eventlog.kafka.failures import closed, started
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
@@ -17,6 +18,8 @@ from vigie.platform.eventlog.wake import WakeUp
 
 log = structlog.get_logger(__name__)
 _GRACE_SECONDS: Final = 0.05
+WITHOUT_ASSIGNMENT_SECONDS: Final = 20.0
+"""A group that is rearranged gives its word well before, where all goes well."""
 
 
 class Membership:
@@ -24,13 +27,20 @@ class Membership:
 
     Args:
         clients: makes the consumer.
+        clock: counts since when nothing is assigned.
         metrics: what is counted.
         topic: own name of the topic.
         group: own name of the group.
     """
 
     def __init__(
-        self, clients: KafkaClients, metrics: KafkaMetrics, topic: str, group: str
+        self,
+        clients: KafkaClients,
+        clock: MonotonicClock,
+        metrics: KafkaMetrics,
+        *,
+        topic: str,
+        group: str,
     ) -> None:
         prefix = clients.config.topic_prefix
         self.topic = topic
@@ -38,6 +48,8 @@ class Membership:
         self.broker_topic = prefix + topic
         self._broker_group = prefix + group
         self._clients = clients
+        self._clock = clock
+        self._without_since_us = clock.now_us()
         self._metrics = metrics
         self._labels = (topic, group)
         self.consumer: Any = None
@@ -48,6 +60,20 @@ class Membership:
         self.generation = 0
         """Of the last assignment; increases."""
         self.changed = WakeUp()
+
+    def not_ready(self) -> str | None:
+        """That the group has not said for too long what is this member's; else ``None``.
+
+        An assignment of nothing is one: there are more members than partitions.
+        """
+        if self.assigned is not None:
+            return None
+        seconds = (self._clock.now_us() - self._without_since_us) / MICROSECONDS_PER_SECOND
+        # A group waits so long for a member that does not come back.
+        patience_seconds = 2 * self._clients.config.session_timeout_seconds
+        if seconds < max(WITHOUT_ASSIGNMENT_SECONDS, patience_seconds):
+            return None
+        return f"group {self.group} has assigned nothing of {self.topic} since {seconds:.0f} s"
 
     async def join(self) -> None:
         """Become a member; the assignment follows. Does nothing for a member.
@@ -105,6 +131,8 @@ class Membership:
         return TopicPartition(self.broker_topic, number)
 
     def _word(self, assigned: frozenset[int] | None) -> None:
+        if assigned is None and self.assigned is not None:
+            self._without_since_us = self._clock.now_us()
         self.version += 1
         self.assigned = assigned
         self.changed.wake()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from vigie.platform.clock import MonotonicClock
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.port import Database
 from vigie.platform.errors import VigieError
@@ -36,6 +37,7 @@ class KafkaSubscription:
         clients: makes the consumer.
         database: of the context that consumes: positions stand there.
         offsets: tells how far the topic reaches.
+        clock: counts since when nothing is assigned.
         metrics: what is counted.
         topic: own name of the topic.
         group: own name of the group.
@@ -47,6 +49,7 @@ class KafkaSubscription:
         clients: KafkaClients,
         database: Database,
         offsets: Offsets,
+        clock: MonotonicClock,
         metrics: KafkaMetrics,
         *,
         topic: str,
@@ -59,7 +62,7 @@ class KafkaSubscription:
         self._topic = topic
         self._group = group
         self._on_close = on_close
-        self._member = Membership(clients, metrics, topic, group)
+        self._member = Membership(clients, clock, metrics, topic=topic, group=group)
         self._positions = HeldPositions(database, topic, group)
         self._applied = _NOT_APPLIED
         self._log_closed = False
@@ -108,16 +111,22 @@ class KafkaSubscription:
         self._positions.held.clear()
         self._applied = _NOT_APPLIED
 
-    async def lag(self) -> int:
+    def not_ready(self) -> str | None:
+        """See `Subscription.not_ready`."""
+        return self._member.not_ready()
+
+    async def lag(self) -> int | None:
         """See `Subscription.lag`."""
         consumer, held = self._member.consumer, dict(self._positions.held)
-        if consumer is None or not held or self._applied != self._member.version:
-            return 0
+        if consumer is None or self._member.assigned is None:
+            return None
+        if self._applied != self._member.version:
+            return None
         limits = await self._offsets.limits(self._topic, held)
         if self._applied != self._member.version:
             # The group was rearranged meanwhile. `fetch` says from where the new partitions are
             # read: who waited here for their positions would wait for ever.
-            return 0
+            return None
         behind = 0
         try:
             for number, own in held.items():

@@ -104,6 +104,8 @@ def _remote_log(
 
     async def answers(event_log: EventLog) -> None:
         await event_log.ends(topics[0])
+        if (stuck := _stuck(event_log)) is not None:
+            raise VigieError(EVENT_LOG_UNAVAILABLE, stuck)
 
     brokers = ", ".join(basis.config.section(KafkaConfig).bootstrap)
     return Remote(
@@ -116,6 +118,12 @@ def _remote_log(
         clock=basis.clocks.monotonic,
         supervisor=basis.supervisor,
     )
+
+
+def _stuck(event_log: EventLog) -> str | None:
+    """Why events do not get out, of a log that knows: it may answer and take none."""
+    stuck: Callable[[], str | None] | None = getattr(event_log, "stuck", None)
+    return None if stuck is None else stuck()
 
 
 def remote_store(basis: Basis, forms: ExternalForms, found: Storage) -> None:

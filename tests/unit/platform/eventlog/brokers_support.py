@@ -29,14 +29,28 @@ class Brokers:
         self.consumers: list[MemoryConsumer] = []
         self.starting: asyncio.Event | None = None
         """Consumers have started when it is set; none: at once."""
+        self.acknowledges = True
+        self.unanswered: list[asyncio.Future[None]] = []
+        """Of events that were handed to producers, and nobody has acknowledged."""
         self.fails: Exception | None = None
-        """What looking for records fails with."""
+        """What looking for records, and starting a producer, fails with."""
 
     def consumer(self, group: str | None = None, assignor: Any = None) -> Any:
         """See `KafkaClients.consumer`."""
         made = MemoryConsumer(self, group, assignor)
         self.consumers.append(made)
         return made
+
+    def producer(self, transactional_id: str | None = None) -> Any:
+        """See `KafkaClients.producer`."""
+        assert transactional_id is None
+        return _MemoryProducer(self)
+
+    def acknowledge(self) -> None:
+        """Acknowledge everything that waits for it."""
+        waiting, self.unanswered = self.unanswered, []
+        for future in waiting:
+            future.set_result(None)
 
     def admin(self) -> Any:
         """See `KafkaClients.admin`."""
@@ -118,13 +132,39 @@ class MemoryConsumer:
         return {}
 
 
+class _MemoryProducer:
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
+
+    async def start(self) -> None:
+        if self._brokers.fails is not None:
+            raise self._brokers.fails
+
+    async def stop(self) -> None: ...
+
+    async def flush(self) -> None:
+        await asyncio.gather(*self._brokers.unanswered, return_exceptions=True)
+
+    async def send(
+        self, topic: str, value: bytes | None, *, key: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> "asyncio.Future[None]":
+        assert topic.startswith(self._brokers.config.topic_prefix)
+        assert value is None or (key and headers)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._brokers.unanswered.append(future)
+        if self._brokers.acknowledges:
+            self._brokers.acknowledge()
+        return future
+
+
 class _MemoryAdmin:
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
 
     async def describe_topics(self, topics: Sequence[str]) -> list[dict[str, Any]]:
-        partitions = [{"partition": n, "replicas": [1]} for n in range(PARTITIONS)]
+        one = {"replicas": [1, 2], "isr": [1, 2], "leader": 1}
+        partitions = [{"partition": n} | one for n in range(PARTITIONS)]
         return [{"error_code": 0, "topic": topic, "partitions": partitions} for topic in topics]
 
 

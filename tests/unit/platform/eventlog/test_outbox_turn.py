@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -151,16 +151,59 @@ async def test_alone_it_takes_the_turn_again_and_its_trouble_never_ends(office: 
     await office.put(0)
     alone = office.relay()
     await office.leading(alone)
-    troubles: set[Any] = set()
+    await office.pass_time(1.0)
     without = 0
     for _ in range(60):
         await office.pass_time(1.0)
-        troubles.add(alone.trouble is None)
+        assert alone.trouble is not None
         without += not await office.has_turn(alone)
-    assert False in troubles
-    assert alone.trouble is not None
     assert without > 0, "it was given up"
     assert await office.has_turn(alone)
+
+
+async def test_what_is_not_published_is_told_after_thirty_seconds(office: Office) -> None:
+    """By who tries: a moment without brokers is none, and who only watches is well."""
+    office.cluster.away = True
+    await office.put(0)
+    first = office.relay()
+    await office.leading(first)
+    await office.pass_time(29.0)
+    assert first.stuck() is None
+    await office.pass_time(3.0)
+    assert "no broker answers" in str(first.stuck())
+    second = office.relay()
+    await office.pass_time(20.0)
+    assert first.stuck() is None, "another tries"
+    assert second.stuck() is None
+    await office.pass_time(20.0)
+    assert "no broker answers" in str(second.stuck())
+    office.cluster.away = False
+    await office.pass_time(11.0)
+    await office.empty()
+    assert second.stuck() is None
+
+
+async def test_a_relay_that_has_ended_or_hangs_says_so(office: Office) -> None:
+    ended = office.relay()
+    ended._pause = _breaks  # type: ignore[method-assign] # a defect
+    await office.pass_time(2.0)
+    assert ended.trouble is not None
+    await office.pass_time(31.0)
+    assert "has ended" in str(ended.stuck())
+    await ended.kill()
+    await office.put(0)
+    office.cluster.answers.clear()
+    hanging = office.relay()
+    await office.pass_time(5.0)
+    await office.committing()
+    await office.pass_time(100.0)
+    assert hanging.stuck() is None
+    await office.pass_time(30.0)
+    assert "hangs" in str(hanging.stuck())
+
+
+async def _breaks(*_: object) -> None:
+    raise LookupError
 
 
 async def test_the_turn_is_not_kept_for_a_relay_that_hangs(office: Office) -> None:

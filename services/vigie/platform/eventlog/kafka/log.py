@@ -91,6 +91,14 @@ class KafkaEventLog:
         relay = None if self._relay is None else self._relay.trouble
         return self._publisher.trouble or relay
 
+    def stuck(self) -> str | None:
+        """Why events have not been getting out for long, though the brokers may answer.
+
+        ``None`` also while that is so for a moment only: a broker that goes hands over to others.
+        """
+        relay = None if self._relay is None else self._relay.stuck()
+        return self._publisher.stuck() or relay
+
     async def check(self) -> None:
         """Ask the brokers for their topics.
 

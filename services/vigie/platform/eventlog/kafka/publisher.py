@@ -26,6 +26,7 @@ from vigie.platform.eventlog.kafka.failures import closed, failures, started, un
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.kafka.records import checked_size, headers_of
 from vigie.platform.eventlog.kafka.topics import TopicAdmin
+from vigie.platform.eventlog.kafka.trouble import Trouble
 from vigie.platform.eventlog.port import Event
 from vigie.platform.eventlog.wake import WakeUp
 from vigie.platform.reasons import EVENT_LOG_UNAVAILABLE
@@ -58,8 +59,16 @@ class Publisher:
         self._room = WakeUp()
         self._closed = False
         self._diagnosing: asyncio.Task[str | None] | None = None
-        self.trouble: str | None = None
+        self._trouble = Trouble(clock)
+
+    @property
+    def trouble(self) -> str | None:
         """Why the last append failed; ``None`` when it did not."""
+        return self._trouble.text
+
+    def stuck(self) -> str | None:
+        """Why no append has been acknowledged for long, though some were tried; else ``None``."""
+        return self._trouble.lasting(under_way=self._waiting_bytes > 0)
 
     async def publish(self, topic: str, events: Sequence[Event]) -> None:
         """Return when the brokers have acknowledged every event.
@@ -94,7 +103,7 @@ class Publisher:
         for future in sent:
             if (refused := future.exception()) is not None:
                 raise self._failed(topic, refused) from refused
-        self.trouble = None
+        self._trouble.clear()
         self._metrics.append_seconds.labels(topic).observe(
             (self._clock.now_us() - begun_us) / 1_000_000
         )
@@ -147,6 +156,9 @@ class Publisher:
         if done.cancelled() or done.exception() is not None:
             self._spoilt = True
             self._known.pop(name, None)
+        else:
+            # Also one whose caller was told that it had failed: the brokers take events again.
+            self._trouble.clear()
 
     async def _ready(self) -> Any:
         """The producer, started; a spoilt one is replaced."""
@@ -182,5 +194,5 @@ class Publisher:
         )
         if self.trouble is None:
             log.warning("eventlog_append_failed", topic=topic, error=told.message)
-        self.trouble = told.message
+        self._trouble.note(told.message)
         return told

@@ -30,6 +30,7 @@ from vigie.platform.eventlog.kafka.failures import closed, failures, started, un
 from vigie.platform.eventlog.kafka.metrics import KafkaMetrics
 from vigie.platform.eventlog.kafka.records import headers_of
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
+from vigie.platform.eventlog.kafka.trouble import Trouble
 from vigie.platform.eventlog.kafka.turn import TURN_SECONDS, OutboxTurn
 from vigie.platform.eventlog.wake import WakeUp, wait_for
 from vigie.platform.faultpoint import NO_FAULTS, FaultPoints
@@ -94,12 +95,23 @@ class Relay:
         self._empty = WakeUp()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.trouble: str | None = None
+        self._trouble = Trouble(clock)
+
+    @property
+    def trouble(self) -> str | None:
         """Why nothing is published now; ``None`` when all is well, or another process publishes."""
+        return self._trouble.text
+
+    def stuck(self) -> str | None:
+        """Why nothing has been published for long, though it was tried; else ``None``."""
+        if self._task is not None and self._turn.hangs:
+            return "the outbox is not published: its relay hangs"
+        return self._trouble.lasting(under_way=True)
 
     def start(self) -> None:
         """Publish in a task of its own."""
         self._task = asyncio.create_task(self._run(), name="eventlog-outbox")
+        self._task.add_done_callback(self._ended)
 
     def wake(self) -> None:
         """Say that a transaction with events has committed."""
@@ -158,6 +170,12 @@ class Relay:
                 await self._pause(min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 2 ** min(back_off, 10)))
         await self._leave()
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Whatever it ended by: nobody publishes here any more, unless it was told to stop."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("outbox_relay_crashed", exc_info=error)
+            self._trouble.note(f"the relay of the outbox has ended: {error!r}")
+
     async def _give_up_in_time(self) -> None:
         """Let others try, when this relay has failed for long enough."""
         failing_us = self._clock.now_us() - self._failing_since_us
@@ -181,7 +199,8 @@ class Relay:
         self._tell(error)
 
     def _well(self) -> None:
-        self._failed, self.trouble = 0, None
+        self._failed = 0
+        self._trouble.clear()
 
     async def _pause(self, seconds: float, more: "asyncio.Future[None] | None" = None) -> None:
         """Wait so long, or until ``more`` is resolved, or until the relay is to stop."""
@@ -285,7 +304,7 @@ class Relay:
         known = isinstance(error, VigieError | OSError)
         if self.trouble is None or not known:
             log.warning("outbox_not_published", error=str(error), exc_info=not known)
-        self.trouble = str(error)
+        self._trouble.note(str(error))
 
     async def _leave(self) -> None:
         await self._drop_producer()
@@ -295,4 +314,4 @@ class Relay:
 def _longest_step(config: KafkaConfig) -> float:
     """Twice what a relay may take from one look at its turn to the next."""
     sent_seconds = 2 * config.request_timeout_seconds + config.delivery_timeout_seconds
-    return 2 * (sent_seconds + _LONGEST_BACK_OFF_SECONDS)
+    return 2 * (sent_seconds + _LONGEST_BACK_OFF_SECONDS + config.outbox_poll_seconds)

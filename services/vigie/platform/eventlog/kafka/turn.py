@@ -54,7 +54,7 @@ class OutboxTurn:
         self._me = uuid.uuid4().hex
         self._leading = False
         self._lost = False
-        self._asked_us = 0
+        self._asked_us = clock.now_us()
         self._confirmed_us = 0
         self._aside_until_us = 0
         self._seen: tuple[outbox.Turn, int] | None = None
@@ -66,6 +66,11 @@ class OutboxTurn:
     def held(self) -> bool:
         """Whether this relay has it, as far as it knows."""
         return self._leading
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the relay, which asks at every step, has not asked for too long."""
+        return self._clock.now_us() - self._asked_us > self._longest_us
 
     @property
     def another_has_it(self) -> bool:
@@ -169,10 +174,10 @@ class OutboxTurn:
             async with self._one:
                 if not self._leading:
                     return
-                if stuck := self._clock.now_us() - self._asked_us > self._longest_us:
+                if self.hangs:
                     if not told:
-                        log.error("outbox_relay_stuck")
-                    told = stuck
+                        log.error("outbox_relay_hangs")
+                    told = True
                     continue
                 told = False
                 try:

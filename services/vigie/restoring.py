@@ -33,6 +33,7 @@ from vigie.platform.eventlog.events import type_of
 from vigie.platform.eventlog.kafka import outbox
 from vigie.platform.eventlog.kafka.outbox import OUTBOX, Waiting
 from vigie.platform.eventlog.kafka.settings import KafkaConfig
+from vigie.platform.eventlog.quarantine import set_all_aside
 from vigie.platform.eventlog.tables import POSITION
 from vigie.platform.reasons import CONFIG_INVALID
 from vigie.platform.tally import Tally
@@ -160,6 +161,8 @@ def _begin_anew(context: str) -> Callable[[AsyncConnection], Awaitable[None]]:
 
     async def work(connection: AsyncConnection) -> None:
         await connection.execute(sa.delete(POSITION))
+        # New events will stand where those in quarantine stood.
+        await set_all_aside(connection)
         told = _TELLERS.get(context, ())
         await connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.topic.in_(told)))
         if context == "audit":

@@ -265,7 +265,7 @@ class QuarantineEvent(_message.Message):
     partition: _builtins.int
     """Partition of the record."""
     offset: _builtins.int
-    """Offset of the record."""
+    """Offset of the record; below 0: it stood in a log that was lost, and stands in quarantine alone."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When this happened."""

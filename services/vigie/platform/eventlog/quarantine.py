@@ -3,14 +3,18 @@
 They stand in the consumer's own database, so that an event enters quarantine in the transaction
 that moves the consumer's position past it: it is never lost and never in both places. Whatever
 happens to one is told in the topic `quarantine`, in the same transaction (`Casebook`).
+
+A row is known by the place of its event, and places are given out anew when topics are made anew.
+Rows of a log that is lost are therefore set aside: their offset is below 0, where no event stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import RowMapping
 
 from vigie.common.v1 import events_pb2 as words
@@ -26,7 +30,12 @@ from vigie.platform.eventlog.rows import event_columns, stored_event
 from vigie.platform.eventlog.tables import QUARANTINE
 from vigie.platform.reasons import QUARANTINED_EVENT_NOT_FOUND
 
+log = structlog.get_logger(__name__)
 _POSITION_KEY: Final = ("topic", "group", "partition", "offset")
+_CONTENT: Final = ("key", "type", "value", "id", "headers", "record")
+"""What tells an event from another one at the same place."""
+_OWNER: Final = ("topic", "group")
+_SET_ASIDE: Final = -1 - QUARANTINE.c.number
 MAX_DETAIL: Final = 1000
 
 
@@ -80,28 +89,28 @@ class Quarantine:
         stored: StoredEvent,
         why: Unprocessable,
     ) -> None:
-        """Put an event away in the caller's transaction (idempotent by its position)."""
+        """Put an event away in the caller's transaction (idempotent by its position).
+
+        Another event that stands at its position is of a log that is no more, and is set aside; one
+        that was set aside and comes again is put back.
+        """
         case_id, detail = self._casebook.new_case(), why.detail[:MAX_DETAIL]
         record = original_of(stored)
-        added = await insert_if_absent(
-            connection,
-            QUARANTINE,
-            event_columns(stored.event)
-            | {
-                "topic": stored.topic,
-                "group": group,
-                "partition": stored.position.partition,
-                "offset": stored.position.offset,
-                "reason": why.reason,
-                "detail": detail,
-                "quarantined_us": self._wall_clock.now_us(),
-                "replay_requested": False,
-                "case_id": case_id,
-                "record": None if stored.raw is None else _without_value(record),
-            },
-            key=_POSITION_KEY,
-        )
-        if added:
+        row = event_columns(stored.event) | {
+            "topic": stored.topic,
+            "group": group,
+            "partition": stored.position.partition,
+            "offset": stored.position.offset,
+            "reason": why.reason,
+            "detail": detail,
+            "quarantined_us": self._wall_clock.now_us(),
+            "replay_requested": False,
+            "case_id": case_id,
+            "record": None if stored.raw is None else _without_value(record),
+        }
+        if await _stands(connection, row) or await _put_back(connection, row):
+            return
+        if await insert_if_absent(connection, QUARANTINE, row, key=_POSITION_KEY):
             about = case_of(case_id, group, stored)
             await self._casebook.quarantined(connection, about, record, why.reason, detail)
 
@@ -278,6 +287,55 @@ class Quarantine:
             words.QuarantineResolved(outcome=outcome, actor=actor, purpose=purpose)
         )
         await self._casebook.say(connection, word)
+
+
+async def set_all_aside(connection: AsyncConnection) -> None:
+    """Take every row out of the numbering of a log that is lost; each is told of anew.
+
+    What was told of them is lost with the log.
+    """
+    lost = sa.update(QUARANTINE).where(QUARANTINE.c.offset >= 0)
+    await connection.execute(lost.values(offset=_SET_ASIDE, case_id=None))
+
+
+async def _stands(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    """Whether the event is there already; another one at its place is set aside."""
+    at_place = sa.select(QUARANTINE).where(*(QUARANTINE.c[k] == row[k] for k in _POSITION_KEY))
+    standing = (await connection.execute(at_place)).mappings().one_or_none()
+    if standing is None:
+        return False
+    if _same(standing, row):
+        return True
+    log.warning("quarantine_place_taken", number=standing["number"], **_place(row))
+    taken = sa.update(QUARANTINE).where(QUARANTINE.c.number == standing["number"])
+    await connection.execute(taken.values(offset=_SET_ASIDE))
+    return False
+
+
+async def _put_back(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    """Put an event back that was set aside for a log that was not lost, or told it again."""
+    aside = sa.select(QUARANTINE).where(
+        QUARANTINE.c.offset < 0,
+        QUARANTINE.c.id == row["id"],
+        *(QUARANTINE.c[k] == row[k] for k in _OWNER),
+    )
+    found = (await connection.execute(aside.order_by(QUARANTINE.c.number))).mappings().all()
+    same = [one["number"] for one in found if _same(one, row)]
+    if not same:
+        return False
+    back = sa.update(QUARANTINE).where(QUARANTINE.c.number == same[0])
+    await connection.execute(back.values(partition=row["partition"], offset=row["offset"]))
+    return True
+
+
+def _same(standing: RowMapping, row: Mapping[str, Any]) -> bool:
+    """Whether two rows hold the same event; older ones were kept without their record."""
+    compared = [name for name in _CONTENT if name != "record" or standing[name] is not None]
+    return all(standing[name] == row[name] for name in compared)
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in _POSITION_KEY}
 
 
 async def _get(connection: AsyncConnection, number: int) -> QuarantinedEvent:

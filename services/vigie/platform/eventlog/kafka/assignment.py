@@ -97,6 +97,7 @@ class KafkaShare:
             self._raise_if_closed()
             try:
                 await self._member.join()
+                self._raise_if_closed()
                 async for change in self._step():
                     failed = 0
                     yield change
@@ -116,7 +117,7 @@ class KafkaShare:
         self._on_close(self)
         if self._reading is not None:
             await self._reading.close()
-        await self._member.leave()
+        await self._member.close()
 
     async def _step(self) -> AsyncIterator[Change]:
         """What is new: another assignment, or events of what is held."""

@@ -166,8 +166,14 @@ class KafkaEventLog:
             group=group,
             on_close=self._members.discard,
         )
-        await made.join()
+        # Known before it joins: closing the log ends what is on its way, too.
         self._members.add(made)
+        try:
+            await made.join()
+            self._raise_if_closed()
+        except BaseException:
+            await made.close()
+            raise
         return made
 
     async def share(self, topic: str, group: str) -> KafkaShare:

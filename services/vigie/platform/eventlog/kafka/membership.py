@@ -60,6 +60,7 @@ class Membership:
         self.generation = 0
         """Of the last assignment; increases."""
         self.changed = WakeUp()
+        self._closed = False
 
     def not_ready(self) -> str | None:
         """That the group has not said for too long what is this member's; else ``None``.
@@ -76,16 +77,20 @@ class Membership:
         return f"group {self.group} has assigned nothing of {self.topic} since {seconds:.0f} s"
 
     async def join(self) -> None:
-        """Become a member; the assignment follows. Does nothing for a member.
+        """Become a member; the assignment follows. Does nothing for a member, or after `close`.
 
         Raises:
             VigieError: EVENT_LOG_UNAVAILABLE.
         """
-        if self.consumer is not None:
+        if self.consumer is not None or self._closed:
             return
         assignor = _assignor()
         consumer = self._clients.consumer(self._broker_group, assignor)
         await started(self._clients, consumer, f"cannot join the readers of {self.topic}")
+        if self._closed:
+            # Meanwhile, and `close` found nothing to close. In the group nobody would read for it.
+            await closed(consumer)
+            return
         self.consumer = consumer
         consumer.subscribe([self.broker_topic], listener=_listener(self, assignor))
 
@@ -96,6 +101,11 @@ class Membership:
         self._metrics.partitions.labels(*self._labels).set(0)
         if consumer is not None:
             await closed(consumer, seconds=self._clients.config.session_timeout_seconds + 2.0)
+
+    async def close(self) -> None:
+        """Leave the group for good, also while it is being joined (idempotent)."""
+        self._closed = True
+        await self.leave()
 
     async def records(self, seconds: float, most: int | None = None) -> list[Any]:
         """What the brokers have for this member, after at most ``seconds``.

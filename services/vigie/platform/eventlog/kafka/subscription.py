@@ -87,6 +87,8 @@ class KafkaSubscription:
                 return []
             try:
                 await self._member.join()
+                if self._has_left():
+                    continue
                 await self._take_over()
                 records = await self._member.records(max(0.0, remaining), max_events)
                 if events := self._accepted(records):
@@ -146,7 +148,7 @@ class KafkaSubscription:
         self._closed = True
         self._positions.held.clear()
         self._on_close(self)
-        await self._member.leave()
+        await self._member.close()
 
     async def log_closed(self) -> None:
         """The log is closed: whoever waits is told STOPPING."""

@@ -78,6 +78,33 @@ async def test_applying_keeps_what_others_set_and_what_stands_in_the_topic(house
     assert await everything(log, "segments") == ["id-00001"]
 
 
+async def test_a_topic_that_brokers_compress_by_themselves_is_told_and_mended(
+    house: House,
+) -> None:
+    """Nobody can read what is compressed in a way for which this program has no decoder."""
+    from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+    log = await house.log(None, spec())
+    name = house.config.topic_prefix + "segments"
+    topics, compressed = admin(house.config), {"compression.type": "zstd"}
+    client = KafkaClients(house.config).admin()
+    await client.start()
+    await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, compressed)])
+    await client.close()
+
+    async def told() -> list[str]:
+        return [str(one) for one in await topics.differences([spec()])]
+
+    wanted = f"{name}: compression.type is zstd, declared producer"
+    async with asyncio.timeout(PATIENCE_SECONDS):  # brokers learn of a change one after the other
+        while wanted not in await told():
+            await asyncio.sleep(0.05)
+    await topics.apply([spec()], await topics.differences([spec()]))
+    assert await told() == []
+    await log.append("segments", [event(1)])
+    assert await everything(log, "segments") == ["id-00001"]
+
+
 async def test_partitions_are_never_changed(house: House) -> None:
     await house.make(spec())
     more = spec(partitions=4)

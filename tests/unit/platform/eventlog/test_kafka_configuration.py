@@ -177,6 +177,7 @@ def test_settings_of_topics() -> None:
     for settings in (kept, newest):
         assert settings["min.insync.replicas"] == "2"
         assert settings["unclean.leader.election.enable"] == "false"
+        assert settings["compression.type"] == "producer"
         assert int(settings["max.message.bytes"]) > config.max_event_bytes
 
 

@@ -43,6 +43,9 @@ def settings_of(spec: TopicSpec, config: KafkaConfig) -> dict[str, str]:
         # Retention goes by when an event was stored, never by what it says.
         "message.timestamp.type": "LogAppendTime",
         "unclean.leader.election.enable": "false",
+        # As a producer sends it, which is uncompressed here: a broker's own choice may be one that
+        # readers have no decoder for, and none of them could read on.
+        "compression.type": "producer",
     }
     if spec.compacted:
         return common | {

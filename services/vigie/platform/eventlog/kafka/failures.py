@@ -48,6 +48,9 @@ _TASKS: Final = (
 """What aiokafka's clients leave running when they cannot stop: a member that nobody reads for."""
 
 
+_SHOWN_BYTES: Final = 40
+
+
 def plainly(error: BaseException) -> str:
     """One line about ``error``; never a secret."""
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
@@ -56,6 +59,8 @@ def plainly(error: BaseException) -> str:
         return f"the broker's certificate is not trusted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or 'no reason given'})"
+    if isinstance(error, UnicodeDecodeError):
+        return f"a record has a header whose name is no UTF-8 ({error.object[:_SHOWN_BYTES]!r})"
     known = _PLAINLY.get(type(error).__name__)
     if known is not None:
         return known
@@ -64,10 +69,21 @@ def plainly(error: BaseException) -> str:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What clients raise when the brokers or the network fail."""
+    """What clients raise when the brokers or the network fail.
+
+    Also when a record bears a header whose name is no UTF-8: aiokafka raises that as it is, and a
+    reader that did not know it would end for good.
+    """
     from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 
-    return (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, asyncio.TimeoutError)
+    return (
+        KafkaError,
+        ConsumerStoppedError,
+        IllegalOperation,
+        OSError,
+        asyncio.TimeoutError,
+        UnicodeDecodeError,
+    )
 
 
 def unavailable(clients: KafkaClients, doing: str, error: BaseException | str) -> VigieError:

@@ -5,7 +5,7 @@ health of each service as its module says.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +171,7 @@ class GrpcHost:
         self._log = structlog.get_logger("vigie.grpc")
         self._servers: list[grpc.aio.Server] = []
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # untyped library
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: tuple[asyncio.Task[None], ...] = ()
         self._ports: tuple[int, ...] = ()
         self._internal_port = 0
 
@@ -198,18 +198,20 @@ class GrpcHost:
         self._servers = [server] if inside is server else [server, inside]
         for each in self._servers:
             await each.start()
-        self._watch = asyncio.create_task(self._watch_over(), name="grpc-watch")
+        self._watches = self._watch_over()
         addresses = [*self.addresses, self.internal_address]
         self._log.info("grpc_listening", addresses=addresses)
 
     def not_ready(self) -> str | None:
         """See `Module.not_ready`."""
-        return "not listening yet" if self._watch is None else self.broken()
+        return self.broken() if self._watches else "not listening yet"
 
     def broken(self) -> str | None:
         """See `Breakable.broken`."""
-        gone = self._watch is not None and self._watch.done()
-        return "open streams are no longer watched over" if gone else None
+        for watch in self._watches:
+            if watch.done():
+                return f"what has to be done again and again has ended: {watch.get_name()}"
+        return None
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """End open streams, let single answers finish, close what is on record."""
@@ -221,10 +223,10 @@ class GrpcHost:
         if self._carrier is not None:
             self._carrier.end_all()
         await asyncio.gather(*stopping)
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-            self._watch = None
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        self._watches = ()
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._pipeline.record_suppressed(everything=True)
@@ -296,14 +298,28 @@ class GrpcHost:
             credentials = ServerCertificates(files, mutual=True).credentials()
         return listen(server, self._internal.address, credentials, "services.listen")
 
-    async def _watch_over(self) -> None:
+    def _watch_over(self) -> tuple[asyncio.Task[None], ...]:
+        """What is done every `revalidate_seconds`, each by itself.
+
+        Streams must end with the rights behind them while the log is away and the counts of
+        strangers wait for it.
+        """
+        works = {
+            "grpc-streams": self._streams.check,
+            "grpc-suppressed": self._pipeline.record_suppressed,
+            "grpc-health": self._update_health,
+        }
+        return tuple(
+            asyncio.create_task(self._again_and_again(work), name=name)
+            for name, work in works.items()
+        )
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self._monotonic_clock.sleep(self._config.revalidate_seconds)
             try:
-                await self._streams.check()
-                await self._pipeline.record_suppressed()
-                await self._update_health()
-            except Exception:  # noqa: BLE001 - one faulty round must not leave streams unwatched
+                await work()
+            except Exception:  # noqa: BLE001 - one faulty round must not be the last one
                 self._log.exception("grpc_watch_failed")
 
     async def _update_health(self) -> None:

@@ -164,7 +164,7 @@ class CallPipeline:
             call = HostCall(spec, Origin(item.peer, ""), self._journal)
             entry = call.refusal("ATTEMPTS_SUPPRESSED", suppressed_attempts=item.count)
             try:
-                await self._journal.write(entry)
+                await self._journal.write_refusal(entry)
             except VigieError:
                 self._limiter.restore(item.peer, item.count, now_us)
 

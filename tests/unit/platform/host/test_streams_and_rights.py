@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -10,7 +11,7 @@ from unit.platform.host.probe import PERMISSION, Probe, ProbeStub, answer, bindi
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.grpc.call import current_call
 from vigie.platform.grpc.client import ClientError
-from vigie.platform.grpc.record import Phase
+from vigie.platform.grpc.record import AccessEntry, MemoryAccessRecorder, Phase
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 
 NOON_US = 1_790_000_000_000_000
@@ -42,8 +43,23 @@ class Stage:
         await self.clock.advance(1.0)
 
 
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+class LogAway(MemoryAccessRecorder):
+    """A recorder whose log is away for counts of strangers until it is told to be back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = asyncio.Event()
+        self.back = asyncio.Event()
+
+    async def record(self, entry: AccessEntry) -> None:
+        if entry.reason == "ATTEMPTS_SUPPRESSED":
+            self.waiting.set()
+            await self.back.wait()
+        await super().record(entry)
+
+
+@asynccontextmanager
+async def staged(recorder: MemoryAccessRecorder | None = None) -> AsyncIterator[Stage]:
     probe = Probe()
 
     async def endless(request: Any, context: Any) -> AsyncIterator[Any]:
@@ -54,9 +70,15 @@ async def stage() -> AsyncIterator[Stage]:
     probe.play = endless
     wall, clock = ManualWallClock(NOON_US), ManualMonotonicClock()
     async with running_host(
-        [binding(probe)], CALLERS, wall_clock=wall, monotonic_clock=clock
+        [binding(probe)], CALLERS, wall_clock=wall, monotonic_clock=clock, recorder=recorder
     ) as host:
         yield Stage(host, probe, wall, clock)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with staged() as made:
+        yield made
 
 
 async def end_of(call: Any) -> ClientError:
@@ -179,13 +201,47 @@ async def test_a_closing_record_that_is_lost_is_counted(stage: Stage) -> None:
     assert stage.host.metrics.value("vigie_grpc_access_records_lost_total") == 1
 
 
-async def test_counts_of_strangers_go_on_record_by_themselves(stage: Stage) -> None:
+async def strangers_knock(stage: Stage) -> None:
+    """Twelve attempts: ten are on record, two have to go there with the next round."""
     stub: Any = ProbeStub(stage.host.channel("forged"))
     for _ in range(12):
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.Look(window())
-    assert len(stage.host.recorder.entries) == 10
     stage.wall.advance(61)
+
+
+async def test_counts_of_strangers_go_on_record_by_themselves(stage: Stage) -> None:
+    await strangers_knock(stage)
+    assert len(stage.host.recorder.entries) == 10
     await stage.tick()
     last = stage.host.recorder.entries[-1]
     assert (last.reason, last.suppressed_attempts) == ("ATTEMPTS_SUPPRESSED", 2)
+
+
+async def test_a_suspension_does_not_wait_for_counts_that_the_log_does_not_take() -> None:
+    log = LogAway()
+    async with staged(log) as stage:
+        await strangers_knock(stage)
+        watching = await stage.open("zone-a")
+        await stage.tick()
+        await asyncio.wait_for(log.waiting.wait(), 5)
+        stage.host.authenticator.suspend("person-1")
+        await stage.tick()
+        assert (await end_of(watching)).reason == "PERSON_SUSPENDED"
+        assert stage.host.host.not_ready() is None
+        log.back.set()
+
+
+async def test_a_count_on_its_way_to_the_log_is_not_lost_when_the_host_stops() -> None:
+    log = LogAway()
+    async with staged(log) as stage:
+        await strangers_knock(stage)
+        await stage.tick()
+        await asyncio.wait_for(log.waiting.wait(), 5)
+        stopping = asyncio.create_task(stage.host.host.stop(timeout_seconds=5))
+        log.waiting.clear()
+        await asyncio.wait_for(log.waiting.wait(), 5)
+        log.back.set()
+        await stopping
+    counts = {entry.record: entry.suppressed_attempts for entry in log.entries}
+    assert [count for count in counts.values() if count] == [2]

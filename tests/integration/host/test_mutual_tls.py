@@ -125,6 +125,27 @@ async def test_a_person_who_is_carried_stays_the_person(authority: Authority) ->
         assert peers[1] == "ipv4:192.0.2.7:5000"
 
 
+async def test_a_certificate_does_not_speak_for_a_call_that_is_carried(
+    authority: Authority,
+) -> None:
+    """A stranger whom a service carries stays a stranger, and does not fill the log."""
+    tls = authority.config()
+    for told in (
+        (("x-vigie-carried-by", "ingest-1"), ("x-vigie-peer", "ipv4:192.0.2.7:5000")),
+        (("x-vigie-peer", "ipv4:192.0.2.7:5000"),),
+    ):
+        async with served(tls) as host, calling(host, tls, "evidence") as stub:
+            for method in (stub.Inner, stub.Look):
+                for _ in range(10):
+                    error = await failing(method(window(), metadata=told))
+                    assert error.reason == "UNAUTHENTICATED"
+            entries = host.recorder.entries
+            assert {(entry.subject, entry.peer) for entry in entries} == {
+                ("anonymous", "ipv4:192.0.2.7:5000")
+            }
+            assert len(entries) == 10
+
+
 async def test_strangers_do_not_get_in(authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other")
     other.service("evidence")

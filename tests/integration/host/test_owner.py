@@ -18,6 +18,7 @@ from vigie.platform.grpc.bearer import FixedToken
 from vigie.platform.grpc.call import current_call
 from vigie.platform.grpc.carry import Carrier
 from vigie.platform.grpc.client import SERVICE_PROBES, ClientError, ServiceClients
+from vigie.platform.grpc.record import Phase
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
 from vigie.platform.logging import LoggingConfig, configure_logging
 
@@ -25,6 +26,7 @@ PLAY = f"/{SERVICE}/Play"
 CALLERS = {
     "person": caller_with("person-1", PERMISSION),
     "ingest": caller_with("service:ingest", service=True),
+    "gateway": caller_with("service:gateway", service=True),
 }
 
 
@@ -88,6 +90,32 @@ async def test_the_owner_refuses_as_it_would_whoever_calls_it() -> None:
         (refused,) = there.recorder.entries
         assert not refused.allowed
         assert here.recorder.entries == []
+
+
+async def test_the_owner_is_told_where_a_call_comes_from_through_all_who_carried_it() -> None:
+    table: dict[int, str] = {}
+    by_gateway = (("x-vigie-hop", "gateway"), ("x-vigie-peer", "ipv4:192.0.2.7:5000"))
+    made_up = (("x-vigie-hop", "person"), ("x-vigie-peer", "ipv4:192.0.2.8:5000"))
+    async with instance("a", Probe(), table) as here, instance("b", Probe(), {}) as there:
+        table[11] = there.host.internal_address
+        stub: Any = ProbeStub(here.channel("person"))
+        for metadata in (by_gateway, made_up, made_up[1:]):
+            await stub.Play(window(11, 20), metadata=metadata).read()
+        opened = [entry.peer for entry in there.recorder.entries if entry.phase is Phase.OPENED]
+        assert opened[0] == "ipv4:192.0.2.7:5000"
+        assert [peer.rpartition(":")[0] for peer in opened[1:]] == ["ipv4:127.0.0.1"] * 2
+
+
+async def test_who_says_that_he_carries_and_cannot_prove_it_is_refused_on_record() -> None:
+    table: dict[int, str] = {}
+    async with instance("a", Probe(), table) as here, instance("b", Probe(), {}) as there:
+        table[11] = there.host.internal_address
+        stub: Any = ProbeStub(here.channel("person"))
+        error = await failing(stub.Play(window(11, 20), metadata=(("x-vigie-hop", "no"),)).read())
+        assert error.reason == "TOKEN_INVALID"
+        assert there.recorder.entries == []
+        (refused,) = here.recorder.entries
+        assert (refused.allowed, refused.peer.rpartition(":")[0]) == (False, "ipv4:127.0.0.1")
 
 
 async def test_it_is_not_carried_in_a_circle() -> None:

@@ -5,7 +5,7 @@ checks what he may, and puts the access on record. Nothing is decoded.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 import grpc
@@ -69,8 +69,13 @@ class Carrier:
         for task in tuple(self._under_way):
             task.cancel()
 
-    async def carry_to_owner(self, address: str, path: str, request: Any, context: Any) -> None:
-        """Carry a call with one request to the instance that owns what it asks for, once."""
+    async def carry_to_owner(
+        self, address: str, path: str, request: Any, context: Any, *, peer: str
+    ) -> None:
+        """Carry a call with one request to the instance that owns what it asks for, once.
+
+        ``peer``: where it comes from, which may have been carried here already.
+        """
         metadata = dict(context.invocation_metadata() or ())
         if CARRIED_BY_KEY in metadata:
             error = VigieError(self._elsewhere, "the owner changed while the call was on its way")
@@ -82,7 +87,7 @@ class Carrier:
             yield request.SerializeToString()
 
         more = [(CARRIED_BY_KEY, self._instance)]
-        await self.carry(channel, path, only(), context, more=more)
+        await self.carry(channel, path, only(), context, peer=peer, more=more)
 
     async def carry(
         self,
@@ -91,14 +96,25 @@ class Carrier:
         requests: AsyncIterator[bytes],
         context: Any,
         *,
+        peer: str,
         more: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """Carry one call; returns when it has ended well, else ends it with the same status."""
+        """Carry one call; returns when it has ended well, else ends it with the same status.
+
+        Args:
+            channel: to the process that serves it.
+            path: its method.
+            requests: its messages.
+            context: gRPC's, of the call that came in.
+            peer: where that comes from; the process that serves it is told.
+            more: further metadata.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._under_way.add(task)
         try:
-            await self._carry(channel, path, requests, context, more)
+            metadata = [*carried_metadata(context.invocation_metadata() or (), peer=peer), *more]
+            await self._carry(channel, path, requests, context, metadata)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -113,10 +129,8 @@ class Carrier:
         path: str,
         requests: AsyncIterator[bytes],
         context: Any,
-        more: Sequence[tuple[str, Any]],
+        metadata: list[tuple[str, Any]],
     ) -> None:
-        said: Iterable[tuple[str, Any]] = context.invocation_metadata() or ()
-        metadata = [*carried_metadata(said, peer=context.peer()), *more]
         if self._hop is not None:
             metadata.append((HOP_KEY, await self._hop.token()))
         call = channel.stream_stream(path, None, None)(

@@ -144,7 +144,7 @@ class Gateway:
             channel = self._clients.channel_to_context(context_of(path))
         except VigieError as error:
             await refuse(context, error)
-        await self._carrier.carry(channel, path, requests, context)
+        await self._carrier.carry(channel, path, requests, context, peer=context.peer())
 
     async def _look_again_and_again(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.errors import VigieError
+from vigie.platform.grpc.callers import Callers
 from vigie.platform.grpc.carry import Carrier, Owners
 from vigie.platform.grpc.credentials import ServerCertificates, TlsFiles
 from vigie.platform.grpc.interceptor import PipelineInterceptor
@@ -156,10 +157,10 @@ class GrpcHost:
         for binding in self._services:
             self._methods.update(read_methods(binding.name))
         host_metrics = HostMetrics(metrics)
+        self._authenticator = authenticator
         self._streams = OpenStreams(authenticator, wall_clock, host_metrics)
         self._pipeline = _make_pipeline(
             config,
-            authenticator=authenticator,
             recorder=recorder,
             streams=self._streams,
             wall_clock=wall_clock,
@@ -266,7 +267,7 @@ class GrpcHost:
         interceptor = PipelineInterceptor(
             self._methods,
             self._pipeline,
-            trust_domain=trust_domain,
+            callers=Callers(self._authenticator, trust_domain),
             owners=self._owners,
             carrier=self._carrier,
         )
@@ -336,7 +337,6 @@ class GrpcHost:
 def _make_pipeline(
     config: GrpcConfig,
     *,
-    authenticator: Authenticator,
     recorder: AccessRecorder,
     streams: OpenStreams,
     wall_clock: WallClock,
@@ -358,7 +358,6 @@ def _make_pipeline(
         burst=config.stranger_burst, refill_seconds=config.stranger_refill_seconds
     )
     return CallPipeline(
-        authenticator=authenticator,
         validator=ContractValidator(),
         journal=journal,
         limiter=limiter,

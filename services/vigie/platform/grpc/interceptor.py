@@ -6,6 +6,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from vigie.platform.errors import VigieError
+from vigie.platform.grpc.callers import Callers
 from vigie.platform.grpc.carry import Carrier, Owners
 from vigie.platform.grpc.methods import MethodSpec
 from vigie.platform.grpc.pipeline import CallPipeline
@@ -18,7 +20,7 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     Args:
         methods: declarations by path; other paths (health, reflection) pass untouched.
-        trust_domain: given where every connection shows a certificate of the services' authority.
+        callers: tells who calls this server.
         owners: path -> which instance alone can answer a request.
         carrier: carries calls there.
     """
@@ -28,13 +30,13 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         methods: Mapping[str, MethodSpec],
         pipeline: CallPipeline,
         *,
-        trust_domain: str | None = None,
+        callers: Callers,
         owners: Mapping[str, Owners] | None = None,
         carrier: Carrier | None = None,
     ) -> None:
         self._owners = owners or {}
         self._carrier = carrier
-        self._trust_domain = trust_domain
+        self._callers = callers
         self._methods = methods
         self._pipeline = pipeline
         self._wrapped: dict[str, Handler] = {}
@@ -59,26 +61,32 @@ class PipelineInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _wrap(self, spec: MethodSpec, handler: Handler) -> Handler:
         behaviour, make = _behaviour(handler)
-        owners, carrier = self._owners.get(spec.path), self._carrier
+        owners = self._owners.get(spec.path)
 
         async def one(request: Any, context: Any) -> Any:
-            return await self._pipeline.serve_one(
-                spec, behaviour, request, context, self._trust_domain
-            )
+            return await self._pipeline.serve_one(spec, behaviour, request, context, self._callers)
 
         async def many(request: Any, context: Any) -> None:
-            if owners is not None and carrier is not None:
-                owner = owners(request)
-                if owner is not None:
-                    await carrier.carry_to_owner(owner, spec.path, request, context)
-                    return
-            await self._pipeline.serve_many(spec, behaviour, request, context, self._trust_domain)
+            owner = None if owners is None else owners(request)
+            if owner is None or not await self._carry(owner, spec.path, request, context):
+                await self._pipeline.serve_many(spec, behaviour, request, context, self._callers)
 
         return make(
             many if handler.response_streaming else one,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer if owners is None else _serialised,
         )
+
+    async def _carry(self, owner: str, path: str, request: Any, context: Any) -> bool:
+        """Carry a call to the owner of what it asks for; false: it is refused here, on record."""
+        if self._carrier is None:
+            return False
+        try:
+            peer = await self._callers.peer_of(context)
+        except VigieError:
+            return False  # whoever says that he carries, and does not prove it
+        await self._carrier.carry_to_owner(owner, path, request, context, peer=peer)
+        return True
 
 
 def _serialised(answer: Any) -> bytes:

@@ -24,19 +24,19 @@ import structlog
 from vigie.platform.clock import MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import bind_call
+from vigie.platform.grpc.callers import Callers
 from vigie.platform.grpc.failure import STATUS_DETAILS_KEY, Failure, failure_of, status_of
 from vigie.platform.grpc.guarded import GuardedContext, checked_requests
-from vigie.platform.grpc.hops import HOP_KEY, MAX_PEER_CHARACTERS, PEER_KEY
 from vigie.platform.grpc.journal import AccessJournal
 from vigie.platform.grpc.limiter import StrangerLimiter
 from vigie.platform.grpc.methods import PUBLIC, MethodSpec
 from vigie.platform.grpc.metrics import HostMetrics
-from vigie.platform.grpc.peers import GATEWAY, SERVICE_SUBJECT, service_of
+from vigie.platform.grpc.peers import SERVICE_SUBJECT
 from vigie.platform.grpc.session import HostCall, Origin, zones_of
 from vigie.platform.grpc.stated import stated_by
 from vigie.platform.grpc.streams import OpenStream, OpenStreams
 from vigie.platform.grpc.validation import RequestValidator
-from vigie.platform.identity.port import Authenticator, IdentityRefusedError
+from vigie.platform.identity.port import IdentityRefusedError
 from vigie.platform.reasons import (
     CALL_CANCELLED,
     METHOD_INTERNAL,
@@ -44,7 +44,6 @@ from vigie.platform.reasons import (
     SERVICE_NOT_PERMITTED,
     SERVICE_STARTING,
 )
-from vigie.platform.reasons import UNAUTHENTICATED as TOKEN_MISSING
 
 REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -56,12 +55,12 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class _Run:
-    """A call on its way, when it began, and which service's certificate it came under."""
+    """A call on its way, when it began, and what tells who makes it."""
 
     call: HostCall
     context: Any
     started_us: int
-    service: str | None
+    callers: Callers
 
 
 def _open(service: str) -> str | None:
@@ -75,7 +74,6 @@ class CallPipeline:
     def __init__(
         self,
         *,
-        authenticator: Authenticator,
         validator: RequestValidator,
         journal: AccessJournal,
         limiter: StrangerLimiter,
@@ -86,7 +84,6 @@ class CallPipeline:
         gate: Callable[[str], str | None] = _open,
     ) -> None:
         self._gate = gate
-        self._authenticator = authenticator
         self._validator = validator
         self._journal = journal
         self._limiter = limiter
@@ -102,13 +99,13 @@ class CallPipeline:
         behaviour: Callable[[Any, Any], Any],
         request: Any,
         context: Any,
-        trust_domain: str | None = None,
+        callers: Callers,
     ) -> Any:
         """Serve a call with one answer; ``request`` is a message or a stream of them.
 
-        With ``trust_domain`` it came in under a certificate of the services' authority.
+        ``callers`` tells who calls the server that it came in at.
         """
-        run = self._begin(spec, context, trust_domain)
+        run = self._begin(spec, context, callers)
         try:
             with structlog.contextvars.bound_contextvars(request_id=run.call.request_id):
                 async with asyncio.timeout(self._max_unary_seconds):
@@ -130,10 +127,10 @@ class CallPipeline:
         behaviour: Callable[[Any, Any], Any],
         request: Any,
         context: Any,
-        trust_domain: str | None = None,
+        callers: Callers,
     ) -> None:
-        """Serve a call with a stream of answers; ``trust_domain`` as in `serve_one`."""
-        run = self._begin(spec, context, trust_domain)
+        """Serve a call with a stream of answers; arguments as of `serve_one`."""
+        run = self._begin(spec, context, callers)
         with structlog.contextvars.bound_contextvars(request_id=run.call.request_id):
             body = asyncio.create_task(self._stream(run, behaviour, request))
         stream = OpenStream(run.call, body)
@@ -174,7 +171,7 @@ class CallPipeline:
 
     # --- the steps ------------------------------------------------------------------------
 
-    def _begin(self, spec: MethodSpec, context: Any, trust_domain: str | None) -> _Run:
+    def _begin(self, spec: MethodSpec, context: Any, callers: Callers) -> _Run:
         metadata = dict(context.invocation_metadata() or ())
         request_id = str(metadata.get(REQUEST_ID_KEY, ""))
         if not _REQUEST_ID.fullmatch(request_id):
@@ -182,15 +179,15 @@ class CallPipeline:
         origin = Origin(context.peer(), request_id, str(metadata.get("accept-language", "")))
         call = HostCall(spec, origin, self._journal)
         bind_call(call)
-        service = None if trust_domain is None else service_of(context.auth_context(), trust_domain)
-        return _Run(call, context, self._monotonic_clock.now_us(), service)
+        return _Run(call, context, self._monotonic_clock.now_us(), callers)
 
     async def _enter(self, run: _Run, request: Any) -> Any:
         spec = run.call.spec
         if (waits := self._gate(spec.service)) is not None:
             raise VigieError(SERVICE_STARTING, waits)
         run.call.stated = stated_by(request, spec.permission)
-        await self._come_from(run)
+        peer = await run.callers.peer_of(run.context)
+        run.call.origin = replace(run.call.origin, peer=peer)
         if spec.permission != PUBLIC:
             await self._authenticate(run)
         caller = run.call.caller
@@ -211,30 +208,9 @@ class CallPipeline:
             request = checked_requests(request, self._validator)
         return request
 
-    async def _come_from(self, run: _Run) -> None:
-        """Take the address that the carrier of a call tells, if a service of ours carried it."""
-        metadata = dict(run.context.invocation_metadata() or ())
-        carrier = run.service is not None
-        if not carrier and HOP_KEY in metadata:
-            identity = await self._authenticator.authenticate(str(metadata[HOP_KEY]))
-            carrier = identity.caller.service
-        peer = str(metadata.get(PEER_KEY, ""))[:MAX_PEER_CHARACTERS]
-        if carrier and peer:
-            run.call.origin = replace(run.call.origin, peer=peer)
-
     async def _authenticate(self, run: _Run) -> None:
-        metadata = run.context.invocation_metadata() or ()
-        values = [value for key, value in metadata if key == "authorization"]
-        if not values and run.service is not None and run.service != GATEWAY:
-            run.call.identity = await self._authenticator.authenticate_service(run.service)
-            return
-        if not values:
-            raise VigieError(TOKEN_MISSING, "the call carries no token")
-        scheme, _, token = str(values[0]).partition(" ")
-        if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
-            raise VigieError(TOKEN_MISSING, "authorization must be one `Bearer TOKEN`")
         try:
-            run.call.identity = await self._authenticator.authenticate(token.strip())
+            run.call.identity = await run.callers.identify(run.context)
         except IdentityRefusedError as error:
             run.call.claimed = error.claimed
             raise

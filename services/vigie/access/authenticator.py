@@ -74,7 +74,7 @@ class TokenAuthenticator:
             caller = _service(verified.subject)
         else:
             caller = self._person(verified.subject, verified.token_id)
-        return Identity(caller, verified.expires_at_us, verified.token_id, verified.key_id)
+        return Identity(caller, verified.expires_at_us, verified.token_id, verified.signed_by)
 
     async def authenticate_service(self, service: str) -> Identity:
         """See `Authenticator.authenticate_service`; its certificate was verified by the host."""
@@ -85,7 +85,7 @@ class TokenAuthenticator:
         if identity.expires_at_us <= self._wall_clock.now_us():
             subject = identity.caller.subject
             raise self._refused(TOKEN_EXPIRED, "the token has ended", subject)
-        if identity.key_id and not self._verifier.trusts(identity.key_id):
+        if identity.signed_by is not None and not self._verifier.trusts(identity.signed_by):
             raise VigieError(TOKEN_INVALID, "the key that signed the token is no longer trusted")
         if identity.caller.service:
             return identity

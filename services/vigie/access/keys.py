@@ -39,12 +39,27 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The key that a token was verified with, and what it was then.
+
+    Attributes:
+        issuer: whose it was.
+        kid: the name it had.
+        key: itself.
+    """
+
+    issuer: str
+    kid: str
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedToken:
     """What a good token says; ``internal``: the product's own issuer signed it."""
 
     subject: str
     token_id: str
-    key_id: str
+    signed_by: SigningKey
     expires_at_us: int
     service: bool
     internal: bool
@@ -76,11 +91,11 @@ class TokenVerifier:
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise VigieError(TOKEN_INVALID, "the token is too long")
-        used: list[tuple[Issuer, str]] = []
+        used: list[tuple[Issuer, SigningKey]] = []
 
         def find(header: Any) -> Key:
             issuer, key = self._key(header.headers())
-            used.append((issuer, str(header.headers()["kid"])))
+            used.append((issuer, SigningKey(issuer.name, str(header.headers()["kid"]), key)))
             return key
 
         try:
@@ -89,9 +104,21 @@ class TokenVerifier:
             raise VigieError(TOKEN_INVALID, "the token's signature or form is wrong") from error
         return self._check(decoded.claims, *used[0], now_us)
 
-    def trusts(self, key_id: str) -> bool:
-        """Whether tokens that were signed with a key are still accepted."""
-        return any(key_id in issuer.keys for issuer in self._issuers)
+    def trusts(self, signed_by: object) -> bool:
+        """Whether tokens that were signed with a key are still accepted.
+
+        The same key, by its thumbprint (RFC 7638), has to bear the same name of the same issuer: a
+        name may have gone over to another key.
+        """
+        if not isinstance(signed_by, SigningKey):
+            return False
+        thumbprint = signed_by.key.thumbprint()
+        now = (
+            issuer.keys.get(signed_by.kid)
+            for issuer in self._issuers
+            if issuer.name == signed_by.issuer
+        )
+        return any(key is not None and key.thumbprint() == thumbprint for key in now)
 
     def _key(self, header: Mapping[str, Any]) -> tuple[Issuer, Key]:
         kid, algorithm = header.get("kid"), header.get("alg")
@@ -104,7 +131,7 @@ class TokenVerifier:
         raise VigieError(TOKEN_INVALID, "the token names no key of an issuer that is trusted")
 
     def _check(
-        self, claims: Mapping[str, Any], issuer: Issuer, key_id: str, now_us: int
+        self, claims: Mapping[str, Any], issuer: Issuer, signed_by: SigningKey, now_us: int
     ) -> VerifiedToken:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
@@ -130,7 +157,7 @@ class TokenVerifier:
         return VerifiedToken(
             subject=subject,
             token_id=token_id if isinstance(token_id, str) else "",
-            key_id=key_id,
+            signed_by=signed_by,
             expires_at_us=expires_at_us,
             service=service,
             internal=issuer.internal,

@@ -209,6 +209,35 @@ async def test_the_keys_of_a_provider_are_followed(tmp_path: Path) -> None:
     assert await authenticator.revalidate(newer)
 
 
+async def test_a_key_that_takes_the_name_of_another_does_not_speak_for_its_tokens(
+    tmp_path: Path,
+) -> None:
+    """The provider replaces a key and keeps its ``kid``: streams of the old key's tokens end."""
+    old, new = OKPKey.generate_key("Ed25519"), OKPKey.generate_key("Ed25519")
+    desk = make_desk(tmp_path, provider(tmp_path, old))
+    desk.module.directory.load()
+    authenticator = desk.module.authenticator
+    token = forge(old, kid="k0", iss="https://id")
+    stream = await authenticator.authenticate(token)
+    embedded = await authenticator.authenticate(desk.module.issuer.create_token("operator-1", 60))
+
+    provider(tmp_path, new)
+    await desk.module.keys.refresh()
+    assert await reason(desk, token) == "TOKEN_INVALID"
+    with pytest.raises(VigieError, match="no longer trusted"):
+        await authenticator.revalidate(stream)
+    assert (await authenticator.revalidate(embedded)).caller.subject == "operator-1"
+
+    provider(tmp_path, new, old)
+    await desk.module.keys.refresh()
+    with pytest.raises(VigieError, match="no longer trusted"):  # it has another name now
+        await authenticator.revalidate(stream)
+
+    provider(tmp_path, old)
+    await desk.module.keys.refresh()
+    assert (await authenticator.revalidate(stream)).caller.subject == "operator-1"
+
+
 async def test_keys_that_disappear_stay_in_force(tmp_path: Path) -> None:
     key = OKPKey.generate_key("Ed25519")
     desk = make_desk(tmp_path, provider(tmp_path, key))

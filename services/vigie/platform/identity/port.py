@@ -15,13 +15,14 @@ class Identity:
         caller: whom it stands for, with his rights at this moment.
         expires_at_us: when the token ends, microseconds since the Unix epoch.
         token_id: ``jti`` of the token; empty when it has none.
-        key_id: ``kid`` of the key that signed it; empty where a certificate stands for it.
+        signed_by: what the authenticator tells the key by that signed it; ``None`` where a
+            certificate stands for it.
     """
 
     caller: Caller
     expires_at_us: int
     token_id: str = ""
-    key_id: str = ""
+    signed_by: object = None
 
 
 class IdentityRefusedError(VigieError):

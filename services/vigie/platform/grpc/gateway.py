@@ -12,14 +12,16 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vigie.platform.clock import MonotonicClock
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.carry import Carrier, refuse
 from vigie.platform.grpc.client import ServiceClients
-from vigie.platform.grpc.host import listen, outside_credentials, server_options
+from vigie.platform.grpc.health import SERVICE as HEALTH_SERVICE
+from vigie.platform.grpc.health import Health
+from vigie.platform.grpc.host import listen, open_methods, outside_credentials, server_options
 from vigie.platform.grpc.methods import MethodSpec
 from vigie.platform.grpc.services import context_of
 from vigie.platform.grpc.settings import GrpcConfig
@@ -27,8 +29,6 @@ from vigie.platform.module import ServiceBinding
 
 _LOOK_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
-_HEALTH_SERVICE: Final = "grpc.health.v1.Health"
-_Status = health_pb2.HealthCheckResponse
 
 
 class Gateway:
@@ -63,7 +63,7 @@ class Gateway:
             path: grpc.stream_stream_rpc_method_handler(partial(self._carry, path))
             for path in methods
         }
-        self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # untyped library
+        self._health = Health()
         self._server: grpc.aio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
         self._ports: tuple[int, ...] = ()
@@ -82,21 +82,22 @@ class Gateway:
             VigieError: LISTEN_FAILED, CONFIG_INVALID (files of TLS).
         """
         server = self._server = grpc.aio.server(
+            interceptors=(open_methods(self._config, self._handlers),),
             options=server_options(self._config),
             maximum_concurrent_rpcs=self._config.max_concurrent_calls,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._config.reflection:
-            names = (*self._services, _HEALTH_SERVICE, reflection.SERVICE_NAME)
+            names = (*self._services, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         server.add_generic_rpc_handlers((_Carried(self._handlers),))
         credentials = outside_credentials(self._config, self._clock)
         self._ports = tuple(
             listen(server, address, credentials, "grpc.listen") for address in self._config.listen
         )
-        await self._health.set("", _Status.SERVING)
+        self._health.set("", serving=True)
         for service in self._services:
-            await self._health.set(service, _Status.NOT_SERVING)
+            self._health.set(service, serving=False)
         await server.start()
         self._watch = asyncio.create_task(self._look_again_and_again(), name="gateway-health")
         self._log.info("gateway_listening", addresses=list(self.addresses))
@@ -115,7 +116,7 @@ class Gateway:
         """End what streams, let single answers finish."""
         if self._server is None:
             return
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         stopping = asyncio.create_task(self._server.stop(timeout_seconds))
         self._carrier.end_all()
         await stopping
@@ -155,15 +156,16 @@ class Gateway:
             await self._clock.sleep(_LOOK_SECONDS)
 
     async def _look_at(self, service: str) -> None:
-        status = _Status.NOT_SERVING
+        serving = False
         try:
             channel = self._clients.channel_to_context(context_of(service))
             request = health_pb2.HealthCheckRequest(service=service)
             stub = health_pb2_grpc.HealthStub(channel)
-            status = (await stub.Check(request, timeout=_ANSWER_SECONDS)).status
+            answer = await stub.Check(request, timeout=_ANSWER_SECONDS)
+            serving = answer.status == health_pb2.HealthCheckResponse.SERVING
         except (grpc.aio.AioRpcError, VigieError) as error:
             self._log.debug("gateway_service_away", service=service, error=str(error))
-        await self._health.set(service, status)
+        self._health.set(service, serving=serving)
 
 
 class _Carried(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # not generic at run time

@@ -5,14 +5,13 @@ health of each service as its module says.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import grpc.aio
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vigie.platform.clock import MonotonicClock, WallClock
@@ -20,14 +19,18 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.callers import Callers
 from vigie.platform.grpc.carry import Carrier, Owners
 from vigie.platform.grpc.credentials import ServerCertificates, TlsFiles
+from vigie.platform.grpc.health import SERVICE as HEALTH_SERVICE
+from vigie.platform.grpc.health import Health
 from vigie.platform.grpc.interceptor import PipelineInterceptor
 from vigie.platform.grpc.journal import AccessJournal
 from vigie.platform.grpc.limiter import StrangerLimiter
 from vigie.platform.grpc.methods import MethodSpec, read_methods
 from vigie.platform.grpc.metrics import HostMetrics
+from vigie.platform.grpc.openmethods import OpenMethods
 from vigie.platform.grpc.pipeline import CallPipeline
 from vigie.platform.grpc.record import AccessRecorder
 from vigie.platform.grpc.settings import GrpcConfig, TlsConfig
+from vigie.platform.grpc.strangers import StrangerSlots
 from vigie.platform.grpc.streams import OpenStreams
 from vigie.platform.grpc.validation import ContractValidator
 from vigie.platform.identifiers import IdentifierSource
@@ -35,8 +38,6 @@ from vigie.platform.identity.port import Authenticator
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.reasons import LISTEN_FAILED
-
-_HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,21 @@ def listen(
         ) from error
 
 
+def open_methods(
+    config: GrpcConfig, declared: Container[str], *, refused: Callable[[], None] | None = None
+) -> OpenMethods:
+    """What bounds the calls that anybody may make to a server."""
+    slots = StrangerSlots(
+        total=config.max_stranger_calls, of_peer=config.max_stranger_calls_of_peer, refused=refused
+    )
+    return OpenMethods(
+        declared,
+        slots=slots,
+        request_seconds=config.request_seconds,
+        call_seconds=config.max_unary_seconds,
+    )
+
+
 class GrpcHost:
     """Serves gRPC for one process; a `vigie.platform.module.Module` in its own right.
 
@@ -157,6 +173,7 @@ class GrpcHost:
         for binding in self._services:
             self._methods.update(read_methods(binding.name))
         host_metrics = HostMetrics(metrics)
+        self._open = open_methods(config, self._methods, refused=host_metrics.turned_away.inc)
         self._authenticator = authenticator
         self._streams = OpenStreams(authenticator, wall_clock, host_metrics)
         self._pipeline = _make_pipeline(
@@ -171,7 +188,7 @@ class GrpcHost:
         )
         self._log = structlog.get_logger("vigie.grpc")
         self._servers: list[grpc.aio.Server] = []
-        self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # untyped library
+        self._health = Health()
         self._watches: tuple[asyncio.Task[None], ...] = ()
         self._ports: tuple[int, ...] = ()
         self._internal_port = 0
@@ -195,7 +212,7 @@ class GrpcHost:
         inside = self._make_server(self._internal.trust_domain) if mutual else server
         self._listen(server)
         self._internal_port = self._listen_inside(inside)
-        await self._update_health()
+        self._update_health()
         self._servers = [server] if inside is server else [server, inside]
         for each in self._servers:
             await each.start()
@@ -218,7 +235,7 @@ class GrpcHost:
         """End open streams, let single answers finish, close what is on record."""
         if not self._servers:
             return
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         stopping = [asyncio.create_task(each.stop(timeout_seconds)) for each in self._servers]
         self._streams.end_all()
         if self._carrier is not None:
@@ -272,7 +289,7 @@ class GrpcHost:
             carrier=self._carrier,
         )
         server = grpc.aio.server(
-            interceptors=(interceptor,),
+            interceptors=(self._open, interceptor),
             options=server_options(self._config),
             maximum_concurrent_rpcs=self._config.max_concurrent_calls,
         )
@@ -280,7 +297,7 @@ class GrpcHost:
             binding.register(binding.servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._config.reflection:
-            names = (*(binding.name for binding in self._services), _HEALTH_SERVICE)
+            names = (*(binding.name for binding in self._services), HEALTH_SERVICE)
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         return server
 
@@ -306,14 +323,17 @@ class GrpcHost:
         strangers wait for it.
         """
         works = {
-            "grpc-streams": self._streams.check,
+            "grpc-streams": self._look_at_streams,
             "grpc-suppressed": self._pipeline.record_suppressed,
-            "grpc-health": self._update_health,
         }
         return tuple(
             asyncio.create_task(self._again_and_again(work), name=name)
             for name, work in works.items()
         )
+
+    async def _look_at_streams(self) -> None:
+        await self._streams.check()
+        self._update_health()
 
     async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -323,15 +343,13 @@ class GrpcHost:
             except Exception:  # noqa: BLE001 - one faulty round must not be the last one
                 self._log.exception("grpc_watch_failed")
 
-    async def _update_health(self) -> None:
-        status = health_pb2.HealthCheckResponse.ServingStatus
+    def _update_health(self) -> None:
         all_ready = True
         for binding in self._services:
             ready = self._readiness(binding.name) is None
             all_ready = all_ready and ready
-            value = status.Value("SERVING" if ready else "NOT_SERVING")
-            await self._health.set(binding.name, value)
-        await self._health.set("", status.Value("SERVING" if all_ready else "NOT_SERVING"))
+            self._health.set(binding.name, serving=ready)
+        self._health.set("", serving=all_ready)
 
 
 def _make_pipeline(

@@ -49,6 +49,12 @@ SUPPRESSED: Final = MetricSpec(
     "counter",
     "Attempts without a valid token that were counted instead of recorded one by one.",
 )
+TURNED_AWAY: Final = MetricSpec(
+    "vigie_grpc_strangers_turned_away_total",
+    "counter",
+    "Calls of callers who are not known that were not waited for, since too many of them were open"
+    " (grpc.max_stranger_calls).",
+)
 CERTIFICATE_EXPIRY: Final = MetricSpec(
     "vigie_tls_certificate_expiry_timestamp_seconds",
     "gauge",
@@ -66,6 +72,7 @@ METRICS: Final = (
     RECORDS_FAILED,
     RECORDS_LOST,
     SUPPRESSED,
+    TURNED_AWAY,
     CERTIFICATE_EXPIRY,
 )
 
@@ -82,3 +89,4 @@ class HostMetrics:
         self.records_failed = registry.counter(RECORDS_FAILED)
         self.records_lost = registry.counter(RECORDS_LOST)
         self.suppressed = registry.counter(SUPPRESSED)
+        self.turned_away = registry.counter(TURNED_AWAY)

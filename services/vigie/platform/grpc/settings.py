@@ -70,6 +70,20 @@ class GrpcConfig(ConfigSection):
     max_unary_seconds: float = Field(
         default=60.0, gt=0, description="Longest time a call with one answer may take."
     )
+    request_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="A call whose request has not come within this time is refused.",
+    )
+    max_stranger_calls: int = Field(
+        default=256,
+        ge=1,
+        description="Calls at one time of callers who are not known: to methods that anybody may "
+        "call (health, reflection), and others while their request is waited for.",
+    )
+    max_stranger_calls_of_peer: int = Field(
+        default=64, ge=1, description="Of these, calls that come from one address."
+    )
     keepalive_seconds: float = Field(
         default=30.0, ge=1, description="A connection without traffic is probed after this time."
     )

@@ -31,6 +31,7 @@ from vigie.platform.reasons.calls import (
     SERVICE_UNREACHABLE,
     TOKEN_EXPIRED,
     TOKEN_INVALID,
+    TOO_MANY_STRANGERS,
     UNAUTHENTICATED,
 )
 from vigie.platform.reasons.database import (
@@ -140,6 +141,7 @@ __all__ = [
     "STORE_UNSUITABLE",
     "TOKEN_EXPIRED",
     "TOKEN_INVALID",
+    "TOO_MANY_STRANGERS",
     "TOPIC_MISMATCH",
     "TOPIC_UNKNOWN",
     "UNAUTHENTICATED",

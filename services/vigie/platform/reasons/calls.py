@@ -174,6 +174,13 @@ SERVICE_STARTING: Final = ReasonSpec(
     "Le service a démarré et attend ce dont il a besoin.",
     "Read `/readyz` of the process: it says what it waits for, and since when.",
 )
+TOO_MANY_STRANGERS: Final = ReasonSpec(
+    "TOO_MANY_STRANGERS",
+    StatusCode.RESOURCE_EXHAUSTED,
+    "Too many calls of callers who are not known are open.",
+    "Trop d'appels d'appelants inconnus sont ouverts.",
+    "Try again later; probes may ask `/readyz` of the process instead.",
+)
 
 REASONS: Final[tuple[ReasonSpec, ...]] = (
     REQUEST_INVALID,
@@ -200,4 +207,5 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
     SERVICE_NOT_PERMITTED,
     SERVICE_UNREACHABLE,
     SERVICE_STARTING,
+    TOO_MANY_STRANGERS,
 )

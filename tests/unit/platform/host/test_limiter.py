@@ -1,4 +1,10 @@
+from contextlib import ExitStack
+
+import pytest
+
+from vigie.platform.errors import VigieError
 from vigie.platform.grpc.limiter import StrangerLimiter, Suppressed
+from vigie.platform.grpc.strangers import StrangerSlots
 
 NOON_US = 1_790_000_000_000_000
 
@@ -24,3 +30,27 @@ def test_what_could_not_be_recorded_is_due_again() -> None:
     for item in limiter.due(NOON_US, everything=True):
         limiter.restore(item.peer, item.count, NOON_US)
     assert list(limiter.due(NOON_US, everything=True)) == [Suppressed("192.0.2.1", 1)]
+
+
+def test_slots_of_strangers_are_bounded_in_all_and_for_each_address() -> None:
+    refused: list[int] = []
+    slots = StrangerSlots(total=3, of_peer=2, refused=lambda: refused.append(1))
+    with slots.slot("a"), ExitStack() as second:
+        second.enter_context(slots.slot("a"))
+        with pytest.raises(VigieError) as caught, slots.slot("a"):
+            pass
+        assert caught.value.reason.name == "TOO_MANY_STRANGERS"
+        with slots.slot("b"):
+            with pytest.raises(VigieError, match="too many"), slots.slot("c"):
+                pass
+            second.close()
+            with slots.slot("c"):
+                pass
+        assert len(refused) == 2
+
+
+def test_a_slot_comes_back_from_a_call_that_fails() -> None:
+    slots = StrangerSlots(total=1, of_peer=1)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="the call failed"), slots.slot("a"):
+            raise RuntimeError("the call failed")

@@ -25,6 +25,7 @@ from vigie.platform.logging import LoggingConfig, configure_logging
 PLAY = f"/{SERVICE}/Play"
 CALLERS = {
     "person": caller_with("person-1", PERMISSION),
+    "without rights": caller_with("person-2"),
     "ingest": caller_with("service:ingest", service=True),
     "gateway": caller_with("service:gateway", service=True),
 }
@@ -84,12 +85,25 @@ async def test_the_owner_refuses_as_it_would_whoever_calls_it() -> None:
     table: dict[int, str] = {}
     async with instance("a", Probe(), table) as here, instance("b", Probe(), {}) as there:
         table[11] = there.host.internal_address
-        nobody: Any = ProbeStub(here.channel())
-        error = await failing(nobody.Play(window(11, 20)).read())
-        assert error.reason == "UNAUTHENTICATED"
+        stub: Any = ProbeStub(here.channel("without rights"))
+        error = await failing(stub.Play(window(11, 20)).read())
+        assert error.reason == "PERMISSION_DENIED"
         (refused,) = there.recorder.entries
-        assert not refused.allowed
+        assert (refused.subject, refused.allowed) == ("person-2", False)
         assert here.recorder.entries == []
+
+
+async def test_a_stranger_is_not_carried() -> None:
+    table: dict[int, str] = {}
+    async with instance("a", Probe(), table) as here, instance("b", Probe(), {}) as there:
+        table[11] = there.host.internal_address
+        for token, reason in ((None, "UNAUTHENTICATED"), ("forged", "TOKEN_INVALID")):
+            stub: Any = ProbeStub(here.channel(token))
+            error = await failing(stub.Play(window(11, 20)).read())
+            assert error.reason == reason
+            refused = here.recorder.entries[-1]
+            assert (refused.allowed, refused.window_us) == (False, (11_000_000, 20_000_000))
+        assert there.recorder.entries == []
 
 
 async def test_the_owner_is_told_where_a_call_comes_from_through_all_who_carried_it() -> None:

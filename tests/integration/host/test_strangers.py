@@ -148,6 +148,81 @@ async def test_a_question_after_health_that_is_never_asked_ends() -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def unsent(channel: grpc.aio.Channel, method: str, token: str) -> Any:
+    """A call whose request has not been sent yet; it would be sent as bytes."""
+    make = channel.stream_stream if method == "Play" else channel.stream_unary
+    return make(f"/{SERVICE}/{method}")(metadata=(("authorization", f"Bearer {token}"),))
+
+
+async def test_requests_that_never_come_leave_room_for_known_callers(address: str) -> None:
+    async with channel_to(address) as stranger, channel_to(address, "person") as known:
+        waiting: set[asyncio.Task[ClientError]] = set()
+        told: list[str] = []
+        for number in range(2 * CALLS):
+            call = unsent(stranger, "Play" if number % 2 else "Look", "forged")
+            waiting.add(asyncio.create_task(end_of(call)))
+            while len(waiting) > OF_PEER:
+                ended, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                told += [each.result().reason for each in ended]
+        assert told == ["TOKEN_INVALID"] * (2 * CALLS - OF_PEER)
+        stub: Any = ProbeStub(known)
+        assert (await stub.Look(window(), timeout=PATIENCE_SECONDS)).text == "here"
+        assert [item.text async for item in stub.Play(window())] == ["0", "1", "2"]
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+
+
+@pytest.mark.parametrize("method", ["Look", "Play"])
+async def test_a_known_callers_request_that_never_comes_is_not_waited_for_long(method: str) -> None:
+    async with hosting(IMPATIENT) as host:
+        error = await end_of(unsent(host.channel(), method, "person"))
+        assert (error.code, error.reason) == (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "DEADLINE_EXCEEDED",
+        )
+        (entry,) = host.recorder.entries
+        assert (entry.subject, entry.allowed) == ("person-1", False)
+
+
+@pytest.mark.parametrize("method", ["Look", "Play"])
+async def test_a_call_without_a_request_or_with_an_unreadable_one_is_invalid(method: str) -> None:
+    async with hosting(CONFIG) as host:
+        for content in (None, b"\xff\xff\xff"):
+            call = unsent(host.channel(), method, "person")
+            if content is not None:
+                await call.write(content)
+            await call.done_writing()
+            error = await end_of(call)
+            assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+            assert error.reason == "REQUEST_INVALID"
+            assert host.recorder.entries[-1].reason == "REQUEST_INVALID"
+
+
+async def test_what_a_stranger_asks_for_in_time_is_on_record_with_his_refusal() -> None:
+    async with hosting(CONFIG) as host:
+        call = unsent(host.channel(), "Look", "forged")
+        held = [unsent(host.channel(), "Look", "forged") for _ in range(OF_PEER - 1)]
+        await call.write(window(11, 20).SerializeToString())
+        assert (await end_of(call)).reason == "TOKEN_INVALID"
+        (entry,) = host.recorder.entries
+        assert (entry.allowed, entry.window_us) == (False, (11_000_000, 20_000_000))
+        for each in held:
+            each.cancel()
+
+
+async def test_a_stranger_who_is_not_waited_for_is_on_record() -> None:
+    nobody = CONFIG.model_copy(update={"max_stranger_calls_of_peer": 1})
+    async with hosting(nobody) as host:
+        waited_for = watch(host.channel())
+        assert await first_of(waited_for) == "SERVING"
+        assert (await end_of(unsent(host.channel(), "Look", "forged"))).reason == "TOKEN_INVALID"
+        (entry,) = host.recorder.entries
+        assert (entry.reason, entry.allowed, entry.window_us) == ("TOKEN_INVALID", False, None)
+        assert host.metrics.value("vigie_grpc_strangers_turned_away_total") == 1
+        waited_for.cancel()
+
+
 async def test_health_of_a_service_that_is_not_there_is_not_found() -> None:
     async with hosting(CONFIG) as host:
         stub = health_pb2_grpc.HealthStub(host.channel())

@@ -21,8 +21,9 @@ from vigie.platform.grpc.carry import Carrier, refuse
 from vigie.platform.grpc.client import ServiceClients
 from vigie.platform.grpc.health import SERVICE as HEALTH_SERVICE
 from vigie.platform.grpc.health import Health
-from vigie.platform.grpc.host import listen, open_methods, outside_credentials, server_options
+from vigie.platform.grpc.host import listen, outside_credentials, server_options
 from vigie.platform.grpc.methods import MethodSpec
+from vigie.platform.grpc.openmethods import open_methods, stranger_slots
 from vigie.platform.grpc.services import context_of
 from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.module import ServiceBinding
@@ -81,8 +82,9 @@ class Gateway:
         Raises:
             VigieError: LISTEN_FAILED, CONFIG_INVALID (files of TLS).
         """
+        open_to_all = open_methods(self._config, self._handlers, stranger_slots(self._config))
         server = self._server = grpc.aio.server(
-            interceptors=(open_methods(self._config, self._handlers),),
+            interceptors=(open_to_all,),
             options=server_options(self._config),
             maximum_concurrent_rpcs=self._config.max_concurrent_calls,
         )

@@ -5,7 +5,7 @@ health of each service as its module says.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -26,7 +26,7 @@ from vigie.platform.grpc.journal import AccessJournal
 from vigie.platform.grpc.limiter import StrangerLimiter
 from vigie.platform.grpc.methods import MethodSpec, read_methods
 from vigie.platform.grpc.metrics import HostMetrics
-from vigie.platform.grpc.openmethods import OpenMethods
+from vigie.platform.grpc.openmethods import open_methods, stranger_slots
 from vigie.platform.grpc.pipeline import CallPipeline
 from vigie.platform.grpc.record import AccessRecorder
 from vigie.platform.grpc.settings import GrpcConfig, TlsConfig
@@ -113,21 +113,6 @@ def listen(
         ) from error
 
 
-def open_methods(
-    config: GrpcConfig, declared: Container[str], *, refused: Callable[[], None] | None = None
-) -> OpenMethods:
-    """What bounds the calls that anybody may make to a server."""
-    slots = StrangerSlots(
-        total=config.max_stranger_calls, of_peer=config.max_stranger_calls_of_peer, refused=refused
-    )
-    return OpenMethods(
-        declared,
-        slots=slots,
-        request_seconds=config.request_seconds,
-        call_seconds=config.max_unary_seconds,
-    )
-
-
 class GrpcHost:
     """Serves gRPC for one process; a `vigie.platform.module.Module` in its own right.
 
@@ -173,12 +158,14 @@ class GrpcHost:
         for binding in self._services:
             self._methods.update(read_methods(binding.name))
         host_metrics = HostMetrics(metrics)
-        self._open = open_methods(config, self._methods, refused=host_metrics.turned_away.inc)
+        slots = stranger_slots(config, refused=host_metrics.turned_away.inc)
+        self._open = open_methods(config, self._methods, slots)
         self._authenticator = authenticator
         self._streams = OpenStreams(authenticator, wall_clock, host_metrics)
         self._pipeline = _make_pipeline(
             config,
             recorder=recorder,
+            slots=slots,
             streams=self._streams,
             wall_clock=wall_clock,
             monotonic_clock=monotonic_clock,
@@ -285,6 +272,7 @@ class GrpcHost:
             self._methods,
             self._pipeline,
             callers=Callers(self._authenticator, trust_domain),
+            request_seconds=self._config.request_seconds,
             owners=self._owners,
             carrier=self._carrier,
         )
@@ -356,6 +344,7 @@ def _make_pipeline(
     config: GrpcConfig,
     *,
     recorder: AccessRecorder,
+    slots: StrangerSlots,
     streams: OpenStreams,
     wall_clock: WallClock,
     monotonic_clock: MonotonicClock,
@@ -379,6 +368,7 @@ def _make_pipeline(
         validator=ContractValidator(),
         journal=journal,
         limiter=limiter,
+        slots=slots,
         streams=streams,
         metrics=metrics,
         monotonic_clock=monotonic_clock,

@@ -17,6 +17,7 @@ from vigie.platform.grpc.arrival import Arrival
 from vigie.platform.grpc.carry import refuse
 from vigie.platform.grpc.health import WATCH_PATH
 from vigie.platform.grpc.session import Origin
+from vigie.platform.grpc.settings import GrpcConfig
 from vigie.platform.grpc.strangers import StrangerSlots
 from vigie.platform.reasons import DEADLINE_EXCEEDED
 
@@ -92,6 +93,25 @@ class OpenMethods(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not 
     async def _one(self, handler: Handler, context: Any) -> Any:
         deserialise = handler.request_deserializer
         return await Arrival(context, deserialise, seconds=self._request_seconds).request()
+
+
+def stranger_slots(
+    config: GrpcConfig, *, refused: Callable[[], None] | None = None
+) -> StrangerSlots:
+    """What strangers may hold of a process; ``refused`` is told of each call that gets no slot."""
+    return StrangerSlots(
+        total=config.max_stranger_calls, of_peer=config.max_stranger_calls_of_peer, refused=refused
+    )
+
+
+def open_methods(config: GrpcConfig, declared: Container[str], slots: StrangerSlots) -> OpenMethods:
+    """What bounds the calls that anybody may make to a server."""
+    return OpenMethods(
+        declared,
+        slots=slots,
+        request_seconds=config.request_seconds,
+        call_seconds=config.max_unary_seconds,
+    )
 
 
 async def _answers(handler: Handler, request: Any, context: Any) -> AsyncGenerator[Any, None]:

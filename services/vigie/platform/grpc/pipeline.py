@@ -3,17 +3,20 @@
 0. what serves the call has started: otherwise nothing is done and nothing is recorded
 1. request id: taken from ``x-request-id`` or made; bound to the logs; returned at the end
 2. authentication: the bearer token, or the certificate of a service, becomes an identity
-3. permission: the caller holds it somewhere (the zones are checked by `Call.admit`); a service is
+3. the request is read, under a limit of time; of callers who are not known only so many are waited
+   for
+4. permission: the caller holds it somewhere (the zones are checked by `Call.admit`); a service is
    one that the contract names
-4. validation of the request against its contract
-5. the servicer, with the call bound; nothing leaves before it was admitted
-6. the end: access record of a refusal, a failure or a finished stream; status with details
-7. metrics and one line in the log
+5. validation of the request against its contract
+6. the servicer, with the call bound; nothing leaves before it was admitted
+7. the end: access record of a refusal, a failure or a finished stream; status with details
+8. metrics and one line in the log
 """
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
@@ -23,6 +26,7 @@ import structlog
 
 from vigie.platform.clock import MonotonicClock
 from vigie.platform.errors import VigieError
+from vigie.platform.grpc.arrival import Arrival
 from vigie.platform.grpc.call import bind_call
 from vigie.platform.grpc.callers import Callers
 from vigie.platform.grpc.failure import STATUS_DETAILS_KEY, Failure, failure_of, status_of
@@ -34,6 +38,7 @@ from vigie.platform.grpc.metrics import HostMetrics
 from vigie.platform.grpc.peers import SERVICE_SUBJECT
 from vigie.platform.grpc.session import HostCall, Origin, zones_of
 from vigie.platform.grpc.stated import stated_by
+from vigie.platform.grpc.strangers import StrangerSlots
 from vigie.platform.grpc.streams import OpenStream, OpenStreams
 from vigie.platform.grpc.validation import RequestValidator
 from vigie.platform.identity.port import IdentityRefusedError
@@ -77,6 +82,7 @@ class CallPipeline:
         validator: RequestValidator,
         journal: AccessJournal,
         limiter: StrangerLimiter,
+        slots: StrangerSlots,
         streams: OpenStreams,
         metrics: HostMetrics,
         monotonic_clock: MonotonicClock,
@@ -87,6 +93,7 @@ class CallPipeline:
         self._validator = validator
         self._journal = journal
         self._limiter = limiter
+        self._slots = slots
         self._streams = streams
         self._metrics = metrics
         self._monotonic_clock = monotonic_clock
@@ -101,7 +108,7 @@ class CallPipeline:
         context: Any,
         callers: Callers,
     ) -> Any:
-        """Serve a call with one answer; ``request`` is a message or a stream of them.
+        """Serve a call with one answer; ``request`` is to come, or a stream of messages.
 
         ``callers`` tells who calls the server that it came in at.
         """
@@ -185,11 +192,14 @@ class CallPipeline:
         spec = run.call.spec
         if (waits := self._gate(spec.service)) is not None:
             raise VigieError(SERVICE_STARTING, waits)
-        run.call.stated = stated_by(request, spec.permission)
-        peer = await run.callers.peer_of(run.context)
-        run.call.origin = replace(run.call.origin, peer=peer)
-        if spec.permission != PUBLIC:
+        try:
             await self._authenticate(run)
+        except VigieError:
+            # What he asks for goes on record with his refusal, if he says it in time.
+            with suppress(VigieError):
+                await self._hear(run, request)
+            raise
+        request = await self._hear(run, request)
         caller = run.call.caller
         if spec.internal and not caller.service:
             raise VigieError(METHOD_INTERNAL, "only services of the product may call this method")
@@ -209,11 +219,26 @@ class CallPipeline:
         return request
 
     async def _authenticate(self, run: _Run) -> None:
+        peer = await run.callers.peer_of(run.context)
+        run.call.origin = replace(run.call.origin, peer=peer)
+        if run.call.spec.permission == PUBLIC:
+            return
         try:
             run.call.identity = await run.callers.identify(run.context)
         except IdentityRefusedError as error:
             run.call.claimed = error.claimed
             raise
+
+    async def _hear(self, run: _Run, request: Any) -> Any:
+        """The one request of a call, once it has come; a stream of requests as it is."""
+        call = run.call
+        if not isinstance(request, Arrival):
+            return request
+        known = call.identity is not None
+        with nullcontext() if known else self._slots.slot(call.origin.peer_host):
+            message = await request.request()
+        call.stated = stated_by(message, call.spec.permission)
+        return message
 
     async def _stream(self, run: _Run, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
         guarded = GuardedContext(run.context, run.call)

@@ -7,9 +7,15 @@ gRPC counts all calls alike, and refuses further ones when there are too many
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
+
+import structlog
 
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import TOO_MANY_STRANGERS
+
+_MOST_TOLD: Final = 64
+"""Addresses that are named in the logs, once each, until no stranger holds a slot any more."""
 
 
 class StrangerSlots:
@@ -28,6 +34,8 @@ class StrangerSlots:
         self._of_peer = of_peer
         self._refused = refused
         self._taken: Counter[str] = Counter()
+        self._told: set[str] = set()
+        self._log = structlog.get_logger("vigie.grpc")
 
     @contextmanager
     def slot(self, peer: str) -> Iterator[None]:
@@ -37,8 +45,7 @@ class StrangerSlots:
             VigieError: TOO_MANY_STRANGERS.
         """
         if self._taken.total() >= self._total or self._taken[peer] >= self._of_peer:
-            if self._refused is not None:
-                self._refused()
+            self._tell(peer)
             raise VigieError(TOO_MANY_STRANGERS, "too many calls of strangers are open")
         self._taken[peer] += 1
         try:
@@ -47,3 +54,12 @@ class StrangerSlots:
             self._taken[peer] -= 1
             if not self._taken[peer]:
                 del self._taken[peer]
+            if not self._taken:
+                self._told.clear()
+
+    def _tell(self, peer: str) -> None:
+        if self._refused is not None:
+            self._refused()
+        if peer not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(peer)
+            self._log.warning("strangers_turned_away", peer=peer, open_calls=self._taken[peer])

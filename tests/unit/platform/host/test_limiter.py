@@ -1,6 +1,7 @@
 from contextlib import ExitStack
 
 import pytest
+import structlog
 
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.limiter import StrangerLimiter, Suppressed
@@ -47,6 +48,22 @@ def test_slots_of_strangers_are_bounded_in_all_and_for_each_address() -> None:
             with slots.slot("c"):
                 pass
         assert len(refused) == 2
+
+
+def test_who_is_turned_away_is_named_in_the_logs_once() -> None:
+    slots = StrangerSlots(total=64, of_peer=1)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            with slots.slot("a"):
+                for _ in range(3):
+                    with pytest.raises(VigieError), slots.slot("a"):
+                        pass
+        full = StrangerSlots(total=1, of_peer=1)
+        with full.slot("a"):
+            for number in range(1000):
+                with pytest.raises(VigieError), full.slot(str(number)):
+                    pass
+    assert [line["peer"] for line in lines] == ["a", "a", *(str(number) for number in range(64))]
 
 
 def test_a_slot_comes_back_from_a_call_that_fails() -> None:

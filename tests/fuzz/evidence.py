@@ -56,7 +56,7 @@ def _archive(data: bytes) -> None:
         with archive.PackageWriter(again, created) as writer:
             for entry in entries:
                 name = entry.filename
-                writer.add(name, [contents[name]], size_bytes_at_most=len(contents[name]))
+                writer.add(name, [contents[name]], size_bytes=len(contents[name]))
         promise(again.read_bytes() == data, "every deviation is refused")
 
 

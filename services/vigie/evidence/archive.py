@@ -5,17 +5,19 @@ a reader can refuse every deviation: what the signature does not cover cannot ca
 """
 
 import io
-import stat
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, Protocol, Self
 
 from typing_extensions import Buffer
 
+from vigie.evidence import zipform
 from vigie.evidence.digest import DigestBeside
 from vigie.evidence.rejection import RejectedError
 
@@ -24,60 +26,53 @@ _SEEK_BUFFER_BYTES: Final = 64 << 10
 """Each seek throws the buffer away: a large one would read a megabyte for each header."""
 READ_ERRORS: Final = (OSError, zipfile.BadZipFile, EOFError, struct.error)
 """What reading the content of an entry may raise, the container's checksum included."""
-_ATTRIBUTES: Final = (stat.S_IFREG | 0o444) << 16
-_CREATED_ON_UNIX: Final = 3
-_UTF8_NAMES: Final = 0x800
-_ZIP64_FROM: Final = 0xFFFFFFFF
-_OLDEST_ZIP_YEAR: Final = 1980
-_VERSION: Final = 20
-_CENTRAL_HEADER: Final = struct.Struct("<4sBBBBHHHHIIIHHHHHII")
-_END: Final = struct.Struct("<4sHHHHIIH")
-_LOCAL_HEADER: Final = struct.Struct("<4sHHHHHIIIHH")
-
-
-def zip_time(created: datetime) -> tuple[int, int, int, int, int, int]:
-    """The time every entry bears: UTC, at the two-second resolution of the format."""
-    utc = created.astimezone(UTC)
-    if utc.year < _OLDEST_ZIP_YEAR:
-        raise ValueError(f"a package cannot be dated {utc:%Y}: the format begins in 1980")
-    return (utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second // 2 * 2)
 
 
 class PackageWriter:
-    """Writes entries one after the other; nothing is held in memory."""
+    """Writes entries one after the other; nothing of their content is held in memory."""
 
     def __init__(self, path: Path, created: datetime) -> None:
-        self._zip = zipfile.ZipFile(path, "x", zipfile.ZIP_STORED, allowZip64=True)
-        self._time = zip_time(created)
+        self._time = zipform.zip_time(created)
+        self._stream = path.open("xb")
+        self._entries: list[zipform.Entry] = []
+        self._position = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        with self._stream:
+            if failed is None:
+                self._stream.write(zipform.directory(self._entries, self._position))
 
     def add(
-        self, name: str, chunks: Iterable[bytes | memoryview], *, size_bytes_at_most: int
+        self, name: str, chunks: Iterable[bytes | memoryview], *, size_bytes: int
     ) -> tuple[int, str]:
-        """Append an entry; returns its size in bytes and its SHA-256 (hex).
+        """Append an entry of ``size_bytes``; returns that and its SHA-256 (hex).
 
         Raises:
-            ValueError: there were more than ``size_bytes_at_most``.
+            ValueError: there were fewer or more.
         """
-        info = zipfile.ZipInfo(name, self._time)
-        info.create_system = _CREATED_ON_UNIX
-        info.external_attr = _ATTRIBUTES
-        info.file_size = size_bytes_at_most  # decides about the 64-bit form of the header
+        announced = zipform.Entry(name, self._time, 0, size_bytes, self._position)
+        self._stream.write(zipform.local_header(announced))
         digest = DigestBeside()
-        size_bytes = 0
-        with closing(digest), self._zip.open(info, "w") as entry:
+        crc = written = 0
+        with closing(digest):
             for chunk in chunks:
                 digest.update(chunk)
-                entry.write(chunk)
-                size_bytes += len(chunk)
+                crc = zlib.crc32(chunk, crc)
+                self._stream.write(chunk)
+                written += len(chunk)
             sha256 = digest.hexdigest()
-        if size_bytes > size_bytes_at_most:
-            raise ValueError(f"{name}: {size_bytes} bytes, at most {size_bytes_at_most} announced")
+        if written != size_bytes:
+            raise ValueError(f"{name}: {written} bytes, {size_bytes} were announced")
+        entry = replace(announced, crc=crc)
+        end = self._stream.tell()
+        self._stream.seek(self._position)
+        self._stream.write(zipform.local_header(entry))
+        self._stream.seek(end)
+        self._entries.append(entry)
+        self._position = end
         return size_bytes, sha256
 
 
@@ -160,68 +155,43 @@ class ZipPackage:
             raise
 
     def _checked(self, path: Path) -> dict[str, zipfile.ZipInfo]:
-        entries: dict[str, zipfile.ZipInfo] = {}
+        """The entries, once everything around their contents is what this product writes."""
+        infos: dict[str, zipfile.ZipInfo] = {}
+        entries: list[zipform.Entry] = []
         position = 0
         if self._zip.comment:
             raise RejectedError("PACKAGE_UNREADABLE", f"{path.name} carries a comment")
         for info in self._zip.infolist():
+            name = info.filename
             self._check_entry(info, position)
-            if info.filename in entries:
-                raise RejectedError("PACKAGE_ENTRY_UNSAFE", f"{info.filename} is there twice")
-            entries[info.filename] = info
-            position = info.header_offset + self._local_size(info)
+            if name in infos:
+                raise RejectedError("PACKAGE_ENTRY_UNSAFE", f"{name} is there twice")
+            entry = zipform.Entry(name, info.date_time, info.CRC, info.file_size, position)
+            header = zipform.local_header(entry)
+            if self._at(position, len(header)) != header:
+                raise RejectedError("PACKAGE_UNREADABLE", f"{name}: its headers disagree")
+            infos[name] = info
+            entries.append(entry)
+            self._data_offsets[name] = position + len(header)
+            position += len(header) + info.file_size
         if self._zip.start_dir != position:
             raise RejectedError("PACKAGE_UNREADABLE", f"{path.name}: bytes after the last entry")
-        self._check_directory(path, position)
-        return entries
-
-    def _check_directory(self, path: Path, position: int) -> None:
-        """The directory must be the one this product writes, to the last byte.
-
-        Beyond 4 GiB its records have a 64-bit form; there, only what `_check_entry` looks at is
-        compared.
-        """
         size = path.stat().st_size - position
-        sizes = [path.stat().st_size, *(info.file_size for info in self._zip.infolist())]
-        if max(sizes) >= _ZIP64_FROM:
-            return
-        if self._at(position, size) != _directory(self._zip.infolist(), position):
+        if self._at(position, size) != zipform.directory(entries, position):
             raise RejectedError("PACKAGE_UNREADABLE", f"{path.name}: a directory of another kind")
+        return infos
 
     def _check_entry(self, info: zipfile.ZipInfo, position: int) -> None:
+        """Say what is wrong with an entry, where that has a name."""
         name = info.filename
         check_name(name)
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise RejectedError("PACKAGE_UNREADABLE", f"{name} is compressed; it must be stored")
-        if info.external_attr != _ATTRIBUTES or info.create_system != _CREATED_ON_UNIX:
+        file = (zipform.ATTRIBUTES, zipform.CREATED_ON_UNIX)
+        if (info.external_attr, info.create_system) != file:
             raise RejectedError("PACKAGE_ENTRY_UNSAFE", f"{name} has other attributes than a file")
-        plain = info.flag_bits & ~_UTF8_NAMES == 0 and not info.comment
-        plain = plain and info.internal_attr == 0 and info.volume == 0
-        zip64 = max(info.file_size, info.header_offset) >= _ZIP64_FROM
-        if not plain or (info.extra and not zip64):
-            raise RejectedError("PACKAGE_UNREADABLE", f"{name} has an entry of another kind")
         if info.header_offset != position:
             raise RejectedError("PACKAGE_UNREADABLE", f"there are bytes before {name}")
-
-    def _local_size(self, info: zipfile.ZipInfo) -> int:
-        """Bytes of the local header, name, extra field and content, once both headers agree."""
-        header = self._at(info.header_offset, _LOCAL_HEADER.size)
-        _, version, flags, method, time, date, crc, stored, size, name_size, extra_size = (
-            _LOCAL_HEADER.unpack(header)
-        )
-        zip64 = stored == size == _ZIP64_FROM and extra_size > 0
-        same = zip64 or (stored, size, extra_size) == (info.compress_size, info.file_size, 0)
-        same = same and (flags, method, crc) == (info.flag_bits, info.compress_type, info.CRC)
-        same = same and (version, _dos_time(info.date_time)) == (
-            info.extract_version,
-            (date, time),
-        )
-        if not same:
-            raise RejectedError("PACKAGE_UNREADABLE", f"{info.filename}: its headers disagree")
-        self._data_offsets[info.filename] = (
-            info.header_offset + _LOCAL_HEADER.size + int(name_size) + int(extra_size)
-        )
-        return _LOCAL_HEADER.size + int(name_size) + int(extra_size) + info.file_size
 
     def _at(self, offset: int, size: int) -> bytes:
         with self._path.open("rb") as stream:
@@ -248,7 +218,7 @@ class ZipPackage:
     def check_times(self, created: datetime) -> None:
         """See `Package.check_times`."""
         try:
-            expected = zip_time(created)
+            expected = zipform.zip_time(created)
         except ValueError as error:
             raise RejectedError("FILE_TIME_ALTERED", str(error)) from error
         for name, info in sorted(self._entries.items()):
@@ -328,28 +298,6 @@ class _Region(io.RawIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
-
-
-def _directory(entries: Sequence[zipfile.ZipInfo], position: int) -> bytes:
-    """Central directory and its end, as `PackageWriter` leaves them (APPNOTE 4.3.12, 4.3.16)."""
-    records = bytearray()
-    for info in entries:
-        name = info.filename.encode()
-        date, time = _dos_time(info.date_time)
-        records += _CENTRAL_HEADER.pack(
-            b"PK\1\2", _VERSION, _CREATED_ON_UNIX, _VERSION, 0, info.flag_bits, 0, time, date,
-            info.CRC, info.file_size, info.file_size, len(name), 0, 0, 0, 0, _ATTRIBUTES,
-            info.header_offset,
-        )  # fmt: skip
-        records += name
-    count = len(entries)
-    end = _END.pack(b"PK\5\6", 0, 0, count, count, len(records), position, 0)
-    return bytes(records) + end
-
-
-def _dos_time(value: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
-    year, month, day, hour, minute, second = value
-    return (year - 1980) << 9 | month << 5 | day, hour << 11 | minute << 5 | second // 2
 
 
 def check_name(name: str) -> None:

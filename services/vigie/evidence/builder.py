@@ -197,11 +197,11 @@ class PackageBuilder:
                 (m.MANIFEST_NAME, content),
                 (m.SIGNATURE_NAME, self._signer.sign(content)),
             ):
-                writer.add(name, [data], size_bytes_at_most=len(data))
+                writer.add(name, [data], size_bytes=len(data))
         return document
 
     def _write_text(self, work: _Work, writer: PackageWriter, name: str, data: bytes) -> None:
-        size_bytes, sha256 = writer.add(name, [data], size_bytes_at_most=len(data))
+        size_bytes, sha256 = writer.add(name, [data], size_bytes=len(data))
         work.files.append(m.File(path=name, size_bytes=size_bytes, sha256=sha256))
 
     def _write_media(
@@ -239,7 +239,7 @@ class PackageBuilder:
 
         first = planned[0]
         name = f"media/{camera}/{_stamp(first.start_us)}_{first.source.run}.mp4"
-        size_bytes, sha256 = output.writer.add(name, chunks(), size_bytes_at_most=plan.size_bytes)
+        size_bytes, sha256 = output.writer.add(name, chunks(), size_bytes=plan.size_bytes)
         media = m.Media(
             camera=camera,
             run=first.source.run,

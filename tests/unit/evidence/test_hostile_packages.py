@@ -36,7 +36,7 @@ def test_an_archive_without_a_file_is_opened_and_holds_nothing(tmp_path: Path) -
 
 def test_a_package_said_to_be_older_than_its_format_is_refused(tmp_path: Path) -> None:
     with PackageWriter(tmp_path / "p.zip", datetime(2026, 1, 1, tzinfo=UTC)) as writer:
-        writer.add("a", [b"x"], size_bytes_at_most=1)
+        writer.add("a", [b"x"], size_bytes=1)
     package = open_package(tmp_path / "p.zip")
     with pytest.raises(RejectedError) as caught:
         package.check_times(datetime(1979, 12, 31, tzinfo=UTC))

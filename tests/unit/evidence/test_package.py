@@ -193,7 +193,7 @@ async def test_a_renamed_entry_or_other_time_is_refused(built: Built, tmp_path: 
             for info in source.infolist():
                 data = source.read(info)
                 new = name if info.filename == "report.html" else info.filename
-                copy.add(new, [data], size_bytes_at_most=len(data))
+                copy.add(new, [data], size_bytes=len(data))
         assert refused(target).reason == ("FILE_MISSING" if not shift else "FILE_TIME_ALTERED")
 
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from databases import open_any_database
 from recording_footage import RecordedRun, RecordedSegment
+from vigie.access.permissions import SERVICE_PERMISSIONS
 from vigie.common.v1.types_pb2 import GapCause, Purpose, TimeWindow
 from vigie.evidence.v1.events_pb2 import HoldState
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
@@ -221,6 +222,8 @@ def everyone() -> Mapping[str, Caller]:
         "zone1": caller_with("one@test", *PERMISSIONS, zones=["zone-1"]),
         "zone2": caller_with("two@test", *PERMISSIONS, zones=["zone-2"]),
         "nobody": caller_with("nobody@test"),
+        "evidence": caller_with("service:evidence", *SERVICE_PERMISSIONS, service=True),
+        "audit": caller_with("service:audit", *SERVICE_PERMISSIONS, service=True),
     }
 
 

@@ -14,7 +14,7 @@ Nothing here is kept when a step fails: a package is whole or it is not.
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -86,7 +86,7 @@ class PackageBuilder:
     Args:
         store: where footage is.
         recordings: what says which footage there is.
-        cameras: their names and zones.
+        cameras: their names.
         signer: of the manifest.
         wall_clock: says when a package was made, and how old a gap is.
         installation: its name.
@@ -125,17 +125,34 @@ class PackageBuilder:
         """Write the package of an approved request to ``path`` (which must not exist).
 
         Raises:
-            VigieError: EVIDENCE_PENDING_FOOTAGE, EVIDENCE_SOURCE_ALTERED, EVIDENCE_SOURCE_MISSING.
+            VigieError: EVIDENCE_PENDING_FOOTAGE, EVIDENCE_SOURCE_ALTERED, EVIDENCE_SOURCE_MISSING,
+                EVIDENCE_ZONES_UNKNOWN, EVIDENCE_ZONES_CHANGED.
         """
         work = _Work(request, custody)
+        zones = await self._zones(request)
         for camera in request.cameras:
-            await self._gather(work, camera)
+            await self._gather(work, camera, zones[camera])
         reader = SourceReader(self._store, asyncio.get_running_loop())
         document = await asyncio.to_thread(self._write, work, reader, path, progress)
         missing = [each for statement in work.statements for each in missing_of(statement)]
         return Built(path, document, tuple(missing))
 
-    async def _gather(self, work: _Work, camera: str) -> None:
+    async def _zones(self, request: EvidenceRequest) -> Mapping[str, Sequence[str]]:
+        """The zones of the window: those that the request was admitted for, and no other.
+
+        Recording may not have heard of a move when the request was made, and programs before this
+        one asked for the zones of the day of the request.
+        """
+        window_us = request.start_us, request.end_us
+        found = await self._recordings.zones(request.cameras, *window_us)
+        for camera in request.cameras:
+            if not found.get(camera):
+                raise VigieError(reasons.EVIDENCE_ZONES_UNKNOWN, f"cameras/{camera}")
+            if not set(request.zones).issuperset(found[camera]):
+                raise VigieError(reasons.EVIDENCE_ZONES_CHANGED, f"cameras/{camera}")
+        return found
+
+    async def _gather(self, work: _Work, camera: str, zones: Sequence[str]) -> None:
         start_us, end_us = work.window_us
         pieces = await self._recordings.timeline(camera, start_us, end_us)
         if any(piece.kind == "PENDING" for piece in pieces):
@@ -148,7 +165,7 @@ class PackageBuilder:
         statement = state_completeness(
             camera,
             state.display_name if state else "",
-            state.zone if state else "",
+            zones,
             work.window_us,
             pieces,
         )
@@ -259,7 +276,7 @@ class PackageBuilder:
             raise ValueError(f"{request.name} was approved by nobody")
         return m.Manifest(
             schema=m.SCHEMA,
-            version=m.VERSION,
+            version=2 if any(camera.zones for camera in work.statements) else 1,
             created_time=from_us(created_us),
             request=m.Request(
                 name=request.name,

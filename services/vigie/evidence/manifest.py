@@ -8,15 +8,24 @@ lower-case hexadecimal.
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from pydantic.functional_validators import AfterValidator
 
 from vigie.evidence.rejection import RejectedError
 
 SCHEMA: Final = "vigie-evidence-manifest"
-VERSION: Final = 1
+VERSIONS: Final = (1, 2)
+"""Those that are read. A package bears the lowest that can say what it says: 2 where a camera stood
+in several zones, so that a reader of version 1 refuses just what it does not understand."""
 
 MANIFEST_NAME: Final = "manifest.json"
 SIGNATURE_NAME: Final = "manifest.json.p7s"
@@ -107,6 +116,9 @@ class Camera(_Part):
     camera: Name
     display_name: Name
     zone: Name
+    """Where it stood; in version 2, at the end of the window."""
+    zones: tuple[Name, ...] = ()
+    """Version 2: where it stood during the window, in order of time, if in more than one zone."""
     requested_us: Count
     stored_us: Count
     missing_us: Count
@@ -174,7 +186,7 @@ class Manifest(_Part):
     """Everything a verifier needs; the signature covers its exact bytes."""
 
     schema_name: Literal["vigie-evidence-manifest"] = Field(alias="schema")
-    version: Literal[1]
+    version: Literal[1, 2]
     created_time: Instant
     request: Request
     issuer: Issuer
@@ -183,9 +195,22 @@ class Manifest(_Part):
     custody: tuple[Custody, ...]
     weaknesses: tuple[Weakness, ...]
 
+    @model_validator(mode="after")
+    def _zones_fit_the_version(self) -> Self:
+        moved = [camera for camera in self.cameras if camera.zones]
+        if bool(moved) != (self.version > 1):
+            raise ValueError("zones are listed in version 2, and only there")
+        if any(len(each.zones) == 1 or each.zones[-1] != each.zone for each in moved):
+            raise ValueError("the zones of a camera do not end with its zone")
+        return self
+
     def to_bytes(self) -> bytes:
         """The JSON that is signed: keys in the order of this model, two spaces, final newline."""
-        text = json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=2)
+        content: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        for camera in content["cameras"]:
+            if not camera["zones"]:
+                del camera["zones"]  # version 1 has no such key
+        text = json.dumps(content, ensure_ascii=False, indent=2)
         return text.encode() + b"\n"
 
 
@@ -201,7 +226,7 @@ def parse_manifest(content: bytes) -> Manifest:
         raise RejectedError("MANIFEST_INVALID", f"{MANIFEST_NAME}: {error}") from error
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
         raise RejectedError("MANIFEST_INVALID", f"{MANIFEST_NAME} is not a {SCHEMA}")
-    if head.get("version") != VERSION:
+    if head.get("version") not in VERSIONS:
         raise RejectedError("MANIFEST_VERSION", f"version {head.get('version')!r}")
     try:
         return Manifest.model_validate(head)

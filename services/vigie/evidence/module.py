@@ -75,6 +75,7 @@ class EvidenceModule:
             platform.database, platform.event_log, platform.wall_clock, platform.identifiers
         )
         self._watch = RequestWatch(self._repository)
+        self._recordings = RecordingClient(platform.clients)
         self._worker: EvidenceWorker | None = None
         self._task: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -82,6 +83,7 @@ class EvidenceModule:
             Dependencies(
                 repository=self._repository,
                 cameras=self._cameras,
+                recordings=self._recordings,
                 store=platform.store,
                 watch=self._watch,
                 wall_clock=platform.wall_clock,
@@ -135,10 +137,9 @@ class EvidenceModule:
 
     def _make_worker(self, signer: Signer) -> EvidenceWorker:
         platform = self._platform
-        recordings = RecordingClient(platform.clients)
         builder = PackageBuilder(
             store=platform.store,
-            recordings=recordings,
+            recordings=self._recordings,
             cameras=self._cameras,
             signer=signer,
             wall_clock=platform.wall_clock,
@@ -149,7 +150,7 @@ class EvidenceModule:
         return EvidenceWorker(
             WorkerDependencies(
                 repository=self._repository,
-                recordings=recordings,
+                recordings=self._recordings,
                 builder=builder,
                 signer=signer,
                 store=platform.store,

@@ -1,6 +1,6 @@
 """What the evidence context needs of others, declared beside its consumer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,18 @@ class SegmentFacts:
 
 class Recordings(Protocol):
     """What recording answers about footage and holds."""
+
+    async def zones(
+        self, cameras: Sequence[str], start_us: int, end_us: int
+    ) -> Mapping[str, Sequence[str]]:
+        """The zones each camera stood in during the window, in order of time.
+
+        Of a camera of which nothing is known there is none.
+
+        Raises:
+            VigieError: EVIDENCE_ZONES_UNKNOWN: recording does not answer.
+        """
+        ...
 
     async def timeline(self, camera: str, start_us: int, end_us: int) -> Sequence[TimelinePiece]:
         """The pieces that make up the window, in order, without rest."""

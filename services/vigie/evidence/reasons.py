@@ -34,6 +34,20 @@ EVIDENCE_CAMERA_UNKNOWN: Final = ReasonSpec(
     "Une caméra de la demande n'existe pas.",
     "List the cameras with CameraService.ListCameras.",
 )
+EVIDENCE_ZONES_UNKNOWN: Final = ReasonSpec(
+    "EVIDENCE_ZONES_UNKNOWN",
+    StatusCode.UNAVAILABLE,
+    "Recording does not say now in which zones the cameras stood; without that nobody is admitted.",
+    "L'enregistrement ne dit pas où se trouvaient les caméras ; personne n'est admis sans cela.",
+    "Try again; if it lasts, check the recording service.",
+)
+EVIDENCE_ZONES_CHANGED: Final = ReasonSpec(
+    "EVIDENCE_ZONES_CHANGED",
+    StatusCode.FAILED_PRECONDITION,
+    "A camera stood in a zone for which nobody was asked when the request was made and approved.",
+    "Une caméra se trouvait dans une zone pour laquelle la demande n'a pas été admise.",
+    "Make the request again: it is then admitted for the zones in which the cameras stood.",
+)
 EVIDENCE_SELF_APPROVAL: Final = ReasonSpec(
     "EVIDENCE_SELF_APPROVAL",
     StatusCode.PERMISSION_DENIED,
@@ -117,6 +131,8 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
     EVIDENCE_WINDOW_INVALID,
     EVIDENCE_FIELD_MISSING,
     EVIDENCE_CAMERA_UNKNOWN,
+    EVIDENCE_ZONES_UNKNOWN,
+    EVIDENCE_ZONES_CHANGED,
     EVIDENCE_SELF_APPROVAL,
     EVIDENCE_NOT_REQUESTER,
     EVIDENCE_STATE_WRONG,

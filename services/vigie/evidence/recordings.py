@@ -1,11 +1,15 @@
 """Asks the recording context for footage and holds, through its contract."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import grpc.aio
+
 from vigie.common.v1 import types_pb2
+from vigie.evidence import reasons
 from vigie.evidence.convert import timestamp
 from vigie.evidence.ports import SegmentFacts, TimelinePiece
+from vigie.platform.errors import VigieError
 from vigie.platform.grpc.client import ServiceClients
 from vigie.recording.v1 import recording_pb2, recording_pb2_grpc, retention_pb2, retention_pb2_grpc
 
@@ -13,6 +17,8 @@ _KIND_PREFIX = "TIMELINE_ENTRY_KIND_"
 _CAUSE_PREFIX = "GAP_CAUSE_"
 _PAGE_SIZE = 1000
 _HOLD_WAIT_SECONDS = 5
+_ZONES_TIMEOUT_SECONDS = 5.0
+"""A person waits for the answer, who can ask again."""
 
 
 class RecordingClient:
@@ -39,6 +45,27 @@ class RecordingClient:
             retention_pb2_grpc.HoldServiceStub, "vigie.recording.v1.HoldService"
         )
         return cast("retention_pb2_grpc.HoldServiceAsyncStub", stub)
+
+    async def zones(
+        self, cameras: Sequence[str], start_us: int, end_us: int
+    ) -> Mapping[str, Sequence[str]]:
+        """See `Recordings.zones`."""
+        request = recording_pb2.GetCameraZonesRequest(
+            cameras=[f"cameras/{camera}" for camera in cameras], window=_window(start_us, end_us)
+        )
+        try:
+            answer = await self._recording.GetCameraZones(request, timeout=_ZONES_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            status = error.code().name
+            raise VigieError(
+                reasons.EVIDENCE_ZONES_UNKNOWN, f"recording answered {status}", status=status
+            ) from error
+        return {
+            each.camera.removeprefix("cameras/"): [
+                zone.removeprefix("zones/") for zone in each.zones
+            ]
+            for each in answer.cameras
+        }
 
     async def timeline(self, camera: str, start_us: int, end_us: int) -> Sequence[TimelinePiece]:
         """See `Recordings.timeline`."""

@@ -148,9 +148,11 @@ def _camera(camera: Camera) -> list[str]:
         "</span>"
         for interval in camera.intervals
     )
+    stood = " → ".join(_e(zone) for zone in camera.zones or (camera.zone,))
     share = 100 * camera.stored_us / max(1, camera.requested_us)
     parts = [
         f"<h3>{_e(camera.display_name)} <code>{_e(camera.camera)}</code></h3>",
+        f"<p class=soft>zone : {stood}</p>",
         f'<div class="bar">{bar}</div>',
         (
             f"<p>{share:.3f} % · présent <span class=en>stored</span> "

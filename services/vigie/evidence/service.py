@@ -13,7 +13,7 @@ from vigie.evidence.convert import states_from_proto, to_proto
 from vigie.evidence.downloads import stream_package
 from vigie.evidence.metrics import DOWNLOADED_BYTES
 from vigie.evidence.model import EvidenceRequest, Person, State
-from vigie.evidence.ports import CameraDirectory
+from vigie.evidence.ports import CameraDirectory, Recordings
 from vigie.evidence.repository import EvidenceRepository, Step
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.v1 import evidence_service_pb2 as pb
@@ -39,6 +39,7 @@ class Dependencies:
 
     repository: EvidenceRepository
     cameras: CameraDirectory
+    recordings: Recordings
     store: ObjectStore
     watch: RequestWatch
     wall_clock: WallClock
@@ -62,7 +63,8 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
         call = current_call()
         cameras = [name.removeprefix("cameras/") for name in request.cameras]
         window_us = self._window(request)
-        zones = self._zones(cameras)
+        self._check_window(window_us)
+        zones = await self._zones(cameras, window_us)
         await call.admit(
             objects=list(request.cameras),
             zones=zones,
@@ -75,13 +77,16 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
                 raise VigieError(
                     reasons.EVIDENCE_CAMERA_UNKNOWN, f"cameras/{camera}", field="cameras"
                 )
+        if zones is None:
+            raise VigieError(
+                reasons.EVIDENCE_ZONES_UNKNOWN, "recording has not heard of a camera yet"
+            )
         self._check_texts(request)
-        self._check_window(window_us)
         now_us = self._on.wall_clock.now_us()
         wanted = EvidenceRequest(
             request=self._on.identifiers.hex(),
             cameras=tuple(sorted(cameras)),
-            zones=tuple(sorted(set(zones or ()))),
+            zones=tuple(zones),
             start_us=window_us[0],
             end_us=window_us[1],
             purpose=request.purpose.strip(),
@@ -249,10 +254,15 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
     async def _answer(self, request: EvidenceRequest) -> pb.EvidenceRequest:
         return to_proto(request, await self._on.repository.custody(request.request))
 
-    def _zones(self, cameras: Sequence[str]) -> list[str] | None:
-        """Zones of the cameras; ``None`` when one of them is unknown."""
-        states = [self._on.cameras.get(camera) for camera in cameras]
-        return None if None in states else [state.zone for state in states if state is not None]
+    async def _zones(self, cameras: Sequence[str], window_us: tuple[int, int]) -> list[str] | None:
+        """Zones the cameras stood in during the window; ``None`` when one of them is unknown.
+
+        A camera that has been moved takes its old footage out of nobody's responsibility: as
+        playback, evidence is for those who answer for the zone it was recorded in.
+        """
+        stood = await self._on.recordings.zones(cameras, *window_us)
+        known = all(stood.get(camera) and self._on.cameras.get(camera) for camera in cameras)
+        return sorted({zone for zones in stood.values() for zone in zones}) if known else None
 
     def _window(self, request: pb.CreateEvidenceRequestRequest) -> tuple[int, int]:
         window = request.window

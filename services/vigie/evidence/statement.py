@@ -11,7 +11,7 @@ from vigie.platform.clock import from_us
 def state_completeness(
     camera: str,
     display_name: str,
-    zone: str,
+    zones: Sequence[str],
     window_us: tuple[int, int],
     pieces: Sequence[TimelinePiece],
 ) -> Camera:
@@ -20,7 +20,7 @@ def state_completeness(
     Args:
         camera: camera identifier.
         display_name: its name for people.
-        zone: its zone.
+        zones: those it stood in during the window, in order of time; at least one.
         window_us: what was asked for, microseconds since the Unix epoch.
         pieces: the timeline of exactly that window, without PENDING.
 
@@ -48,7 +48,8 @@ def state_completeness(
     return Camera(
         camera=camera,
         display_name=display_name or camera,
-        zone=zone,
+        zone=zones[-1],
+        zones=tuple(zones) if len(zones) > 1 else (),
         requested_us=requested,
         stored_us=stored,
         missing_us=requested - stored,

@@ -230,7 +230,9 @@ class EvidenceWorker:
                 await asyncio.to_thread(path.unlink, missing_ok=True)
                 return await self._on.builder.build(current or request, custody, path, progress)
             except VigieError as error:
-                if error.reason is not reasons.EVIDENCE_PENDING_FOOTAGE:
+                if error.reason is reasons.EVIDENCE_ZONES_UNKNOWN:
+                    deadline = self._deadline(self._on.config.pending_timeout_seconds)
+                elif error.reason is not reasons.EVIDENCE_PENDING_FOOTAGE:
                     raise
                 if self._on.monotonic_clock.now_us() >= deadline:
                     raise

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 from vigie.platform.database import Database
 from vigie.platform.database.connection import AsyncConnection
@@ -116,7 +117,12 @@ async def zones_of(connection: AsyncConnection, camera: str, window: Interval) -
 
     Before its first known state a camera counts to the zone of that state.
     """
+    return set(await stays_of(connection, camera, window)) or {""}
+
+
+async def stays_of(connection: AsyncConnection, camera: str, window: Interval) -> list[str]:
+    """The same in order of time; a zone it came back to stands there again."""
     states = await reader.camera_states(connection, camera, window)
     if not states:
         states = await reader.first_state(connection, camera)
-    return {state.zone for state in states} or {""}
+    return [zone for zone, _ in groupby(state.zone for state in states)]

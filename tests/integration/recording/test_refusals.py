@@ -123,6 +123,36 @@ async def test_footage_of_a_moved_camera_stays_with_the_zone_it_was_recorded_in(
             await RecordingServiceStub(host.channel("zone2")).GetTimeline(request)
 
 
+async def test_evidence_is_told_where_a_camera_stood_and_nobody_else(tmp_path: Path) -> None:
+    async with recording_rig(tmp_path, NOW) as rig, serving(rig) as host:
+        await estate(rig)
+        await rig.camera(CAMERA, T0 + 30 * SECOND, revision=2, zone="zone-2")
+        await rig.camera(CAMERA, T0 + 40 * SECOND, revision=3, zone="zone-1")
+        await rig.settle()
+
+        async def zones(caller: str, start_us: int, end_us: int) -> list[list[str]]:
+            request = pb.GetCameraZonesRequest(
+                cameras=[NAME, "cameras/nowhere"], window=window(start_us, end_us)
+            )
+            answer = await RecordingServiceStub(host.channel(caller)).GetCameraZones(request)
+            assert [each.camera for each in answer.cameras] == [NAME, "cameras/nowhere"]
+            return [list(each.zones) for each in answer.cameras]
+
+        assert await zones("evidence", T0, T0 + 10 * SECOND) == [["zones/zone-1"], []]
+        assert await zones("evidence", T0 + 30 * SECOND, T0 + 35 * SECOND) == [["zones/zone-2"], []]
+        moved = ["zones/zone-1", "zones/zone-2", "zones/zone-1"]
+        assert await zones("evidence", T0, NOW) == [moved, []]
+        before_it_was_known = T0 - 30 * DAY
+        assert await zones("evidence", before_it_was_known, before_it_was_known + SECOND) == [
+            ["zones/zone-1"],
+            [],
+        ]
+        for caller, reason in (("all", "METHOD_INTERNAL"), ("audit", "SERVICE_NOT_PERMITTED")):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await zones(caller, T0, NOW)
+            assert reason_of(refused.value) == reason
+
+
 async def test_a_play_and_its_purpose_are_on_record_before_and_after(tmp_path: Path) -> None:
     async with recording_rig(tmp_path, NOW) as rig, serving(rig) as host:
         run = await estate(rig)

@@ -1,5 +1,5 @@
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from unit.media.recorded import START_US, Segment, record
 from vigie.evidence.builder import Built, PackageBuilder
 from vigie.evidence.model import CustodyStep, EvidenceRequest, Person, State
 from vigie.evidence.ports import SegmentFacts, TimelinePiece
+from vigie.evidence.reasons import EVIDENCE_ZONES_UNKNOWN
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.signer import Signer, load_signer
 from vigie.media.codec import VideoCodec
 from vigie.platform.clock import ManualWallClock
+from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.registry.v1.events_pb2 import CameraState
 
@@ -31,6 +33,15 @@ class FakeRecordings:
     pieces: dict[str, list[TimelinePiece]] = field(default_factory=dict)
     stored: dict[str, list[SegmentFacts]] = field(default_factory=dict)
     held: bool = True
+    stood: dict[str, list[str]] = field(default_factory=lambda: {CAMERA: ["zone-garenne"]})
+    away: bool = False
+
+    async def zones(
+        self, cameras: Sequence[str], start_us: int, end_us: int
+    ) -> Mapping[str, Sequence[str]]:
+        if self.away:
+            raise VigieError(EVIDENCE_ZONES_UNKNOWN, "recording answered UNAVAILABLE")
+        return {camera: self.stood.get(camera, []) for camera in cameras}
 
     async def timeline(self, camera: str, start_us: int, end_us: int) -> Sequence[TimelinePiece]:
         clipped = [

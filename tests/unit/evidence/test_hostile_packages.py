@@ -62,6 +62,23 @@ def test_a_media_file_of_no_segment_is_refused() -> None:
     assert "segments" in refused(content).detail
 
 
+@pytest.mark.parametrize(
+    ("version", "zones"),
+    [(1, ["z", "zone"]), (2, []), (2, ["zone"]), (2, ["zone", "z"]), (3, ["z", "zone"])],
+)
+def test_zones_are_listed_where_a_camera_moved_and_in_version_2(
+    version: int, zones: list[str]
+) -> None:
+    content = manifest()
+    content["version"] = version
+    content["cameras"][0] |= {"zone": "zone", "zones": zones}
+    expected = "MANIFEST_VERSION" if version > 2 else "MANIFEST_INVALID"
+    assert refused(content).reason == expected
+    content["version"] = 2
+    content["cameras"][0]["zones"] = ["z", "zone"]
+    assert parse_manifest(json.dumps(content).encode()).cameras[0].zones == ("z", "zone")
+
+
 @pytest.mark.parametrize("field", ["fragments", "samples", "size_bytes", "number"])
 def test_a_count_below_zero_is_refused(field: str) -> None:
     content = manifest()

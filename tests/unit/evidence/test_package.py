@@ -243,6 +243,40 @@ async def test_a_missing_source_stops_the_release(
     assert caught.value.reason is reasons.EVIDENCE_SOURCE_MISSING
 
 
+async def test_the_zones_of_the_window_are_stated(
+    builder: PackageBuilder, recordings: FakeRecordings, tmp_path: Path
+) -> None:
+    """A camera that stood in one zone needs nothing that older verifiers do not know."""
+    request = replace(approved(START_US, START_US + 5_000_000), zones=("zone-a", "zone-b"))
+    for stood, version in ((["zone-a"], 1), (["zone-a", "zone-b", "zone-a"], 2)):
+        recordings.stood = {CAMERA: stood}
+        path = tmp_path / f"{version}.zip"
+        built = await builder.build(request, CUSTODY, path, lambda _: None)
+        manifest = verify_package(path).manifest
+        assert manifest == built.manifest
+        assert manifest.version == version
+        with zipfile.ZipFile(path) as package:
+            camera = json.loads(package.read(MANIFEST_NAME))["cameras"][0]
+            page = package.read("report.html").decode()
+        assert camera["zone"] == stood[-1]
+        assert camera.get("zones") == (stood if version == 2 else None)
+        assert " → ".join(stood) in page
+
+
+async def test_a_package_holds_footage_of_no_zone_that_was_not_asked(
+    builder: PackageBuilder, recordings: FakeRecordings, tmp_path: Path
+) -> None:
+    request = replace(approved(START_US, START_US + 5_000_000), zones=("zone-b",))
+    for stood, reason in (
+        (["zone-a", "zone-b"], reasons.EVIDENCE_ZONES_CHANGED),
+        ([], reasons.EVIDENCE_ZONES_UNKNOWN),
+    ):
+        recordings.stood = {CAMERA: stood}
+        with pytest.raises(VigieError) as caught:
+            await builder.build(request, CUSTODY, tmp_path / "p.zip", lambda _: None)
+        assert caught.value.reason is reason
+
+
 async def test_pending_footage_is_waited_for(
     builder: PackageBuilder, recordings: FakeRecordings, tmp_path: Path
 ) -> None:

@@ -12,7 +12,11 @@ import pytest
 
 from unit.evidence.conftest import NOW_US, approved
 from vigie.evidence.model import EvidenceRequest, PackageInfo, State
-from vigie.evidence.reasons import EVIDENCE_STATE_WRONG
+from vigie.evidence.reasons import (
+    EVIDENCE_STATE_WRONG,
+    EVIDENCE_ZONES_CHANGED,
+    EVIDENCE_ZONES_UNKNOWN,
+)
 from vigie.evidence.repository import Step
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.watch import RequestWatch
@@ -220,6 +224,19 @@ async def test_a_package_is_not_given_up_while_recording_does_not_answer(rig: Ri
     assert shelf.request.state is State.BUILDING
     shelf.troubles = [VigieError(STORE_CHECKSUM_MISMATCH, "altered")]
     shelf.recording_says = None
+    await rig.until(lambda: shelf.request.state is State.FAILED)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_package_waits_until_recording_says_where_cameras_stood(rig: Rig) -> None:
+    shelf = rig.shelf
+    shelf.troubles = [VigieError(EVIDENCE_ZONES_UNKNOWN, "recording answered UNIMPLEMENTED")] * 999
+    running = asyncio.create_task(rig.worker.run())
+    begun_us, patience = rig.clock.now_us(), EvidenceConfig().pending_timeout_seconds
+    await rig.until(lambda: rig.clock.now_us() - begun_us > 2 * patience * 1_000_000)
+    assert shelf.request.state is State.BUILDING
+    shelf.troubles = [VigieError(EVIDENCE_ZONES_CHANGED, "cameras/cam-a")]
     await rig.until(lambda: shelf.request.state is State.FAILED)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

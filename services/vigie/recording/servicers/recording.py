@@ -11,7 +11,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import current_call
 from vigie.platform.reasons import PAGE_TOKEN_INVALID
 from vigie.recording import reasons, requests
-from vigie.recording.admission import Access, Admission, Whereabouts
+from vigie.recording.admission import Access, Admission, Whereabouts, stays_of
 from vigie.recording.index import holdings, reader
 from vigie.recording.model import Cause, Segment
 from vigie.recording.rebuild.describing import Describer
@@ -181,6 +181,21 @@ class RecordingServicer(RecordingServiceServicer):
         return await self._completeness(
             {camera: min(whereabouts.during(camera, at_end)) for camera in chosen}, window
         )
+
+    async def GetCameraZones(
+        self, request: pb.GetCameraZonesRequest, context: _Context
+    ) -> pb.GetCameraZonesResponse:
+        """See the contract."""
+        cameras = requests.cameras(request.cameras, limit=requests.MAX_TIMELINE_CAMERAS)
+        window = requests.window(request.window)
+        response = pb.GetCameraZonesResponse()
+        async with self._database.reading() as connection:
+            for camera in cameras:
+                stays = await stays_of(connection, camera, window)
+                # A while without a zone is nobody's: then nothing is said of the others either.
+                zones = [] if "" in stays else [f"zones/{zone}" for zone in stays]
+                response.cameras.add(camera=f"cameras/{camera}", zones=zones)
+        return response
 
     async def _completeness(
         self, placed: Mapping[str, str], window: Interval

@@ -539,3 +539,87 @@ class CauseDuration(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CauseDuration: _TypeAlias = CauseDuration  # noqa: Y015
+
+@_typing.final
+class GetCameraZonesRequest(_message.Message):
+    """Request of GetCameraZones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cameras(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resource names `cameras/{camera}`: 1 to 64, without repetition."""
+
+    @_builtins.property
+    def window(self) -> _types_pb2.TimeWindow:
+        """Window, at most 31 days."""
+
+    def __init__(
+        self,
+        *,
+        cameras: _abc.Iterable[_builtins.str] | None = ...,
+        window: _types_pb2.TimeWindow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCameraZonesRequest: _TypeAlias = GetCameraZonesRequest  # noqa: Y015
+
+@_typing.final
+class GetCameraZonesResponse(_message.Message):
+    """Answer of GetCameraZones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraZones]:
+        """One for each camera, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        cameras: _abc.Iterable[Global___CameraZones] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCameraZonesResponse: _TypeAlias = GetCameraZonesResponse  # noqa: Y015
+
+@_typing.final
+class CameraZones(_message.Message):
+    """Where a camera stood."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    ZONES_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """Resource name `cameras/{camera}`."""
+    @_builtins.property
+    def zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resource names `zones/{zone}` in order of time; a zone it came back to is named again. Before
+        its first known state a camera counts to the zone of that state. Empty: nothing is known of it.
+        """
+
+    def __init__(
+        self,
+        *,
+        camera: _builtins.str = ...,
+        zones: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "zones", b"zones"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraZones: _TypeAlias = CameraZones  # noqa: Y015

@@ -50,6 +50,11 @@ class RecordingServiceStub:
                 request_serializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCompletenessRequest.SerializeToString,
                 response_deserializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCompletenessResponse.FromString,
                 _registered_method=True)
+        self.GetCameraZones = channel.unary_unary(
+                '/vigie.recording.v1.RecordingService/GetCameraZones',
+                request_serializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCameraZonesRequest.SerializeToString,
+                response_deserializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCameraZonesResponse.FromString,
+                _registered_method=True)
 
 
 class RecordingServiceServicer:
@@ -86,6 +91,16 @@ class RecordingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCameraZones(self, request, context):
+        """The zones that cameras stood in during a window: whose footage it is. For evidence only, which
+        admits and records who asks.
+
+        Reasons: CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED, WINDOW_TOO_LONG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecordingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -103,6 +118,11 @@ def add_RecordingServiceServicer_to_server(servicer, server):
                     servicer.GetCompleteness,
                     request_deserializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCompletenessRequest.FromString,
                     response_serializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCompletenessResponse.SerializeToString,
+            ),
+            'GetCameraZones': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCameraZones,
+                    request_deserializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCameraZonesRequest.FromString,
+                    response_serializer=vigie_dot_recording_dot_v1_dot_recording__pb2.GetCameraZonesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -187,6 +207,33 @@ class RecordingService:
             '/vigie.recording.v1.RecordingService/GetCompleteness',
             vigie_dot_recording_dot_v1_dot_recording__pb2.GetCompletenessRequest.SerializeToString,
             vigie_dot_recording_dot_v1_dot_recording__pb2.GetCompletenessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCameraZones(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vigie.recording.v1.RecordingService/GetCameraZones',
+            vigie_dot_recording_dot_v1_dot_recording__pb2.GetCameraZonesRequest.SerializeToString,
+            vigie_dot_recording_dot_v1_dot_recording__pb2.GetCameraZonesResponse.FromString,
             options,
             channel_credentials,
             insecure,

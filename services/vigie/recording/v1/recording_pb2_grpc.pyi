@@ -51,6 +51,12 @@ class RecordingServiceStub:
     Reasons: CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED,
     WINDOW_TOO_LONG.
     """
+    GetCameraZones: _grpc.UnaryUnaryMultiCallable[_recording_pb2.GetCameraZonesRequest, _recording_pb2.GetCameraZonesResponse]
+    """The zones that cameras stood in during a window: whose footage it is. For evidence only, which
+    admits and records who asks.
+
+    Reasons: CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED, WINDOW_TOO_LONG.
+    """
 
 @_typing.type_check_only
 class RecordingServiceAsyncStub(RecordingServiceStub):
@@ -74,6 +80,12 @@ class RecordingServiceAsyncStub(RecordingServiceStub):
 
     Reasons: CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED,
     WINDOW_TOO_LONG.
+    """
+    GetCameraZones: _aio.UnaryUnaryMultiCallable[_recording_pb2.GetCameraZonesRequest, _recording_pb2.GetCameraZonesResponse]  # type: ignore[assignment]
+    """The zones that cameras stood in during a window: whose footage it is. For evidence only, which
+    admits and records who asks.
+
+    Reasons: CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED, WINDOW_TOO_LONG.
     """
 
 class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +125,18 @@ class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: CAMERA_NOT_FOUND, CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED,
         WINDOW_TOO_LONG.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCameraZones(
+        self,
+        request: _recording_pb2.GetCameraZonesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recording_pb2.GetCameraZonesResponse, _abc.Awaitable[_recording_pb2.GetCameraZonesResponse]]:
+        """The zones that cameras stood in during a window: whose footage it is. For evidence only, which
+        admits and records who asks.
+
+        Reasons: CAMERA_NAME_INVALID, TOO_MANY_CAMERAS, WINDOW_REVERSED, WINDOW_TOO_LONG.
         """
 
 def add_RecordingServiceServicer_to_server(servicer: RecordingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

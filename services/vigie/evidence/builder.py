@@ -186,7 +186,7 @@ class PackageBuilder:
     def _write(
         self, work: _Work, reader: SourceReader, path: Path, progress: Progress
     ) -> m.Manifest:
-        created_us = self._wall_clock.now_us()
+        created_us = max([self._wall_clock.now_us(), *(step.time_us for step in work.custody)])
         total = max(1, sum(each.size_bytes for own in work.segments.values() for each in own))
         done = 0
 

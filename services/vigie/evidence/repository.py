@@ -260,10 +260,15 @@ class EvidenceRepository:
         action: str,
         detail: str,
     ) -> None:
-        """Custody entry and event of one step."""
-        now_us = self._wall_clock.now_us()
-        count = sa.select(sa.func.count()).where(CUSTODY.c.request == request.request)
-        step = int((await connection.execute(count)).scalar_one())
+        """Custody entry and event of one step.
+
+        Steps are told in the order in which they were taken: one that another process took, whose
+        clock is ahead, is not told as the later one.
+        """
+        before = sa.select(sa.func.count(), sa.func.max(CUSTODY.c.time_us))
+        before = before.where(CUSTODY.c.request == request.request)
+        step, latest_us = (await connection.execute(before)).one()
+        now_us = max(self._wall_clock.now_us(), latest_us or 0)
         await connection.execute(
             sa.insert(CUSTODY).values(
                 request=request.request,

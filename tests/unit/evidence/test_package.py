@@ -17,6 +17,7 @@ from unit.evidence.conftest import (
     CAMERA,
     CUSTODY,
     GAP_SETTLE_US,
+    NOW_US,
     FakeRecordings,
     OneCamera,
     approved,
@@ -26,10 +27,11 @@ from vigie.evidence import reasons
 from vigie.evidence.archive import PackageWriter
 from vigie.evidence.builder import Built, PackageBuilder
 from vigie.evidence.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from vigie.evidence.model import CustodyStep
 from vigie.evidence.rejection import RejectedError
 from vigie.evidence.signer import Signer
 from vigie.evidence.verify import verify_package
-from vigie.platform.clock import ManualWallClock
+from vigie.platform.clock import ManualWallClock, to_us
 from vigie.platform.errors import VigieError
 from vigie.platform.objectstore.directory import DirectoryObjectStore
 
@@ -323,6 +325,17 @@ async def test_a_gap_that_may_still_be_filled_is_waited_for(
     with pytest.raises(VigieError) as caught:
         await building
     assert caught.value.reason is reasons.EVIDENCE_PENDING_FOOTAGE
+
+
+async def test_a_package_is_not_older_than_its_custody(
+    builder: PackageBuilder, tmp_path: Path
+) -> None:
+    """The clock of whoever took the last step may be ahead of the builder's."""
+    ahead = CustodyStep(NOW_US + 5_000, "vigie/evidence", "Vigie", "HELD", "holds/a")
+    request = approved(START_US, START_US + 5_000_000)
+    built = await builder.build(request, [*CUSTODY, ahead], tmp_path / "p.zip", lambda _: None)
+    verify_package(built.path)
+    assert to_us(built.manifest.created_time) == NOW_US + 5_000
 
 
 async def test_the_report_is_safe_to_open(built: Built) -> None:

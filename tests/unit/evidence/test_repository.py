@@ -11,7 +11,14 @@ from databases import database_kind, open_any_database
 from servers_postgres import postgres_database, postgres_server
 from unit.evidence.conftest import ASKER, CAMERA, DECIDER, NOW_US
 from vigie.evidence.model import EvidenceRequest, State
-from vigie.evidence.repository import HOLDS_TOPIC, TOPICS, EvidenceRepository, Step
+from vigie.evidence.repository import (
+    HOLDS_TOPIC,
+    PRODUCT,
+    REQUESTS_TOPIC,
+    TOPICS,
+    EvidenceRepository,
+    Step,
+)
 from vigie.evidence.tables import METADATA, MIGRATIONS
 from vigie.evidence.v1 import events_pb2
 from vigie.platform.clock import ManualWallClock
@@ -26,6 +33,7 @@ __all__ = ["database_kind", "postgres_database", "postgres_server"]
 @dataclass
 class Requests:
     repository: EvidenceRepository
+    clock: ManualWallClock
     database: EmbeddedDatabase
     log: EmbeddedEventLog
 
@@ -44,7 +52,7 @@ async def requests(tmp_path: Path, database_kind: str) -> AsyncIterator[Requests
     await log.declare(TOPICS)
     await migrate(database, MIGRATIONS)
     repository = EvidenceRepository(database, log, clock, IdentifierSource(clock))
-    yield Requests(repository, database, log)
+    yield Requests(repository, clock, database, log)
     await log.close()
     await database.close()
 
@@ -117,6 +125,25 @@ async def test_of_two_decisions_at_once_one_holds(requests: Requests) -> None:
         assert [each.reason.name for each in wrong] == ["EVIDENCE_STATE_WRONG"]
         steps = await requests.repository.custody(f"r{number}")
         assert len(steps) == 3
+
+
+async def test_custody_is_in_order_though_clocks_are_not(requests: Requests) -> None:
+    """The next step is written by a process whose clock is 5 ms behind, and by one set back."""
+    await created(requests)
+    await requests.repository.advance("r1", APPROVED)
+    requests.clock.set(NOW_US - 5_000)
+    await requests.repository.advance("r1", Step("HELD", PRODUCT, "", {}, State.BUILDING))
+    requests.clock.set(NOW_US - 3_600_000_000)
+    await requests.repository.note("r1", ASKER, "DOWNLOADED", "from byte 0")
+    requests.clock.set(NOW_US + 7)
+    await requests.repository.advance("r1", Step("BUILT", PRODUCT, "", {}, State.VERIFYING))
+    steps = await requests.repository.custody("r1")
+    assert [step.time_us - NOW_US for step in steps] == [0, 0, 0, 0, 0, 7]
+    told = [
+        events_pb2.EvidenceRequestEvent.FromString(stored.event.value or b"").time.ToMicroseconds()
+        async for stored in requests.log.read(REQUESTS_TOPIC)
+    ]
+    assert told == [step.time_us for step in steps]
 
 
 async def test_lists_are_newest_first_and_chosen(requests: Requests) -> None:

@@ -20,6 +20,7 @@ import structlog
 
 from vigie.evidence import metrics, reasons
 from vigie.evidence.builder import Built, PackageBuilder
+from vigie.evidence.leftovers import Leftovers, package_key
 from vigie.evidence.model import IN_PROGRESS, EvidenceRequest, PackageInfo, State
 from vigie.evidence.ports import Recordings
 from vigie.evidence.rejection import RejectedError
@@ -52,11 +53,12 @@ FAULT_POINTS: Final = (
 )
 """Steps of a package: the hold is there, it is written, verified and about to be stored, stored,
 compared with what was verified, released."""
-PACKAGE_PREFIX: Final = "evidence"
 CONTENT_TYPE: Final = "application/zip"
 _PASS_SECONDS: Final = 5.0
 _FIRST_RETRY_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 2.0
+_LEFTOVERS_US: Final = 60_000_000
+"""How often the store is looked at for what no pass of this process left there."""
 _DAY_US: Final = 86_400_000_000
 _TRANSIENT: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED}
@@ -87,6 +89,8 @@ class EvidenceWorker:
     def __init__(self, dependencies: WorkerDependencies) -> None:
         self._on = dependencies
         self._wake = asyncio.Event()
+        self._leftovers = Leftovers(dependencies.repository, dependencies.store)
+        self._look_at_us = 0  # when the store is looked at for leftovers next
         self._kept: set[str] = set()  # expired, and told of once that the store keeps them
         self._requests = dependencies.metrics.gauge(metrics.REQUESTS)
         self._finished = dependencies.metrics.counter(metrics.FINISHED)
@@ -112,7 +116,10 @@ class EvidenceWorker:
             await self._pause(_PASS_SECONDS)
 
     async def run_once(self) -> None:
-        """One pass: every approved request, then what has expired; nothing in another's turn."""
+        """One pass: every approved request, then what has expired, then what was left in the store.
+
+        Nothing in another's turn.
+        """
         if not await self._on.repository.leads():
             return
         for request in reversed(await self._on.repository.every(IN_PROGRESS)):
@@ -123,6 +130,9 @@ class EvidenceWorker:
         for request in await self._on.repository.every((State.READY,)):
             if request.package is not None and request.package.expire_us <= now_us:
                 await self._expire(request, request.package)
+        if self._on.monotonic_clock.now_us() >= self._look_at_us:
+            await self._leftovers.destroy()
+            self._look_at_us = self._on.monotonic_clock.now_us() + _LEFTOVERS_US
 
     async def _pause(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._on.monotonic_clock.sleep(seconds))
@@ -154,6 +164,7 @@ class EvidenceWorker:
         except VigieError as error:
             if error.reason is reasons.EVIDENCE_STATE_WRONG:
                 log.info("evidence_build_abandoned", request=request.request)
+                self._look_at_us = 0  # it may have been stored already
                 return
             if error.reason is STORE_UNAVAILABLE:
                 await self._await_store(request, error)
@@ -254,7 +265,7 @@ class EvidenceWorker:
                          changes)  # fmt: skip
         state = FileState.of(await asyncio.to_thread(built.path.stat))
         sha256 = await verify_built(built.path, self._on.signer.certificate)
-        key = f"{PACKAGE_PREFIX}/{request.request}.zip"
+        key = package_key(request.request)
         if not await self._on.repository.leads():
             raise VigieError(reasons.EVIDENCE_STATE_WRONG, f"{request.name}: another makes it")
         # What an attempt left that died before the release: nobody was given it, and no two builds
@@ -301,6 +312,7 @@ class EvidenceWorker:
 
     async def _fail(self, request: EvidenceRequest, failure: str, detail: str) -> None:
         self._finished.labels(failure).inc()
+        self._look_at_us = 0
         log.error("evidence_package_failed", request=request.request, reason=failure, detail=detail)
         try:
             changes = {"failure": failure, "failure_detail": detail}

@@ -1,7 +1,7 @@
 """The worker waits for the store and the database: a decision is not undone by their absence."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
 from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.metrics import MetricsRegistry
+from vigie.platform.objectstore import ListedObject
 from vigie.platform.reasons import (
     DATABASE_UNAVAILABLE,
     OBJECT_HELD,
@@ -43,6 +44,7 @@ class Shelf:
         self.store_away = self.database_away = False
         self.keeps: VigieError | None = None
         self.deleted: list[str] = []
+        self.stored: list[str] = []
         self.leading = True
         self.checks = self.builds = self.lists = self.looks = self.asked = 0
         self.recording_says: grpc.StatusCode | None = None
@@ -86,6 +88,11 @@ class Shelf:
         self.checks += 1
         if self.store_away:
             raise VigieError(STORE_UNAVAILABLE, "no connection")
+
+    async def list_keys(self, prefix: str) -> AsyncIterator[ListedObject]:
+        assert prefix == "evidence/"
+        for key in self.stored:
+            yield ListedObject(key, 1, 1)
 
     async def delete(self, key: str) -> bool:
         self.deleted.append(key)

@@ -88,9 +88,12 @@ class Signature:
 
     Attributes:
         certificate: of the signer; whether it is to be trusted is for the caller to say.
+        certificates: all that travel with the signature, in their order. They are not signed: the
+            caller must know each of them, or they are room for anything.
     """
 
     certificate: x509.Certificate
+    certificates: tuple[x509.Certificate, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -135,7 +138,7 @@ def verify_detached(signature: bytes, content: bytes) -> Signature:
         raise RejectedError("SIGNATURE_MALFORMED", f"not a CMS signature: {error}") from error
     _check_attributes(signer, content)
     _check_signature(signer, certificate)
-    return Signature(certificate)
+    return Signature(certificate, tuple(certificates))
 
 
 def _read(signature: bytes) -> _SignedData:

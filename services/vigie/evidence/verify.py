@@ -7,7 +7,8 @@ The order matters: nothing is interpreted before it is known to be signed.
 3. the signer is the one who is trusted, where the verifier says who that is;
 4. the manifest follows its schema;
 5. the files are those named, no more and no less, and bear the time of the package;
-6. every file has the size and the SHA-256 of the manifest;
+6. every file has the size and the SHA-256 of the manifest, and the certificates in the signature
+   are those of the file that is signed with it;
 7. every media file parses, and its samples are those of the source segments it names;
 8. every camera's intervals are the window asked for, and what is STORED is in the media files;
 9. the chain of custody is in order, and nobody approved their own request.
@@ -23,6 +24,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
 
 from vigie.evidence import archive
 from vigie.evidence.cms import Signature, verify_detached
@@ -123,16 +125,23 @@ def _check_signer(signature: Signature, trusted: Sequence[x509.Certificate]) -> 
 
 
 def _check_certificate(package: archive.Package, signature: Signature) -> None:
-    """The certificate in the signature, unsigned there, must be the one the manifest signs."""
+    """The certificates in the signature, unsigned there, must be those that the manifest signs.
+
+    All of them, no more and no less, in the order of DER (X.690, 11.6): another one would be room
+    for what nobody signed.
+    """
     content = archive.read_all(package, CERTIFICATE_NAME, limit=_SIGNATURE_LIMIT)
+    der = serialization.Encoding.DER
     try:
-        same = x509.load_pem_x509_certificates(content)[0] == signature.certificate
+        signed = x509.load_pem_x509_certificates(content)
     except ValueError:
-        same = False
-    if not same:
+        signed = []
+    found = [each.public_bytes(der) for each in signature.certificates]
+    same = found == sorted(each.public_bytes(der) for each in signed)
+    if not same or signed[0] != signature.certificate:
         raise RejectedError(
             "SIGNATURE_INVALID",
-            f"{SIGNATURE_NAME} holds another one than {CERTIFICATE_NAME}",
+            f"{SIGNATURE_NAME} holds other certificates than {CERTIFICATE_NAME}",
         )
 
 

@@ -308,7 +308,12 @@ class EvidenceWorker:
                 self._kept.add(request.request)
                 log.warning("evidence_package_kept", request=request.request, error=str(error))
             return
-        await self._step(request, "EXPIRED", package.object_key, State.EXPIRED)
+        try:
+            await self._step(request, "EXPIRED", package.object_key, State.EXPIRED)
+        except VigieError as error:
+            # Another process leads by now: it finds the package gone and tells of it.
+            if error.reason is not reasons.EVIDENCE_STATE_WRONG:
+                raise
 
     async def _fail(self, request: EvidenceRequest, failure: str, detail: str) -> None:
         self._finished.labels(failure).inc()

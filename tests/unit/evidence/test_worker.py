@@ -264,6 +264,24 @@ async def test_a_package_goes_when_its_time_has_come(rig: Rig) -> None:
     assert shelf.request.state is State.EXPIRED
 
 
+async def test_who_lost_the_turn_while_a_package_expired_works_on(rig: Rig) -> None:
+    """The one that leads now tells of it; this worker's end would end its process."""
+    shelf = rig.shelf
+    shelf.request = replace(shelf.request, state=State.READY, package=PACKAGE)
+
+    async def delete(key: str) -> bool:
+        shelf.deleted.append(key)
+        shelf.leading = False
+        return True
+
+    shelf.delete = delete
+    running = asyncio.create_task(rig.worker.run())
+    await rig.until(lambda: shelf.looks >= 3)
+    assert (shelf.deleted, shelf.steps, running.done()) == ([PACKAGE.object_key], [], False)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.mark.parametrize("reason", [OBJECT_HELD, OBJECT_RETAINED])
 async def test_a_package_that_the_store_keeps_ends_nobodys_work(
     rig: Rig, reason: ReasonSpec

@@ -13,7 +13,7 @@ from vigie.audit.v1 import events_pb2
 from vigie.audit.v1.audit_service_pb2_grpc import AuditServiceServicer
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call, current_call
-from vigie.platform.paging import Cursor, Tokens, page_size_of, query_of
+from vigie.platform.paging import Cursor, Tokens, fitting, page_size_of, query_of
 
 MAX_CHUNK_BYTES: Final = 512 << 10
 _EXPORT_ROWS: Final = 500
@@ -45,10 +45,11 @@ class AuditServicer(AuditServiceServicer):
             after=(int(cursor["t"]), str(cursor["r"])) if cursor else None,
             limit=size + 1,
         )
-        response = pb.SearchAccessesResponse(accesses=[access_of(row) for row in rows[:size]])
+        accesses = fitting([access_of(row) for row in rows[:size]])
+        response = pb.SearchAccessesResponse(accesses=accesses)
         response.complete_until_time.FromMicroseconds(complete_until_us)
-        if len(rows) > size:
-            last = rows[size - 1]
+        if len(rows) > len(accesses):
+            last = rows[len(accesses) - 1]
             place = {"t": last.time_us, "r": last.record}
             response.next_page_token = self._tokens.seal(place, query, subject=subject)
         return response

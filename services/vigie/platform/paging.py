@@ -9,15 +9,19 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from vigie.platform.errors import ReasonSpec, VigieError
 from vigie.platform.reasons import PAGE_TOKEN_INVALID, RESUME_TOKEN_INVALID
 
+PAGE_BYTES: Final = 512 << 10
+"""A page ends here though it has fewer items than were asked for: what people write is counted in
+characters, of up to four bytes, and an answer that is larger than a message is none."""
 _DIGEST_BYTES: Final = 16
+Item = TypeVar("Item", bound=Message)
 
 Cursor = Mapping[str, Any]
 """Where to go on: small, of JSON types."""
@@ -96,3 +100,13 @@ class Tokens:
 def page_size_of(asked: int, *, default: int, most: int) -> int:
     """The number of items of a page (AIP-158): 0 is the default, too many are cut."""
     return min(asked or default, most)
+
+
+def fitting(items: Sequence[Item], *, most_bytes: int = PAGE_BYTES) -> Sequence[Item]:
+    """The first of ``items`` that make a page of at most ``most_bytes``; one at least."""
+    size_bytes = 0
+    for count, item in enumerate(items):
+        size_bytes += item.ByteSize()
+        if count and size_bytes > most_bytes:
+            return items[:count]
+    return items

@@ -120,6 +120,24 @@ async def test_pages_are_in_order_and_new_records_shift_nothing(
     assert found == (made if order_by else made[::-1])
 
 
+async def test_a_page_ends_where_its_bytes_do(archive: Archive) -> None:
+    """Of the size that is the default; what people write is counted in characters."""
+    long = "\U0001f6a8" * 2000
+    made = [(await archive.record(objects=("cameras/x",), purpose=long)).record for _ in range(100)]
+    request = pb.SearchAccessesRequest(filter=pb.AccessFilter(object="cameras/x", method="Play"))
+    stub, found, pages = archive.stub("auditor"), [], 0
+    while True:
+        page = await stub.SearchAccesses(request)
+        assert page.ByteSize() < 600_000
+        found += [access.record.record for access in page.accesses]
+        pages += 1
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert found == made[::-1]
+    assert pages == 4
+
+
 async def test_a_page_token_of_another_search_is_refused(archive: Archive) -> None:
     for _ in range(3):
         await archive.record()

@@ -146,7 +146,9 @@ class SearchAccessesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Largest number of records in the answer; 0: 100; at most 500."""
+    """Largest number of records in the answer; 0: 100; at most 500. A page ends earlier where it
+    would grow too large; there is more as long as there is a `next_page_token`.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before, with the same criteria; empty: the first page."""
     order_by: _builtins.str

@@ -32,6 +32,8 @@ from vigie.platform.reasons import ETAG_MISMATCH
 
 SOURCE = "vigie/evidence"
 PAGE = 200
+STEPS_TOLD = 100
+"""Of a long custody, at its beginning and at its end."""
 REQUESTS_TOPIC = "evidence-requests"
 HOLDS_TOPIC = "holds"
 TOPICS = (
@@ -121,12 +123,37 @@ class EvidenceRepository:
             return await self._read(connection, request)
 
     async def custody(self, request: str) -> list[CustodyStep]:
-        """The chain of custody, oldest first."""
-        columns = [CUSTODY.c[name] for name in CustodyStep.__dataclass_fields__]
-        query = sa.select(*columns).where(CUSTODY.c.request == request).order_by(CUSTODY.c.step)
+        """The chain of custody, whole, oldest first."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_steps_of(request))).all()
         return [CustodyStep(*row) for row in rows]
+
+    async def custody_told(self, request: str) -> list[CustodyStep]:
+        """The chain of custody as an answer has room for it.
+
+        Every download is a step, as often as somebody calls. None is forgotten; of very many the
+        first and the last ones are told, and how many stand between them.
+        """
+        count = sa.select(sa.func.count()).where(CUSTODY.c.request == request)
+        async with self._database.reading() as connection:
+            steps = int((await connection.execute(count)).scalar_one())
+            left_out = steps - 2 * STEPS_TOLD
+            query = _steps_of(request)
+            if left_out > 0:
+                begin = CUSTODY.c.step < STEPS_TOLD
+                query = query.where(begin | (CUSTODY.c.step >= STEPS_TOLD + left_out))
+            rows = (await connection.execute(query)).all()
+        told = [CustodyStep(*row) for row in rows]
+        if left_out > 0:
+            until = told[STEPS_TOLD]
+            detail = f"{left_out} steps; every download is in the access log"
+            told.insert(
+                STEPS_TOLD,
+                CustodyStep(
+                    until.time_us, PRODUCT.subject, PRODUCT.display_name, "STEPS_LEFT_OUT", detail
+                ),
+            )
+        return told
 
     async def list(
         self,
@@ -311,6 +338,11 @@ class EvidenceRepository:
             event_id=self._identifiers.text(),
         )
         await self._event_log.append(topic, [event], connection=connection)
+
+
+def _steps_of(request: str) -> sa.Select[tuple[Any, ...]]:
+    columns = [CUSTODY.c[name] for name in CustodyStep.__dataclass_fields__]
+    return sa.select(*columns).where(CUSTODY.c.request == request).order_by(CUSTODY.c.step)
 
 
 def hold_state(request: EvidenceRequest, released_us: int | None) -> events_pb2.HoldState:

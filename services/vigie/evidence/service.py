@@ -25,7 +25,7 @@ from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore import ObjectStore
-from vigie.platform.paging import Tokens, page_size_of, query_of
+from vigie.platform.paging import Tokens, fitting, page_size_of, query_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 DEFAULT_PAGE_SIZE = 50
@@ -135,10 +135,10 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
                 break
             before = page[-1].request
         token = ""
-        if len(found) > size:
-            last = {"before": found[size - 1].request}
+        answers = fitting([await self._answer(each) for each in found[:size]])
+        if len(found) > len(answers):
+            last = {"before": found[len(answers) - 1].request}
             token = self._on.tokens.seal(last, query, subject=call.caller.subject)
-        answers = [await self._answer(each) for each in found[:size]]
         return pb.ListEvidenceRequestsResponse(evidence_requests=answers, next_page_token=token)
 
     async def ApproveEvidenceRequest(
@@ -252,7 +252,7 @@ class EvidenceService(pb_grpc.EvidenceServiceServicer):
         return found
 
     async def _answer(self, request: EvidenceRequest) -> pb.EvidenceRequest:
-        return to_proto(request, await self._on.repository.custody(request.request))
+        return to_proto(request, await self._on.repository.custody_told(request.request))
 
     async def _zones(self, cameras: Sequence[str], window_us: tuple[int, int]) -> list[str] | None:
         """Zones the cameras stood in during the window; ``None`` when one of them is unknown.

@@ -146,6 +146,28 @@ async def test_custody_is_in_order_though_clocks_are_not(requests: Requests) -> 
     assert told == [step.time_us for step in steps]
 
 
+async def test_of_a_long_custody_beginning_and_end_are_told(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is kept; an answer says how many steps it leaves out."""
+    monkeypatch.setattr("vigie.evidence.repository.STEPS_TOLD", 3)
+    await created(requests)
+    for number in range(2, 6):
+        assert await requests.repository.custody_told("r1") == (
+            await requests.repository.custody("r1")
+        )
+        await requests.repository.note("r1", ASKER, "DOWNLOADED", f"from byte {number}")
+    assert len(await requests.repository.custody_told("r1")) == 6
+    for number in range(6, 10):
+        await requests.repository.note("r1", ASKER, "DOWNLOADED", f"from byte {number}")
+    whole, told = [await each("r1") for each in (
+        requests.repository.custody, requests.repository.custody_told
+    )]  # fmt: skip
+    assert len(whole) == 10
+    assert (told[:3], told[4:]) == (whole[:3], whole[7:])
+    assert (told[3].action, told[3].detail.split()[0]) == ("STEPS_LEFT_OUT", "4")
+
+
 async def test_lists_are_newest_first_and_chosen(requests: Requests) -> None:
     for number in range(6):
         await created(requests, f"r{number}")

@@ -12,7 +12,7 @@ from recording_rig import reason_of
 from unit.evidence.conftest import CAMERA, NOW_US, FakeRecordings, OneCamera
 from vigie.common.v1.types_pb2 import TimeWindow
 from vigie.evidence.convert import timestamp
-from vigie.evidence.model import State
+from vigie.evidence.model import Person, State
 from vigie.evidence.module import SERVICE
 from vigie.evidence.repository import TOPICS, EvidenceRepository
 from vigie.evidence.service import Dependencies, EvidenceService
@@ -31,7 +31,7 @@ from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.objectstore.directory import DirectoryObjectStore
-from vigie.platform.paging import Tokens
+from vigie.platform.paging import PAGE_BYTES, Tokens
 
 EVERYTHING = ("evidence.request", "evidence.read", "evidence.approve", "evidence.download")
 CALLERS: Mapping[str, Caller] = {
@@ -145,3 +145,46 @@ async def test_who_may_not_know_of_a_camera_is_not_told_of_it(desk: Desk) -> Non
     assert await refused(desk, "all", camera="cam-nowhere") == "EVIDENCE_CAMERA_UNKNOWN"
     assert await refused(desk, "all") == "EVIDENCE_ZONES_UNKNOWN"
     assert await desk.repository.every() == []
+
+
+async def test_downloads_do_not_make_an_answer_larger_than_a_message(desk: Desk) -> None:
+    """Every one is a step of the custody; who calls ten thousand times hides no request."""
+    desk.recordings.stood = {CAMERA: ["zone-a"]}
+    request = await desk.ask("a")
+    name = request.name.removeprefix("evidenceRequests/")
+    person = Person("of-a", "\U0001f6a8" * 60, "")
+    for number in range(2500):
+        await desk.repository.note(name, person, "DOWNLOADED", f"from byte {number}")
+    read = pb.GetEvidenceRequestRequest(name=request.name)
+    found = await desk.stub("a").GetEvidenceRequest(read)
+    assert found.ByteSize() < 100_000
+    assert found.custody[-1].detail == "from byte 2499"
+    assert [step.action for step in found.custody].count("STEPS_LEFT_OUT") == 1
+    (listed,) = await listed_by(desk, "a", page_size=0)
+    assert listed == [found]
+
+
+async def listed_by(desk: Desk, caller: str, page_size: int) -> list[list[pb.EvidenceRequest]]:
+    """The pages of a list."""
+    pages: list[list[pb.EvidenceRequest]] = []
+    query = pb.ListEvidenceRequestsRequest(page_size=page_size)
+    while True:
+        answer = await desk.stub(caller).ListEvidenceRequests(query)
+        pages.append(list(answer.evidence_requests))
+        if not answer.next_page_token:
+            return pages
+        query.page_token = answer.next_page_token
+
+
+async def test_a_page_of_requests_ends_where_its_bytes_do(desk: Desk) -> None:
+    """Purposes are counted in characters, of up to four bytes, and stand in the custody, too."""
+    desk.recordings.stood = {CAMERA: ["zone-a"]}
+    asked = []
+    for number in range(90):
+        desk.clock.advance(1)
+        long = {"purpose": "\U0001f6a8" * 2000, "case_reference": f"PV {number}"}
+        asked.append((await desk.ask("a", **long)).name)
+    pages = await listed_by(desk, "a", page_size=200)
+    assert [each.name for page in pages for each in page] == asked[::-1]
+    assert len(pages) == 3
+    assert all(sum(each.ByteSize() for each in page) <= PAGE_BYTES for page in pages)

@@ -152,7 +152,9 @@ class EvidenceRequest(_message.Message):
 
     @_builtins.property
     def custody(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustodyEntry]:
-        """Chain of custody so far, oldest first."""
+        """Chain of custody so far, oldest first. Of more than 200 steps the first and the last hundred,
+        with one `STEPS_LEFT_OUT` between them that says how many are not told here.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -392,7 +394,9 @@ class ListEvidenceRequestsRequest(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     CASE_REFERENCE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most entries in an answer; 0: 50; at most 200."""
+    """Most entries in an answer; 0: 50; at most 200. A page ends earlier where it would grow too
+    large; there is more as long as there is a `next_page_token`.
+    """
     page_token: _builtins.str
     """Token of the page, from the answer before; empty: the first page."""
     case_reference: _builtins.str

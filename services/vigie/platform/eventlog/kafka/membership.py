@@ -82,20 +82,17 @@ class Membership:
         Raises:
             VigieError: EVENT_LOG_UNAVAILABLE.
         """
-        if self.consumer is not None or self._is_closed():
+        if self.consumer is not None or self._has_left():
             return
         assignor = _assignor()
         consumer = self._clients.consumer(self._broker_group, assignor)
         await started(self._clients, consumer, f"cannot join the readers of {self.topic}")
-        if self._is_closed():
+        if self._has_left():
             # Meanwhile, and `close` found nothing to close. In the group nobody would read for it.
             await closed(consumer)
             return
         self.consumer = consumer
         consumer.subscribe([self.broker_topic], listener=_listener(self, assignor))
-
-    def _is_closed(self) -> bool:
-        return self._closed
 
     async def leave(self) -> None:
         """Leave the group, so that the others take over at once (idempotent)."""
@@ -142,6 +139,9 @@ class Membership:
         from aiokafka import TopicPartition
 
         return TopicPartition(self.broker_topic, number)
+
+    def _has_left(self) -> bool:
+        return self._closed
 
     def _word(self, assigned: frozenset[int] | None) -> None:
         if assigned is None and self.assigned is not None:

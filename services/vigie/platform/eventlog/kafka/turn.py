@@ -75,7 +75,7 @@ class OutboxTurn:
     @property
     def another_has_it(self) -> bool:
         """Whether another relay had it when `mine` was asked last."""
-        return not self._leading and self._seen is not None and bool(self._seen[0].owner)
+        return self._seen is not None and self._seen[0].owner not in {"", self._me}
 
     async def has(self, connection: AsyncConnection) -> bool:
         """Whether the database says that it is this relay's turn."""

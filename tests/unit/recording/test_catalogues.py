@@ -24,6 +24,8 @@ def test_reasons_are_unique_and_told_in_both_languages() -> None:
 
 def test_every_method_says_who_may_call_it() -> None:
     methods = [m for name in SERVICES for m in read_methods(f"vigie.recording.v1.{name}").values()]
-    assert len(methods) == 10
+    assert len(methods) == 11
+    assert {m.method for m in methods if m.internal} == {"GetCameraZones"}
+    assert {m.callers for m in methods if m.internal} == {frozenset({"evidence"})}
     shown = {m.method for m in methods if m.kind == 4}
     assert shown == {"Play", "GetClip", "GetSnapshot"}

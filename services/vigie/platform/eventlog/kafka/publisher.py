@@ -55,6 +55,7 @@ class Publisher:
         self._starting = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._known: OrderedDict[tuple[str, str], asyncio.Future[Any]] = OrderedDict()
+        self._stored: asyncio.Future[Any] | None = None
         self._waiting_bytes = 0
         self._room = WakeUp()
         self._closed = False
@@ -157,8 +158,18 @@ class Publisher:
             self._spoilt = True
             self._known.pop(name, None)
         else:
+            if name in self._known:
+                # What the brokers said of it would be a kilobyte for each that is remembered.
+                self._known[name] = self._acknowledged()
             # Also one whose caller was told that it had failed: the brokers take events again.
             self._trouble.clear()
+
+    def _acknowledged(self) -> "asyncio.Future[Any]":
+        """Stands for every event that the brokers have stored."""
+        if self._stored is None:
+            self._stored = asyncio.get_running_loop().create_future()
+            self._stored.set_result(None)
+        return self._stored
 
     async def _ready(self) -> Any:
         """The producer, started; a spoilt one is replaced."""

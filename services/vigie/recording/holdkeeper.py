@@ -2,7 +2,7 @@
 
 The index is written first (in the transaction that consumes the event), the store after: from the
 first moment on retention sees the hold, and whatever interrupts the work, what is left to do
-stands in the index. Placing and taking off are idempotent in the store.
+stands in the index, and is looked for there. Placing and taking off are idempotent in the store.
 """
 
 import asyncio
@@ -52,6 +52,7 @@ _ROW: Final = (
 _PLACED: Final = update(HOLD_OBJECTS).where(*_ROW).values(state=HOLD_PLACED)
 _TAKEN_OFF: Final = delete(HOLD_OBJECTS).where(*_ROW)
 _RETRY_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class HoldKeeper:
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
+            await self._woken_or_needed()
             self._wake.clear()
             try:
                 done = await self.work()
@@ -133,6 +134,28 @@ class HoldKeeper:
             if done.failed:
                 await self._monotonic_clock.sleep(_RETRY_SECONDS)
                 self._wake.set()
+
+    async def _woken_or_needed(self) -> None:
+        """Return when there is something to do.
+
+        Nobody says so where the answer to a commit is lost that took effect, or where another
+        process has taken a hold in and is gone: so it is looked for now and then.
+        """
+        while not self._wake.is_set():
+            waking = asyncio.ensure_future(self._wake.wait())
+            sleeping = asyncio.ensure_future(self._monotonic_clock.sleep(_LOOK_SECONDS))
+            try:
+                await asyncio.wait({waking, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waking.cancel()
+                sleeping.cancel()
+            if self._wake.is_set():
+                return
+            try:
+                if await self._database.read(holdings.is_waiting):
+                    return
+            except VigieError as error:
+                log.warning("holds_not_looked_for", reason=error.reason.name)
 
     async def work(self) -> Round:
         """Do everything that is to be done now."""

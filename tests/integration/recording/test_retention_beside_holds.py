@@ -15,6 +15,7 @@ from vigie.platform.faultpoint import StrikingFaults
 from vigie.platform.objectstore import ObjectStore
 from vigie.recording.config import RecordingConfig
 from vigie.recording.holdkeeper import HoldKeeper
+from vigie.recording.index import holdings
 from vigie.recording.requests import timestamp
 from vigie.recording.retention.sweeper import FAULT_POINTS, RetentionSweeper, SweepReport
 from vigie.recording.timeline.intervals import Interval
@@ -151,6 +152,23 @@ async def test_a_hold_that_is_placed_too_late_is_taken_off_again(tmp_path: Path)
             assert info is not None
             assert info.holds == frozenset()
         assert (await rig.module.sweeper.sweep()).objects == 6
+
+
+async def test_a_hold_that_nobody_told_the_keeper_of_is_found(tmp_path: Path) -> None:
+    """Another process took it in and is gone, or the answer to its commit was lost."""
+    async with recording_rig(tmp_path, T0 + 60 * SECOND) as rig:
+        _, run = await estate(rig)
+        async with rig.database.transaction() as connection:
+            await holdings.put_hold(connection, HOLD)
+
+        async def placed() -> bool:
+            infos = [await rig.store.stat(segment.key) for segment in run.segments]
+            return all(info is not None and info.holds == {"h9"} for info in infos)
+
+        async with asyncio.timeout(20):
+            while not await placed():
+                await rig.monotonic.advance(10)
+                await asyncio.sleep(0.01)
 
 
 async def test_rounds_begin_as_often_as_they_must_however_long_one_lasts(tmp_path: Path) -> None:

@@ -244,6 +244,16 @@ async def work_to_do(
     return [(row.hold, row.object_key) for row in await connection.execute(query)]
 
 
+async def is_waiting(connection: AsyncConnection) -> bool:
+    """Whether a hold waits to be placed or taken off somewhere, or to be called applied."""
+    states = HOLD_OBJECTS.c.state.in_((HOLD_TO_PLACE, HOLD_TO_TAKE_OFF))
+    objects = select(HOLD_OBJECTS.c.hold).where(states).exists()
+    holds = (
+        select(HOLDS.c.hold).where(HOLDS.c.applied_us.is_(None), HOLDS.c.released_us.is_(None))
+    ).exists()
+    return bool((await connection.execute(select(objects | holds))).scalar_one())
+
+
 async def mark_applied(connection: AsyncConnection, now_us: int) -> list[str]:
     """Note every hold that is on all of its objects for the first time; their names."""
     waiting = (

@@ -240,6 +240,26 @@ def test_the_moment_before_a_decision_has_its_cause(end: int, cause: Cause) -> N
     assert (first, gap[0], gap[2]) == ((0, end, "a"), end, cause)
 
 
+@pytest.mark.parametrize(("end", "cause"), [(17, Cause.STORE_REFUSED), (16, Cause.INGEST_DOWN)])
+def test_the_moment_between_footage_and_an_outage_has_its_cause(end: int, cause: Cause) -> None:
+    """The end of a segment that had to be repaired was an estimate when the outage was told."""
+    outage = Outage(20, 25, Cause.STORE_REFUSED, "the disk of the spool refuses")
+    facts = Facts([Span("a", 0, end), Span("b", 25, 60)], (), IN_SERVICE, [outage])
+    told = compose(Interval(0, 60), 60, facts, replace(RULE, let_go_us=3))
+    assert (told[1].start_us, told[1].cause) == (end, cause)
+    assert says(told)[-2:] == [(end if end == 17 else 20, 25, Cause.STORE_REFUSED), (25, 60, "b")]
+
+
+def test_what_nobody_reported_is_not_explained_by_an_outage_without_footage_before() -> None:
+    outages = [Outage(0, 10, Cause.CAMERA_SILENT), Outage(12, 20, Cause.STORE_REFUSED)]
+    facts = Facts((), [Span("a", 40, 50)], IN_SERVICE, outages)
+    told = says(compose(Interval(0, 60), 60, facts, replace(RULE, let_go_us=3)))
+    assert (10, 12, Cause.INGEST_DOWN) in told
+    facts = Facts([Span("b", 0, 38)], [Span("a", 40, 50)], IN_SERVICE)
+    told = says(compose(Interval(0, 60), 60, facts, replace(RULE, let_go_us=3)))
+    assert (38, 40, Cause.INGEST_DOWN) in told, "a destruction ended no recording"
+
+
 def test_destruction_outweighs_every_other_cause() -> None:
     facts = Facts(
         (), [Span("a", 0, 10)], [state(1, 5)], [Outage(0, 20, Cause.CAMERA_SILENT)], None, None

@@ -10,14 +10,16 @@ Layers are painted from the strongest to the weakest; each covers only what is s
    that begins a moment after: their exact end is told with it, perhaps a little later;
 6. the tail that is being recorded and not stored yet (PENDING);
 7. nothing reported: INGEST_DOWN; but a moment that leads up to a decision of the registry has its
-   cause, for the last frame before a camera is let go ends before that.
+   cause, for the last frame before a camera is let go ends before that; and so has one between
+   footage and an outage, for where a segment that could not be closed ends is known only once it
+   is repaired, and was an estimate when the outage was told.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import zip_longest
-from typing import Final
+from typing import Final, TypeGuard
 
 from vigie.recording.model import (
     CameraState,
@@ -100,7 +102,7 @@ class TailRule:
             before its absence counts as a gap.
         let_go_us: how long may lie between the last whole frame of a camera and the decision that
             ended its recording: the period of a frame, a tick of reception, the way from it; and
-            between the estimated and the real beginning of footage.
+            between the estimated and the real beginning or end of footage.
     """
 
     stale_after_us: int = 30_000_000
@@ -130,14 +132,24 @@ def compose(
 
 
 def _let_go(entries: Sequence[Entry], most_us: int) -> Iterable[Entry]:
-    """The same, the moment before a decision explained by it."""
+    """The same, the moment before a decision, or from footage to an outage, explained by it."""
+    before: Entry | None = None
     for entry, after in zip_longest(entries, entries[1:]):
         unexplained = entry.cause is Cause.INGEST_DOWN and not entry.detail
-        short = unexplained and entry.duration_us <= most_us
-        if short and after is not None and after.cause in _DECISIONS:
+        if unexplained and entry.duration_us <= most_us and _explains(after, before):
             yield replace(entry, cause=after.cause, detail=after.detail)
         else:
             yield entry
+        before = entry
+
+
+def _explains(after: Entry | None, before: Entry | None) -> TypeGuard[Entry]:
+    """Whether ``after`` is why footage ended a moment before it."""
+    if after is None:
+        return False
+    outage = after.kind is Kind.GAP and after.cause is not Cause.DESTROYED
+    recorded = before is not None and before.kind is Kind.SPAN
+    return after.cause in _DECISIONS or (outage and recorded)
 
 
 def join(entries: Iterable[Entry]) -> list[Entry]:

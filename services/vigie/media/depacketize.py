@@ -248,7 +248,8 @@ class Depacketizer:
         """Follow sequence number and source; False when the packet is to be dropped."""
         statistics = self.statistics
         sequence = header.sequence
-        if self._expected < 0:
+        if self._stamp < 0:
+            # Nothing before it was media: there may have been padding, which tells no source.
             statistics.highest_sequence = sequence
         elif header.ssrc != self._stamp & _MASK_32:
             self._doubt(header)

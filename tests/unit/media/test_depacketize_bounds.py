@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from unit.media.encoded import AccessUnit, Packetiser, encode
-from unit.media.received import finish, packets_of, push_all
+from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
 from vigie.media.depacketize import make_depacketizer
 from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
@@ -70,3 +70,16 @@ def test_the_growing_gop_shows_whole_frames_only() -> None:
         assert reader.gop is not None
         seen += map(bytes, reader.gop.frames[len(seen) :])
     assert seen == [unit.data for unit in units[:15]]
+
+
+def test_padding_before_all_media_is_no_source_of_its_own() -> None:
+    units = encode(H264)
+    packetiser = Packetiser(H264)
+    padding = bytearray(packetiser.packet(b"\0\0\0\4", 0, marker=False))
+    padding[0] |= 0x20
+    reader = make_depacketizer(H264, 96)
+    packets = [packet for unit in units[:15] for packet in packetiser.packets(unit)]
+    items = [*push_all(reader, [bytes(padding), *packets]), *finish(reader)]
+    assert [type(item) for item in items] == [Gop]
+    assert len(samples(items)) == 15
+    assert reader.statistics.packets_lost == 0

@@ -60,6 +60,7 @@ class Depacketizer:
         "_builder",
         "_expected",
         "_gap",
+        "_latest_us",
         "_marked",
         "_payload",
         "_payload_type",
@@ -89,6 +90,7 @@ class Depacketizer:
         self._marked = True  # the access unit of `_stamp` ended with a marker
         self._skipping = False  # until the next certain beginning of an access unit
         self._gap = False  # packets are missing just before the one at hand
+        self._latest_us = 0  # arrival of the last packet of `_stamp` but middles of fragments
 
     @property
     def gop(self) -> Gop | None:
@@ -317,7 +319,8 @@ class Depacketizer:
                 reason = DiscontinuityReason.PACKET_MALFORMED
                 self._break(reason, 0, "new timestamp inside a fragmented NAL unit")
             elif not self._marked and builder.has_picture:
-                builder.finish_access_unit(arrival_us)
+                # It had come with its last packet; this one may be a frame interval later.
+                builder.finish_access_unit(self._latest_us)
             self._stamp = stamp
             self._skipping = gap and not payload.starts_certainly(view, start, end)
             builder.set_timestamp(stamp >> 32)
@@ -328,6 +331,7 @@ class Depacketizer:
             elif not payload.begins_access_unit(view, start, end, fields=builder.fields):
                 builder.reopen_access_unit()
         self._marked = False
+        self._latest_us = arrival_us
         return not self._skipping
 
     def _break(self, reason: DiscontinuityReason, packets: int, detail: str) -> None:

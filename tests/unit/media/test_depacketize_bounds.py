@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from unit.media.encoded import AccessUnit, Packetiser, encode
+from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
 from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
 from vigie.media.depacketize import make_depacketizer
@@ -70,6 +70,29 @@ def test_the_growing_gop_shows_whole_frames_only() -> None:
         assert reader.gop is not None
         seen += map(bytes, reader.gop.frames[len(seen) :])
     assert seen == [unit.data for unit in units[:15]]
+
+
+@CODECS
+@pytest.mark.parametrize("marker", [True, False])
+@pytest.mark.parametrize("mtu", [300, 100_000])
+def test_a_frame_arrives_with_its_last_packet(codec: VideoCodec, mtu: int, *, marker: bool) -> None:
+    units = encode(codec, aud=True)
+    packetiser = Packetiser(codec, mtu=mtu, marker=marker)
+    for at_once in (True, False):
+        reader, expected = make_depacketizer(codec, 96), []
+        for number, unit in enumerate(units):
+            packets = packetiser.packets(unit)
+            if at_once:
+                tick = interleave(packets)
+                reader.push_interleaved(tick, 0, len(tick), 0, 1000 * number)
+            else:
+                for at, packet in enumerate(packets):
+                    reader.push(packet, 0, len(packet), 1000 * number + at)
+            expected.append(1000 * number + (0 if at_once else len(packets) - 1))
+        gops = [item for item in reader.take() + finish(reader) if isinstance(item, Gop)]
+        found = [arrival for gop in gops for arrival in gop.arrivals_us]
+        assert found == expected[: len(found)]
+        assert len(found) >= len(units) - 1
 
 
 def test_padding_before_all_media_is_no_source_of_its_own() -> None:

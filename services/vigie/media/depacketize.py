@@ -38,7 +38,7 @@ from vigie.media.gop import (
 from vigie.media.gop_builder import BadPayload, GopBuilder
 from vigie.media.parameters import ParameterSets
 from vigie.media.payload import NO_FRAGMENT, payload_reader
-from vigie.media.rtp import Buffer, RtpHeader, parse_header
+from vigie.media.rtp import Buffer, RtpHeader, parse_header, unwrap_near
 
 # "$", channel, length, then the RTP header with the first four payload bytes (RFC 2326 10.12):
 # magic, length, first two header bytes, sequence, timestamp and SSRC in one, payload.
@@ -306,9 +306,11 @@ class Depacketizer:
         if gop is None or not gop.timestamps:
             # While a key frame is awaited: only one that is later than all before can be new.
             return (newest - timestamp) & _MASK_32 < 1 << 31
-        known = {ticks & _MASK_32 for ticks in gop.timestamps}
-        is_older = (timestamp - gop.timestamps[0]) & _MASK_32 >= 1 << 31
-        return is_older or timestamp in known
+        if (timestamp - gop.timestamps[0]) & _MASK_32 >= 1 << 31:
+            return True
+        # Packets so little behind are of that many frames at most.
+        latest = gop.timestamps[-MAX_MISORDER:]
+        return unwrap_near(timestamp, latest[-1]) in latest
 
     def _enter(self, stamp: int, view: memoryview, start: int, end: int, arrival_us: int) -> bool:
         """Close and open access units before this packet; False when it is to be skipped."""

@@ -7,7 +7,7 @@ import pytest
 from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
 from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
-from vigie.media.depacketize import make_depacketizer
+from vigie.media.depacketize import Depacketizer, make_depacketizer
 from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
@@ -70,6 +70,58 @@ def test_the_growing_gop_shows_whole_frames_only() -> None:
         assert reader.gop is not None
         seen += map(bytes, reader.gop.frames[len(seen) :])
     assert seen == [unit.data for unit in units[:15]]
+
+
+def started(limits: Limits | None = None) -> tuple[Depacketizer, Packetiser]:
+    """A stream whose first frame has come, marked."""
+    reader, packetiser = make_depacketizer(H264, 96, limits=limits), Packetiser(H264)
+    push_all(reader, packetiser.packets(encode(H264)[0]))
+    assert reader.gop is not None
+    assert len(reader.gop) == 1
+    return reader, packetiser
+
+
+def test_a_frame_that_goes_on_is_taken_back_and_not_copied() -> None:
+    reader, packetiser = started()
+    assert reader.gop is not None
+    frame = reader.gop.frames[0]
+    more = packetiser.packet(b"\x65\x08\x55", encode(H264)[0].timestamp, marker=True)
+    assert push_all(reader, [more]) == []
+    assert reader.gop.frames[0] is frame
+
+
+def test_a_frame_goes_on_only_so_often() -> None:
+    reader, packetiser = started(Limits(nal_units_per_access_unit=12))
+    slices = [
+        packetiser.packet(b"\x65\x08\x55", encode(H264)[0].timestamp, marker=True) for _ in range(5)
+    ]
+    reasons = [item.reason for item in push_all(reader, slices) if isinstance(item, Discontinuity)]
+    assert reasons == [DiscontinuityReason.ACCESS_UNIT_TOO_LARGE]
+
+
+@pytest.mark.parametrize("payload", [b"\x18", b"\x78"])
+def test_an_aggregation_packet_without_a_nal_unit_is_malformed(payload: bytes) -> None:
+    reader, packetiser = started()
+    items = push_all(reader, [packetiser.packet(payload, encode(H264)[0].timestamp, marker=True)])
+    assert [item.reason for item in items if isinstance(item, Discontinuity)] == [
+        DiscontinuityReason.PACKET_MALFORMED
+    ]
+
+
+def test_a_packet_a_little_behind_in_number_and_far_in_time_is_none_that_came_before() -> None:
+    reader, packetiser = started()
+    first = encode(H264)[0].timestamp
+    frames = [
+        packetiser.packet(b"\x41\x9a\x55", first + at * 90, marker=True) for at in range(1, 300)
+    ]
+    assert push_all(reader, frames) == []
+    assert push_all(reader, [frames[-2], frames[-100]]) == []
+    assert reader.statistics.packets_duplicate == 2
+    packetiser.sequence -= 50
+    items = push_all(reader, [packetiser.packet(b"\x41\x9a\x55", first + 90, marker=True)])
+    assert [item.reason for item in items if isinstance(item, Discontinuity)] == [
+        DiscontinuityReason.SEQUENCE_RESTARTED
+    ]
 
 
 @CODECS

@@ -303,22 +303,21 @@ class GopBuilder:
 
     def _current_parameters(self) -> ParameterSets | None:
         """The sets in force at this key frame; None, after breaking off, when unusable."""
-        if self._parameters is None or self._collector.changed:
-            latest = self._collector.current()
-            if latest != self._parameters:
-                self._parameters = None
-                try:
-                    _ = latest.configuration
-                except MediaError as error:
-                    missing = error.reason is MediaReason.PARAMETER_SETS_MISSING
-                    reason = (
-                        DiscontinuityReason.PARAMETER_SETS_MISSING
-                        if missing
-                        else DiscontinuityReason.PARAMETER_SETS_MALFORMED
-                    )
-                    self.break_off(reason, 0, error.message)
-                    return None
-                self._parameters = latest
+        latest = self._collector.used_by(self.data)
+        if latest != self._parameters:
+            self._parameters = None
+            try:
+                _ = latest.configuration
+            except MediaError as error:
+                missing = error.reason is MediaReason.PARAMETER_SETS_MISSING
+                reason = (
+                    DiscontinuityReason.PARAMETER_SETS_MISSING
+                    if missing
+                    else DiscontinuityReason.PARAMETER_SETS_MALFORMED
+                )
+                self.break_off(reason, 0, error.message)
+                return None
+            self._parameters = latest
         return self._parameters
 
     def _may_have_leading(self, parameters: ParameterSets) -> bool:

@@ -94,6 +94,6 @@ def remember_parameter_sets() -> None:
     from vigie.media import h264, h265
 
     for module in (h264, h265):
-        for name in ("parse_sps", "pps_identifier", "vps_identifier", "build_configuration"):
+        for name in ("parse_sps", "pps_identifiers", "vps_identifier", "build_configuration"):
             if hasattr(module, name):
                 setattr(module, name, lru_cache(256)(getattr(module, name)))

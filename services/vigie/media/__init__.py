@@ -39,9 +39,10 @@ when the GOP before it had been delivered as ended by a key frame).
 ``unwrap_near(raw, reference)`` (a sender report's timestamp beside those of the samples).
 
 **Codecs** (``codec``, ``parameters``, ``h264``, ``h265``): ``ParameterSets(codec, vps, sps,
-pps)`` (equal when the bytes are), ``.configuration -> CodecConfiguration(codec, sample_entry,
-record (avcC/hvcC payload), codec_string, width, height, profile, level, frame_duration | None,
-reorder_frames, pixel_aspect, fields)``.
+pps)`` (equal when the bytes are; those of a GOP are the ones its key frame uses),
+``.configuration -> CodecConfiguration(codec, sample_entry, record (avcC/hvcC payload),
+codec_string, width, height, profile, level, frame_duration | None, reorder_frames, pixel_aspect,
+fields)``.
 
 **Time** (``timing``): ``RunTimeline().append(gop) -> TimedGop(base_decode_time, table)`` for the
 GOPs of one run; ``SampleTable(durations, sizes, composition_offsets, sync)``. Decode times are

@@ -38,7 +38,7 @@ from vigie.media.gop import (
 from vigie.media.gop_builder import BadPayload, GopBuilder
 from vigie.media.parameters import ParameterSets
 from vigie.media.payload import NO_FRAGMENT, payload_reader
-from vigie.media.rtp import Buffer, RtpHeader, parse_header
+from vigie.media.rtp import Buffer, RtpHeader, parse_header, unwrap_near
 
 # "$", channel, length, then the RTP header with the first four payload bytes (RFC 2326 10.12):
 # magic, length, first two header bytes, sequence, timestamp and SSRC in one, payload.
@@ -60,6 +60,7 @@ class Depacketizer:
         "_builder",
         "_expected",
         "_gap",
+        "_latest_us",
         "_marked",
         "_payload",
         "_payload_type",
@@ -89,6 +90,7 @@ class Depacketizer:
         self._marked = True  # the access unit of `_stamp` ended with a marker
         self._skipping = False  # until the next certain beginning of an access unit
         self._gap = False  # packets are missing just before the one at hand
+        self._latest_us = 0  # arrival of the last packet of `_stamp` but middles of fragments
 
     @property
     def gop(self) -> Gop | None:
@@ -248,7 +250,8 @@ class Depacketizer:
         """Follow sequence number and source; False when the packet is to be dropped."""
         statistics = self.statistics
         sequence = header.sequence
-        if self._expected < 0:
+        if self._stamp < 0:
+            # Nothing before it was media: there may have been padding, which tells no source.
             statistics.highest_sequence = sequence
         elif header.ssrc != self._stamp & _MASK_32:
             self._doubt(header)
@@ -303,9 +306,11 @@ class Depacketizer:
         if gop is None or not gop.timestamps:
             # While a key frame is awaited: only one that is later than all before can be new.
             return (newest - timestamp) & _MASK_32 < 1 << 31
-        known = {ticks & _MASK_32 for ticks in gop.timestamps}
-        is_older = (timestamp - gop.timestamps[0]) & _MASK_32 >= 1 << 31
-        return is_older or timestamp in known
+        if (timestamp - gop.timestamps[0]) & _MASK_32 >= 1 << 31:
+            return True
+        # Packets so little behind are of that many frames at most.
+        latest = gop.timestamps[-MAX_MISORDER:]
+        return unwrap_near(timestamp, latest[-1]) in latest
 
     def _enter(self, stamp: int, view: memoryview, start: int, end: int, arrival_us: int) -> bool:
         """Close and open access units before this packet; False when it is to be skipped."""
@@ -316,7 +321,8 @@ class Depacketizer:
                 reason = DiscontinuityReason.PACKET_MALFORMED
                 self._break(reason, 0, "new timestamp inside a fragmented NAL unit")
             elif not self._marked and builder.has_picture:
-                builder.finish_access_unit(arrival_us)
+                # It had come with its last packet; this one may be a frame interval later.
+                builder.finish_access_unit(self._latest_us)
             self._stamp = stamp
             self._skipping = gap and not payload.starts_certainly(view, start, end)
             builder.set_timestamp(stamp >> 32)
@@ -327,6 +333,7 @@ class Depacketizer:
             elif not payload.begins_access_unit(view, start, end, fields=builder.fields):
                 builder.reopen_access_unit()
         self._marked = False
+        self._latest_us = arrival_us
         return not self._skipping
 
     def _break(self, reason: DiscontinuityReason, packets: int, detail: str) -> None:

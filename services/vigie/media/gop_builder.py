@@ -201,13 +201,15 @@ class GopBuilder:
         gop = self.gop
         if gop is None or not gop.frames or self._mask or self._discarded:
             return
-        self.data = bytearray(gop.frames.pop())
+        data = gop.frames.pop()
+        # Taken back, not copied: it may come again with each packet, and frames have megabytes.
+        self.data = data if isinstance(data, bytearray) else bytearray(data)
         gop.timestamps.pop()
         gop.arrivals_us.pop()
         gop.size_bytes -= len(self.data)
         self._mask = self._rules.sync_mask if gop.sync.pop() else 0
         self._mask |= self._rules.picture_mask & -self._rules.picture_mask
-        self._nal_count = self._nals_before
+        self._nal_count = self._nals_before + 1  # so that nobody opens one for ever
         self._whole = True
         self._reopens = True
         self._statistics.frames -= 1
@@ -301,22 +303,21 @@ class GopBuilder:
 
     def _current_parameters(self) -> ParameterSets | None:
         """The sets in force at this key frame; None, after breaking off, when unusable."""
-        if self._parameters is None or self._collector.changed:
-            latest = self._collector.current()
-            if latest != self._parameters:
-                self._parameters = None
-                try:
-                    _ = latest.configuration
-                except MediaError as error:
-                    missing = error.reason is MediaReason.PARAMETER_SETS_MISSING
-                    reason = (
-                        DiscontinuityReason.PARAMETER_SETS_MISSING
-                        if missing
-                        else DiscontinuityReason.PARAMETER_SETS_MALFORMED
-                    )
-                    self.break_off(reason, 0, error.message)
-                    return None
-                self._parameters = latest
+        latest = self._collector.used_by(self.data)
+        if latest != self._parameters:
+            self._parameters = None
+            try:
+                _ = latest.configuration
+            except MediaError as error:
+                missing = error.reason is MediaReason.PARAMETER_SETS_MISSING
+                reason = (
+                    DiscontinuityReason.PARAMETER_SETS_MISSING
+                    if missing
+                    else DiscontinuityReason.PARAMETER_SETS_MALFORMED
+                )
+                self.break_off(reason, 0, error.message)
+                return None
+            self._parameters = latest
         return self._parameters
 
     def _may_have_leading(self, parameters: ParameterSets) -> bool:

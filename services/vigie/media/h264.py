@@ -223,9 +223,19 @@ def _skip_hrd(reader: BitReader) -> None:
     reader.skip(20)
 
 
-def pps_identifier(nal: bytes) -> int:
-    """pic_parameter_set_id of a picture parameter set (clause 7.3.2.2)."""
-    return BitReader(nal[:16], 1, "pps").bounded(255, "pic_parameter_set_id")
+def pps_identifiers(nal: bytes) -> tuple[int, int]:
+    """pic_parameter_set_id and seq_parameter_set_id of a PPS (clause 7.3.2.2)."""
+    reader = BitReader(nal[:16], 1, "pps")
+    number = reader.bounded(255, "pic_parameter_set_id")
+    return number, reader.bounded(31, "seq_parameter_set_id")
+
+
+def slice_pps_identifier(nal: bytes) -> int:
+    """pic_parameter_set_id of a slice (clause 7.3.3); raises MalformedMedia."""
+    reader = BitReader(nal[:24], 1, "slice")
+    reader.unsigned()  # first_mb_in_slice
+    reader.unsigned()  # slice_type
+    return reader.bounded(255, "pic_parameter_set_id")
 
 
 def build_configuration(sps: Sequence[bytes], pps: Sequence[bytes]) -> CodecConfiguration:

@@ -57,6 +57,7 @@ class Sps(NamedTuple):
     """A sequence parameter set: its number, the picture, and what hvcC repeats of it."""
 
     identifier: int
+    vps_identifier: int
     info: SequenceInfo
     general: ProfileTierLevel
     sub_layers: int
@@ -75,7 +76,7 @@ def parse_sps(nal: bytes) -> Sps:
     if len(nal) < _NAL_HEADER_SIZE or nal_type(nal[0]) != SPS:
         raise MalformedMedia("not a sequence parameter set", 0, "sps")
     reader = BitReader(nal, _NAL_HEADER_SIZE, "sps")
-    reader.skip(4)  # sps_video_parameter_set_id
+    vps = reader.bits(4)  # sps_video_parameter_set_id
     sub_layers, nesting = reader.bits(3) + 1, reader.flag()
     general = _read_profile_tier_level(reader, sub_layers)
     identifier = reader.bounded(15, "sps_seq_parameter_set_id")
@@ -98,7 +99,7 @@ def parse_sps(nal: bytes) -> Sps:
         width, height, general.space_tier_profile & 0x1F, general.level, duration, reorder,
         aspect, fields,
     )  # fmt: skip
-    return Sps(identifier, info, general, sub_layers, nesting, chroma_format, luma, chroma)
+    return Sps(identifier, vps, info, general, sub_layers, nesting, chroma_format, luma, chroma)
 
 
 def _read_profile_tier_level(reader: BitReader, sub_layers: int) -> ProfileTierLevel:
@@ -143,10 +144,8 @@ def _skip_scaling_lists(reader: BitReader) -> None:
             if not reader.flag():
                 reader.unsigned()
                 continue
-            if size > 1:
-                reader.signed()
-            for _ in range(min(64, 1 << (4 + 2 * size))):
-                reader.signed()
+            # From 16x16 on the first value has a code of its own.
+            reader.skip_codes((size > 1) + min(64, 1 << (4 + 2 * size)))
 
 
 def _skip_reference_sets(reader: BitReader, poc_bits: int) -> None:
@@ -169,9 +168,11 @@ def _skip_reference_set(reader: BitReader, index: int, previous: int) -> int:
         for _ in range(previous + 1):
             # used_by_curr_pic_flag, else use_delta_flag
             kept += reader.flag() or reader.flag()
+        if kept > _MAX_PICTURES:
+            raise reader.malformed(f"a reference picture set of {kept} pictures")
         return kept
     negative = reader.bounded(_MAX_PICTURES, "num_negative_pics")
-    positive = reader.bounded(_MAX_PICTURES, "num_positive_pics")
+    positive = reader.bounded(_MAX_PICTURES - negative, "num_positive_pics")
     for _ in range(negative + positive):
         reader.unsigned()
         reader.skip(1)
@@ -199,9 +200,20 @@ def vps_identifier(nal: bytes) -> int:
     return BitReader(nal[:16], _NAL_HEADER_SIZE, "vps").bits(4)
 
 
-def pps_identifier(nal: bytes) -> int:
-    """pps_pic_parameter_set_id of a picture parameter set (clause 7.3.2.3)."""
-    return BitReader(nal[:16], _NAL_HEADER_SIZE, "pps").bounded(63, "pps_pic_parameter_set_id")
+def pps_identifiers(nal: bytes) -> tuple[int, int]:
+    """pps_pic_parameter_set_id and pps_seq_parameter_set_id of a PPS (clause 7.3.2.3)."""
+    reader = BitReader(nal[:16], _NAL_HEADER_SIZE, "pps")
+    number = reader.bounded(63, "pps_pic_parameter_set_id")
+    return number, reader.bounded(15, "pps_seq_parameter_set_id")
+
+
+def slice_pps_identifier(nal: bytes) -> int:
+    """slice_pic_parameter_set_id of a slice segment (clause 7.3.6.1); raises MalformedMedia."""
+    reader = BitReader(nal[:16], _NAL_HEADER_SIZE, "slice")
+    reader.skip(1)  # first_slice_segment_in_pic_flag
+    if 1 << nal_type(nal[0]) & IRAP_MASK:
+        reader.skip(1)  # no_output_of_prior_pics_flag
+    return reader.bounded(63, "slice_pic_parameter_set_id")
 
 
 def build_configuration(

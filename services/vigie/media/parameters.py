@@ -5,9 +5,10 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from vigie.media import h264, h265
+from vigie.media.access_unit import RULES
 from vigie.media.bits import MAX_PARAMETER_SET_BYTES
 from vigie.media.codec import CodecConfiguration, VideoCodec
 from vigie.media.errors import MalformedMedia, MediaReason, UnsupportedMedia
@@ -35,7 +36,10 @@ class ParameterSets:
 
     @cached_property
     def configuration(self) -> CodecConfiguration:
-        """The sample entry. Raises MalformedMedia when the sets are missing or unreadable."""
+        """The sample entry, described by the first SPS; all SPS that one key frame uses agree.
+
+        Raises MalformedMedia when the sets are missing or unreadable.
+        """
         if self.codec is VideoCodec.H264:
             return h264.build_configuration(self.sps, self.pps)
         return h265.build_configuration(self.vps, self.sps, self.pps)
@@ -49,14 +53,32 @@ class ParameterSets:
         return cls(codec, *(tuple(sets) for sets in h265.read_record(record)))
 
 
-class ParameterSetCollector:
-    """Gathers parameter sets as NAL units come by: a set replaces the one of its number."""
+class _Held(NamedTuple):
+    """A set as it is kept: its bytes, the number of the set it refers to, and an SPS read."""
 
-    __slots__ = ("_codec", "_sets", "changed")
+    nal: bytes
+    refers_to: int  # of an SPS the VPS, of a PPS the SPS
+    sps: h264.Sps | h265.Sps | None = None
+
+
+_Key = tuple[int, int]  # NAL unit type and identifier
+
+
+class ParameterSetCollector:
+    """Gathers parameter sets as NAL units come by: a set replaces the one of its number.
+
+    Where they become too many, the one that was not seen for longest is forgotten, but never one
+    that the last key frame uses: encoders number their sets on and on.
+    """
+
+    __slots__ = ("_codec", "_current", "_keys", "_sets", "_used", "changed")
 
     def __init__(self, codec: VideoCodec, initial: ParameterSets | None = None) -> None:
         self._codec = codec
-        self._sets: dict[tuple[int, int], bytes] = {}
+        self._sets: dict[_Key, _Held] = {}  # seen last comes last
+        self._keys: dict[bytes, _Key] = {}  # of the same sets, by their bytes
+        self._used: frozenset[_Key] = frozenset()  # those of the last key frame
+        self._current: tuple[int, ParameterSets] | None = None  # what its PPS led to
         self.changed = False
         if initial is not None:
             for nal in (*initial.vps, *initial.sps, *initial.pps):
@@ -66,56 +88,156 @@ class ParameterSetCollector:
         """Take one parameter set NAL unit; other NAL units are ignored.
 
         Raises:
-            MalformedMedia: its identifier cannot be read, or there are too many of them.
+            MalformedMedia: it cannot be read.
         """
-        key = self._key(nal)
-        if key is None or self._sets.get(key) == nal:
+        key = self._keys.get(nal)
+        if key is not None:  # nearly always: repeated at each key frame, and not read again
+            self._sets[key] = self._sets.pop(key)
             return
-        if key not in self._sets and len(self._sets) >= _MAX_SETS:
-            raise MalformedMedia(
-                "too many parameter sets", 0, "parameter_sets", MediaReason.TOO_LARGE
-            )
-        self._sets[key] = nal
+        found = self._read(nal)
+        if found is None:
+            return
+        key, held = found
+        before = self._sets.pop(key, None)
+        if before is not None:
+            del self._keys[before.nal]
+        elif len(self._sets) >= _MAX_SETS:
+            self._forget_one()
+        self._sets[key] = held
+        self._keys[nal] = key
+        self._current = None
         self.changed = True
 
     def current(self) -> ParameterSets:
-        """All sets seen so far; clears ``changed``."""
+        """All sets that are known; clears ``changed``."""
         self.changed = False
-        kinds = (
-            (h264.SPS, h264.SPS, h264.PPS)
-            if self._codec is VideoCodec.H264
-            else (h265.VPS, h265.SPS, h265.PPS)
-        )
-        groups = [
-            tuple(nal for key, nal in sorted(self._sets.items()) if key[0] == kind)
-            for kind in kinds
-        ]
-        if self._codec is VideoCodec.H264:
-            groups[0] = ()
-        return ParameterSets(self._codec, groups[0], groups[1], groups[2])
+        return self._select(set(self._sets))
 
-    def _key(self, nal: bytes) -> tuple[int, int] | None:
+    def used_by(self, frame: bytes | bytearray) -> ParameterSets:
+        """The sets that a key frame uses: those that lead from its first slice to its SPS.
+
+        With them come other SPS that say the same of the picture under another number, and every
+        PPS that refers to one of these: the frames behind may use them, and a stream that takes
+        its sets in turn stays one run. Sets of another picture are left out, or a header would
+        tell its size.
+
+        Where the first slice refers to a set that never came, nobody can tell: all that did come
+        are returned, and the frames are recorded as they came.
+        """
+        number = self._pps_number(frame)
+        if self._current is None or self._current[0] != number:
+            self._current = number, self._lead_from(number)
+        return self._current[1]
+
+    def _lead_from(self, number: int) -> ParameterSets:
+        _, sps_kind, pps_kind = _KINDS[self._codec]
+        pps = self._sets.get((pps_kind, number))
+        active = None if pps is None else self._sets.get((sps_kind, pps.refers_to))
+        if pps is None or active is None or active.sps is None:
+            return self.current()
+        self._used = frozenset(
+            ((pps_kind, number), (sps_kind, pps.refers_to), (h265.VPS, active.refers_to))
+        )
+        picture = active.sps._replace(identifier=0)
+        alike = {
+            key
+            for key, held in self._sets.items()
+            if held.sps is not None and held.sps._replace(identifier=0) == picture
+        }
+        return self._select(
+            alike
+            | {
+                (kind, identifier)
+                for (kind, identifier), held in self._sets.items()
+                if (kind == pps_kind and (sps_kind, held.refers_to) in alike)
+                # One that is not named may be meant all the same: cameras err here.
+                or (kind == h265.VPS and self._codec is VideoCodec.H265)
+            }
+        )
+
+    def _select(self, keys: set[_Key]) -> ParameterSets:
+        groups = [
+            tuple(self._sets[key].nal for key in sorted(keys) if key[0] == kind)
+            for kind in _KINDS[self._codec]
+        ]
+        return ParameterSets(self._codec, *groups)
+
+    def _forget_one(self) -> None:
+        key = next(key for key in self._sets if key not in self._used)
+        del self._keys[self._sets.pop(key).nal]
+
+    def _pps_number(self, frame: bytes | bytearray) -> int:
+        """The number of the PPS of the first slice; negative when it cannot be read."""
+        rules = RULES[self._codec]
+        position, end = 0, len(frame)
+        for _ in range(_MAX_LEADING_NALS):
+            start = position + 4
+            if start >= end:
+                break
+            position = start + int.from_bytes(frame[position:start], "big")
+            if 1 << rules.nal_types[frame[start]] & rules.picture_mask:
+                head = bytes(frame[start : min(position, start + _SLICE_HEAD_BYTES)])
+                try:
+                    return _SLICE_READERS[self._codec](head)
+                except MalformedMedia:
+                    return -1
+        return -1
+
+    def _read(self, nal: bytes) -> tuple[_Key, _Held] | None:
         if not nal:
             return None
-        h264_stream = self._codec is VideoCodec.H264
-        kind = (h264 if h264_stream else h265).nal_type(nal[0])
-        identify = (_H264_IDENTIFIERS if h264_stream else _H265_IDENTIFIERS).get(kind)
-        if identify is None:
+        kind = RULES[self._codec].nal_types[nal[0]]
+        read = _READERS[self._codec].get(kind)
+        if read is None:
             return None
         if len(nal) > MAX_PARAMETER_SET_BYTES:
             raise MalformedMedia(f"{len(nal)} bytes", 0, "parameter_sets", MediaReason.TOO_LARGE)
-        return kind, identify(nal)
+        identifier, held = read(nal)
+        return (kind, identifier), held
 
 
-_H264_IDENTIFIERS: Final[dict[int, Callable[[bytes], int]]] = {
-    h264.SPS: lambda nal: h264.parse_sps(nal).identifier,
-    h264.PPS: h264.pps_identifier,
+def _read_h264_sps(nal: bytes) -> tuple[int, _Held]:
+    sps = h264.parse_sps(nal)
+    return sps.identifier, _Held(nal, -1, sps)
+
+
+def _read_h264_pps(nal: bytes) -> tuple[int, _Held]:
+    identifier, sps = h264.pps_identifiers(nal)
+    return identifier, _Held(nal, sps)
+
+
+def _read_vps(nal: bytes) -> tuple[int, _Held]:
+    return h265.vps_identifier(nal), _Held(nal, -1)
+
+
+def _read_h265_sps(nal: bytes) -> tuple[int, _Held]:
+    sps = h265.parse_sps(nal)
+    return sps.identifier, _Held(nal, sps.vps_identifier, sps)
+
+
+def _read_h265_pps(nal: bytes) -> tuple[int, _Held]:
+    identifier, sps = h265.pps_identifiers(nal)
+    return identifier, _Held(nal, sps)
+
+
+# VPS, SPS, PPS, in the order of `ParameterSets`; no NAL unit has a negative type.
+_KINDS: Final = {
+    VideoCodec.H264: (-1, h264.SPS, h264.PPS),
+    VideoCodec.H265: (h265.VPS, h265.SPS, h265.PPS),
 }
-_H265_IDENTIFIERS: Final[dict[int, Callable[[bytes], int]]] = {
-    h265.VPS: h265.vps_identifier,
-    h265.SPS: lambda nal: h265.parse_sps(nal).identifier,
-    h265.PPS: h265.pps_identifier,
+_READERS: Final[dict[VideoCodec, dict[int, Callable[[bytes], tuple[int, _Held]]]]] = {
+    VideoCodec.H264: {h264.SPS: _read_h264_sps, h264.PPS: _read_h264_pps},
+    VideoCodec.H265: {
+        h265.VPS: _read_vps, h265.SPS: _read_h265_sps, h265.PPS: _read_h265_pps,
+    },
+}  # fmt: skip
+_SLICE_READERS: Final[dict[VideoCodec, Callable[[bytes], int]]] = {
+    VideoCodec.H264: h264.slice_pps_identifier,
+    VideoCodec.H265: h265.slice_pps_identifier,
 }
+_SLICE_HEAD_BYTES: Final = 24
+# Before the first slice: delimiter, sets, SEI. It keeps frames of hostile cameras cheap.
+_MAX_LEADING_NALS: Final = 64
 
 
 def parameter_sets_from_fmtp(

@@ -79,6 +79,8 @@ class _Common:
         raise NotImplementedError
 
     def _add_aggregated(self, view: memoryview, position: int, end: int, smallest: int) -> None:
+        if position == end:
+            raise _malformed("aggregation packet without a NAL unit")
         while position < end:
             if position + _LENGTH_SIZE > end:
                 raise _malformed("aggregation packet cut short")

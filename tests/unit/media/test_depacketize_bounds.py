@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from unit.media.encoded import AccessUnit, Packetiser, encode
-from unit.media.received import finish, packets_of, push_all
+from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
+from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
-from vigie.media.depacketize import make_depacketizer
+from vigie.media.depacketize import Depacketizer, make_depacketizer
 from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
@@ -70,3 +70,91 @@ def test_the_growing_gop_shows_whole_frames_only() -> None:
         assert reader.gop is not None
         seen += map(bytes, reader.gop.frames[len(seen) :])
     assert seen == [unit.data for unit in units[:15]]
+
+
+def started(limits: Limits | None = None) -> tuple[Depacketizer, Packetiser]:
+    """A stream whose first frame has come, marked."""
+    reader, packetiser = make_depacketizer(H264, 96, limits=limits), Packetiser(H264)
+    push_all(reader, packetiser.packets(encode(H264)[0]))
+    assert reader.gop is not None
+    assert len(reader.gop) == 1
+    return reader, packetiser
+
+
+def test_a_frame_that_goes_on_is_taken_back_and_not_copied() -> None:
+    reader, packetiser = started()
+    assert reader.gop is not None
+    frame = reader.gop.frames[0]
+    more = packetiser.packet(b"\x65\x08\x55", encode(H264)[0].timestamp, marker=True)
+    assert push_all(reader, [more]) == []
+    assert reader.gop.frames[0] is frame
+
+
+def test_a_frame_goes_on_only_so_often() -> None:
+    reader, packetiser = started(Limits(nal_units_per_access_unit=12))
+    slices = [
+        packetiser.packet(b"\x65\x08\x55", encode(H264)[0].timestamp, marker=True) for _ in range(5)
+    ]
+    reasons = [item.reason for item in push_all(reader, slices) if isinstance(item, Discontinuity)]
+    assert reasons == [DiscontinuityReason.ACCESS_UNIT_TOO_LARGE]
+
+
+@pytest.mark.parametrize("payload", [b"\x18", b"\x78"])
+def test_an_aggregation_packet_without_a_nal_unit_is_malformed(payload: bytes) -> None:
+    reader, packetiser = started()
+    items = push_all(reader, [packetiser.packet(payload, encode(H264)[0].timestamp, marker=True)])
+    assert [item.reason for item in items if isinstance(item, Discontinuity)] == [
+        DiscontinuityReason.PACKET_MALFORMED
+    ]
+
+
+def test_a_packet_a_little_behind_in_number_and_far_in_time_is_none_that_came_before() -> None:
+    reader, packetiser = started()
+    first = encode(H264)[0].timestamp
+    frames = [
+        packetiser.packet(b"\x41\x9a\x55", first + at * 90, marker=True) for at in range(1, 300)
+    ]
+    assert push_all(reader, frames) == []
+    assert push_all(reader, [frames[-2], frames[-100]]) == []
+    assert reader.statistics.packets_duplicate == 2
+    packetiser.sequence -= 50
+    items = push_all(reader, [packetiser.packet(b"\x41\x9a\x55", first + 90, marker=True)])
+    assert [item.reason for item in items if isinstance(item, Discontinuity)] == [
+        DiscontinuityReason.SEQUENCE_RESTARTED
+    ]
+
+
+@CODECS
+@pytest.mark.parametrize("marker", [True, False])
+@pytest.mark.parametrize("mtu", [300, 100_000])
+def test_a_frame_arrives_with_its_last_packet(codec: VideoCodec, mtu: int, *, marker: bool) -> None:
+    units = encode(codec, aud=True)
+    packetiser = Packetiser(codec, mtu=mtu, marker=marker)
+    for at_once in (True, False):
+        reader, expected = make_depacketizer(codec, 96), []
+        for number, unit in enumerate(units):
+            packets = packetiser.packets(unit)
+            if at_once:
+                tick = interleave(packets)
+                reader.push_interleaved(tick, 0, len(tick), 0, 1000 * number)
+            else:
+                for at, packet in enumerate(packets):
+                    reader.push(packet, 0, len(packet), 1000 * number + at)
+            expected.append(1000 * number + (0 if at_once else len(packets) - 1))
+        gops = [item for item in reader.take() + finish(reader) if isinstance(item, Gop)]
+        found = [arrival for gop in gops for arrival in gop.arrivals_us]
+        assert found == expected[: len(found)]
+        assert len(found) >= len(units) - 1
+
+
+def test_padding_before_all_media_is_no_source_of_its_own() -> None:
+    units = encode(H264)
+    packetiser = Packetiser(H264)
+    padding = bytearray(packetiser.packet(b"\0\0\0\4", 0, marker=False))
+    padding[0] |= 0x20
+    reader = make_depacketizer(H264, 96)
+    packets = [packet for unit in units[:15] for packet in packetiser.packets(unit)]
+    items = [*push_all(reader, [bytes(padding), *packets]), *finish(reader)]
+    assert [type(item) for item in items] == [Gop]
+    assert len(samples(items)) == 15
+    assert reader.statistics.packets_lost == 0

@@ -14,12 +14,14 @@ Buffer = bytes | bytearray | memoryview
 
 MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_BODY_BYTES: Final = 256 * 1024
+_MAX_FIRST_LINE_BYTES: Final = 4096
 _MAX_FIELDS: Final = 200
 _STATUS_LINE: Final = re.compile(r"RTSP/\d+\.\d+[ \t]+(\d{3})(?:[ \t]+(.*))?")
 _REQUEST_LINE: Final = re.compile(r"([A-Z][A-Z_]{2,31})[ \t]+(\S+)[ \t]+RTSP/\d+\.\d+[ \t]*")
 _START: Final = re.compile(rb"(?:RTSP/|[A-Z][A-Z_]{2,31}[ \t])")
 _PARTIAL_START: Final = re.compile(rb"[A-Z][A-Z_]{0,31}(?:/[0-9.]{0,8})?")
-_HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
+_HEADER_END: Final = re.compile(rb"\n\r?\n")
+_LINE_END: Final = re.compile(rb"[\r\n]")
 _SDP_LINES: Final = re.compile(rb"(?:[a-z]=[^\r\n]*(?:\r\n|\n|\r)+)*(?:[a-z](?:=[^\r\n]*)?)?")
 
 
@@ -89,21 +91,32 @@ def read_message(
     Raises:
         MalformedMessageError: it is no message, or larger than the limits.
     """
-    head = bytes(buffer[start : min(end, start + MAX_HEADER_BYTES + 4)])
-    found = _HEADER_END.search(head)
+    # While a camera plays this is asked at each byte that is no packet: what is none is told by
+    # its first bytes, then by its first line, before anything is searched that is far away.
+    if not may_start(buffer, start, end) or not _may_go_on(buffer, start, end):
+        raise MalformedMessageError("the other side does not speak RTSP")
+    found = _HEADER_END.search(buffer, start, min(end, start + MAX_HEADER_BYTES + 4))
     if found is None:
-        if len(head) > MAX_HEADER_BYTES:
+        if end - start > MAX_HEADER_BYTES:
             raise MalformedMessageError("an RTSP header without end")
-        if not may_start(head, 0, len(head)):
-            raise MalformedMessageError("the other side does not speak RTSP")
         return None
-    first, headers = _read_head(head[: found.start()].decode("utf-8", "replace"))
-    body_start = start + found.end()
+    head = bytes(buffer[start : found.start()]).removesuffix(b"\r")
+    first, headers = _read_head(head.decode("utf-8", "replace"))
+    body_start = found.end()
     length = _body_length(buffer, body_start, end, headers, paused=paused)
     if length is None or body_start + length > end:
         return None
     body = bytes(buffer[body_start : body_start + length])
     return _build(first, headers, body), body_start + length
+
+
+def _may_go_on(buffer: Buffer, start: int, end: int) -> bool:
+    """Whether the first line, where it has come, is one of a message."""
+    found = _LINE_END.search(buffer, start, min(end, start + _MAX_FIRST_LINE_BYTES))
+    if found is None:
+        return end - start < _MAX_FIRST_LINE_BYTES
+    line = bytes(buffer[start : found.start()]).decode("utf-8", "replace").rstrip()
+    return bool(_STATUS_LINE.fullmatch(line) or _REQUEST_LINE.fullmatch(line))
 
 
 def _read_head(text: str) -> tuple[str, Headers]:
@@ -130,9 +143,7 @@ def _body_length(
     if text is None:
         if "sdp" not in (headers.get("Content-Type") or "").lower():
             return 0
-        return _unsaid_length(
-            bytes(buffer[start : min(end, start + MAX_BODY_BYTES)]), paused=paused
-        )
+        return _unsaid_length(buffer, start, min(end, start + MAX_BODY_BYTES), paused=paused)
     if not text.isascii() or not text.isdigit() or len(text) > 9:  # noqa: PLR2004 - int() of endless digits is slow
         raise MalformedMessageError("a Content-Length that is no number")
     if int(text) > MAX_BODY_BYTES:
@@ -140,13 +151,11 @@ def _body_length(
     return int(text)
 
 
-def _unsaid_length(data: bytes, *, paused: bool) -> int | None:
+def _unsaid_length(buffer: Buffer, start: int, end: int, *, paused: bool) -> int | None:
     """Length of a session description that nobody announced: as far as its lines go."""
-    found = _SDP_LINES.match(data)
-    length = found.end() if found else 0
-    if length < len(data) or paused:
-        return length
-    return None
+    found = _SDP_LINES.match(buffer, start, end)
+    stop = found.end() if found else start
+    return stop - start if stop < end or paused else None
 
 
 def _build(first: str, headers: Headers, body: bytes) -> Message:

@@ -1,5 +1,7 @@
 """Whatever bytes come, the parsers answer or raise their own errors, and quickly."""
 
+from typing import Any
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -141,3 +143,42 @@ def test_a_message_is_read_with_its_body() -> None:
     assert isinstance(message, Response)
     assert message.body.decode() == SDP
     assert end == len(SEEDS[2])
+
+
+class CountedBuffer(bytearray):
+    """Counts the bytes that are taken out of it."""
+
+    taken = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        self.taken += len(found) if isinstance(index, slice) else 1
+        return found
+
+
+@pytest.mark.parametrize("garbage", [b"x", b"RTSP/1.1 \n", b"RTSP/x\r\n", b"GET /x HTTP/1.0\r\n"])
+def test_what_is_no_message_is_told_by_its_beginning(garbage: bytes) -> None:
+    # While a camera plays this is asked wherever no packet begins, with much behind it.
+    buffer = CountedBuffer(garbage + b"$\0" * 20_000 + b"\r\n\r\n")
+    with pytest.raises(RtspError):
+        read_message(buffer, 0, len(buffer))
+    assert buffer.taken < 100
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\n"])
+def test_a_message_is_read_whatever_came_of_it_before(line_end: str) -> None:
+    message = line_end.join(("RTSP/1.0 200 OK", "CSeq: 7", "Public: A", " B", "", "")).encode()
+    for length in range(1, len(message)):
+        assert read_message(message[:length] + b"??", 0, length) is None
+    found = read_message(b"..." + message + b"$", 3, 4 + len(message))
+    assert found is not None
+    assert found[1] == 3 + len(message)
+    assert isinstance(found[0], Response)
+    assert (found[0].status, found[0].headers.get("Public")) == (200, "A B")
+
+
+def test_a_first_line_without_end_is_no_message() -> None:
+    endless = b"GET_PARAMETER " + b"x" * 5000
+    assert read_message(endless, 0, 4000) is None
+    with pytest.raises(RtspError):
+        read_message(endless, 0, len(endless))

@@ -130,6 +130,21 @@ def covered_until_us(terms: Sequence[Term], now_us: int) -> int | None:
     return end
 
 
+def covered_since_us(terms: Sequence[Term], from_us: int, now_us: int) -> int:
+    """Since when a camera has been covered without interruption up to now, at the earliest.
+
+    Args:
+        terms: all that covered it.
+        from_us: nothing before this instant is asked for.
+        now_us: the present; the answer when nothing covered it a moment ago.
+    """
+    since = now_us
+    for term in sorted(terms, key=lambda term: term.until_us, reverse=True):
+        if term.from_us < since <= term.until_us:
+            since = term.from_us
+    return max(since, from_us)
+
+
 def camera_state(terms: Sequence[Term], now_us: int) -> CameraAuthorisationState.ValueType:
     """Whether a camera with these terms may record, and whether that ends soon."""
     until_us = covered_until_us(terms, now_us)

@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from sqlalchemy import select
 
 from vigie.platform.aip import check_etag, etag_of, mask_paths
-from vigie.platform.clock import WallClock
+from vigie.platform.clock import WallClock, to_us
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks
 from vigie.platform.errors import VigieError
@@ -17,6 +18,7 @@ from vigie.registry.journal import CameraJournal
 from vigie.registry.lifecycle import RETIRED
 from vigie.registry.model import AuthorisationRecord, CameraRecord, Change, Scope
 from vigie.registry.reasons import (
+    AUTHORISATION_DATES_INVALID,
     AUTHORISATION_EXISTS,
     AUTHORISATION_NOT_FOUND,
     AUTHORISATION_SCOPE_INVALID,
@@ -46,6 +48,9 @@ CHANGEABLE: Final = (
     "recipients",
 )
 _MAX_IDENTIFIER: Final = 63
+# Far enough apart for every order, and near enough for calendars to be counted on.
+_EARLIEST_US: Final = to_us(datetime(1900, 1, 1, tzinfo=UTC))
+_LATEST_US: Final = to_us(datetime(2200, 1, 1, tzinfo=UTC))
 
 
 class AuthorisationBook:
@@ -54,11 +59,13 @@ class AuthorisationBook:
     Args:
         journal: writes the cameras anew.
         wall_clock: tells when a change happens.
+        legal_zone: time zone in which the law counts years.
     """
 
-    def __init__(self, journal: CameraJournal, wall_clock: WallClock) -> None:
+    def __init__(self, journal: CameraJournal, wall_clock: WallClock, legal_zone: tzinfo) -> None:
         self._journal = journal
         self._wall_clock = wall_clock
+        self._legal_zone = legal_zone
 
     async def create(
         self, connection: AsyncConnection, request: CreateAuthorisationRequest, actor: str
@@ -81,7 +88,7 @@ class AuthorisationBook:
             identifier, "", "", 0, 0, (), version=1, created_us=now_us, updated_us=now_us
         )
         record = replace(record, **_values(message, CHANGEABLE))
-        authority.check(record)
+        authority.check(record, now_us, self._legal_zone)
         if await authorisationstore.get(connection, identifier) is not None:
             raise VigieError(
                 AUTHORISATION_EXISTS,
@@ -112,7 +119,7 @@ class AuthorisationBook:
         authority.check_alive(record, now_us)
         paths = mask_paths(request.update_mask, message, CHANGEABLE)
         after = replace(record, **_values(message, paths))
-        authority.check_amendment(record, after, now_us)
+        authority.check_amendment(record, after, now_us, self._legal_zone)
         await self._check_number(connection, after)
         held = (await authorisationstore.scopes(connection, [record.authorisation]))[
             record.authorisation
@@ -282,13 +289,23 @@ def _values(message: Authorisation, paths: Any) -> dict[str, Any]:
         values["recipients"] = tuple(message.recipients)
     if "sign_time" in paths:
         signed = message.HasField("sign_time")
-        values["signed_us"] = convert.instant_us(message.sign_time) if signed else None
+        values["signed_us"] = _date_us(message, "sign_time") if signed else None
     # A date that is not given does not change: an authorisation always has both.
-    if "valid_from" in paths and message.HasField("valid_from"):
-        values["valid_from_us"] = convert.instant_us(message.valid_from)
-    if "valid_until" in paths and message.HasField("valid_until"):
-        values["valid_until_us"] = convert.instant_us(message.valid_until)
+    for name in ("valid_from", "valid_until"):
+        if name in paths and message.HasField(name):
+            values[f"{name}_us"] = _date_us(message, name)
     return values
+
+
+def _date_us(message: Authorisation, name: str) -> int:
+    instant_us = convert.instant_us(getattr(message, name))
+    if not _EARLIEST_US <= instant_us < _LATEST_US:
+        raise VigieError(
+            AUTHORISATION_DATES_INVALID,
+            f"{name} must lie in the years 1900 to 2199",
+            field=f"authorisation.{name}",
+        )
+    return instant_us
 
 
 def _check_camera(camera: str, record: CameraRecord | None, index: int, *, known: bool) -> None:

@@ -154,6 +154,13 @@ async def test_five_years_also_when_amended(registry: Registry) -> None:
         await registry.authorisation(
             zones=("zae-north",), valid_until=datetime(2031, 1, 2, tzinfo=UTC)
         )
+    # From 1 March to 1 March, as the order says it: across a leap day in UTC only.
+    await registry.authorisation(
+        "a-march",
+        zones=("zae-north",),
+        valid_from=datetime(2027, 2, 28, 23, tzinfo=UTC),
+        valid_until=datetime(2032, 2, 29, 23, tzinfo=UTC),
+    )
     created = await registry.authorisation(zones=("zae-north",))
     longer = messages.Authorisation(name=created.name)
     longer.valid_until.FromDatetime(datetime(2031, 1, 2, tzinfo=UTC))

@@ -109,6 +109,11 @@ class Scope:
         """Whether a camera that stands in ``zone`` is covered."""
         return zone in self.zones or self.cameras.get(camera) == zone
 
+    @property
+    def concerned(self) -> frozenset[str]:
+        """The zones it concerns: the perimeter, and those in which cameras were named."""
+        return self.zones | frozenset(self.cameras.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Term:

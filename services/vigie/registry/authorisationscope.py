@@ -91,7 +91,8 @@ async def scope_asked(
             "an authorisation names cameras or zones",
             field="authorisation.zones",
         )
-    return Scope(named, perimeter)
+    lapsed = {camera: at_us for camera, at_us in held.lapsed.items() if camera in named}
+    return Scope(named, perimeter, lapsed)
 
 
 def _check_camera(camera: str, record: CameraRecord | None, index: int, *, known: bool) -> None:

@@ -43,6 +43,7 @@ async def refresh(
         at_us: from when on they stand so.
         recorded_us: when that is written down; later than ``at_us`` for a move entered late.
     """
+    await _lapse(connection, records, at_us)
     wanted = await _wanted(connection, [item for item in records if item.lifecycle != RETIRED])
     opened = await _open(connection, [record.camera for record in records])
     leaving = [(*pair, since) for pair, since in opened.items() if pair not in wanted]
@@ -129,6 +130,26 @@ async def _starts(
     }
 
 
+async def _lapse(connection: AsyncConnection, records: Sequence[CameraRecord], at_us: int) -> None:
+    """Let the naming of cameras lapse that stand elsewhere now: coming back does not mend it."""
+    zone_of = {record.camera: record.zone for record in records}
+    table = authorisation_cameras
+    gone: list[dict[str, str]] = []
+    for chunk in in_chunks(sorted(zone_of)):
+        named = select(table).where(table.c.camera.in_(chunk), table.c.lapsed_us.is_(None))
+        gone.extend(
+            {"of_authorisation": row["authorisation"], "of_camera": row["camera"]}
+            for row in (await connection.execute(named)).mappings()
+            if row["zone"] != zone_of[row["camera"]]
+        )
+    if gone:
+        this_row = and_(
+            table.c.authorisation == bindparam("of_authorisation"),
+            table.c.camera == bindparam("of_camera"),
+        )
+        await connection.execute(update(table).where(this_row).values(lapsed_us=at_us), gone)
+
+
 async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) -> set[Pair]:
     """Pairs of authorisation and camera that belong together as the cameras stand."""
     wanted: set[Pair] = set()
@@ -141,7 +162,10 @@ async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) 
             wanted.update((row["authorisation"], camera) for camera in in_zone[row["zone"]])
     zone_of = {record.camera: record.zone for record in records}
     for cameras in in_chunks(sorted(zone_of)):
-        named = select(authorisation_cameras).where(authorisation_cameras.c.camera.in_(cameras))
+        named = select(authorisation_cameras).where(
+            authorisation_cameras.c.camera.in_(cameras),
+            authorisation_cameras.c.lapsed_us.is_(None),
+        )
         for row in (await connection.execute(named)).mappings():
             if row["zone"] == zone_of[row["camera"]]:
                 wanted.add((row["authorisation"], row["camera"]))

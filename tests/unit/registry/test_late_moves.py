@@ -10,7 +10,7 @@ from vigie.recording.timeline.algebra import Facts, Kind, compose
 from vigie.recording.timeline.intervals import Interval
 from vigie.registry.authority import covered_since_us
 from vigie.registry.model import Term
-from vigie.registry.v1 import cameras_pb2
+from vigie.registry.v1 import authorisations_pb2, cameras_pb2
 
 
 def at(hour: int, minute: int = 0) -> datetime:
@@ -124,6 +124,40 @@ async def test_a_move_that_is_corrected_keeps_what_was_recorded_meanwhile(
     clock(registry, 19)
     await move(registry, "zae-north", at(7))
     assert (await spans(registry))["a-north"][0] == at(18)
+
+
+async def test_a_named_camera_that_came_back_has_to_be_named_again(registry: Registry) -> None:
+    await registry.camera()
+    await registry.camera("cam-02")
+    created = await registry.authorisation(cameras=("cam-01", "cam-02"))
+    clock(registry, 6)
+    await move(registry, "zae-south", at(6))
+    clock(registry, 7)
+    back = await move(registry, "zae-north", at(7))
+    assert back.authorisations == []
+    service = registry.authorisations()
+    kept = await service.GetAuthorisation(
+        authorisations_pb2.GetAuthorisationRequest(name=created.name)
+    )
+    assert kept.lapsed_cameras == ["cameras/cam-01"]
+    assert kept.covered_cameras == ["cameras/cam-02"]
+    # To leave it on the list is not to name it again; nor is a change of something else.
+    request = authorisations_pb2.UpdateAuthorisationRequest(
+        authorisation=authorisations_pb2.Authorisation(
+            name=created.name,
+            cameras=["cameras/cam-01", "cameras/cam-02"],
+            recipients=["police-municipale"],
+        )
+    )
+    kept = await service.UpdateAuthorisation(request)
+    assert kept.lapsed_cameras == ["cameras/cam-01"]
+    del request.authorisation.cameras[0]
+    await service.UpdateAuthorisation(request)
+    clock(registry, 8)
+    request.authorisation.cameras.append("cameras/cam-01")
+    named = await service.UpdateAuthorisation(request)
+    assert named.lapsed_cameras == []
+    assert (await spans(registry))["a-1"][0] == at(8)
 
 
 def test_covered_since_the_start_of_the_last_unbroken_stretch() -> None:

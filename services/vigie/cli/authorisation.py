@@ -147,6 +147,7 @@ def _show(session: Session, found: pb.Authorisation) -> None:
             (tr("cameras", "caméras"), _ids(found.cameras)),
             (tr("covers", "couvre"), _ids(found.covered_cameras)),
             (tr("lapsed", "ne couvre plus"), _ids(found.lapsed_cameras)),
+            (tr("in other zones", "hors de vos zones"), str(found.hidden_camera_count or "")),
             (tr("retention", "conservation"),
              f"{days} {tr('days', 'jours')}" if days else tr("one calendar month", "un mois")),
             (tr("recipients", "destinataires"), ", ".join(found.recipients)),

@@ -6,10 +6,11 @@ from typing import Any
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
 from vigie.platform.paging import query_of
-from vigie.registry import authorisationstore, authority, camerastore, coverage, names
+from vigie.registry import authorisationstore, authority, names
 from vigie.registry.authorisationbook import AuthorisationBook, identifier_for, not_found
+from vigie.registry.authorisationscope import zones_named
 from vigie.registry.desk import Desk, page_size
-from vigie.registry.model import AuthorisationRecord, Scope
+from vigie.registry.model import AuthorisationRecord
 from vigie.registry.v1.authorisations_pb2 import (
     Authorisation,
     CreateAuthorisationRequest,
@@ -34,29 +35,31 @@ class AuthorisationServicer(AuthorisationServiceServicer):
     ) -> Authorisation:
         """See the contract."""
         call = current_call()
-        zones = await self._zones_named(request.authorisation)
+        async with self._desk.database.reading() as connection:
+            zones = await zones_named(connection, request.authorisation)
         name = names.authorisation_name(identifier_for(request))
-        await call.admit(objects=[name], zones=zones)
+        await call.admit(objects=[name], zones=_sorted(zones))
 
         async def work(connection: AsyncConnection) -> Authorisation:
-            return await self._book.create(connection, request, call.caller.subject)
+            return await self._book.create(connection, request, call.caller.subject, zones)
 
         return await self._desk.repeats.once(call, request, Authorisation, work)
 
     async def GetAuthorisation(
         self, request: GetAuthorisationRequest, context: Any
     ) -> Authorisation:
-        """See the contract."""
+        """See the contract; cameras of zones the caller may not read are left out."""
         call = current_call()
         record, zones = await self._find(request.name)
         if record is None:
             await call.admit(objects=[request.name], zones=None)
             raise not_found(names.identifier(request.name))
-        readable = [zone for zone in zones if zone in call.zones_allowed()]
+        allowed = call.zones_allowed()
+        readable = [zone for zone in zones if zone in allowed]
         # One of its zones is enough; with none of them the refusal names the first.
         await call.admit(objects=[request.name], zones=readable or zones[:1])
         async with self._desk.database.reading() as connection:
-            return await self._book.read(connection, record)
+            return await self._book.read(connection, record, allowed)
 
     async def ListAuthorisations(
         self, request: ListAuthorisationsRequest, context: Any
@@ -77,19 +80,21 @@ class AuthorisationServicer(AuthorisationServiceServicer):
             scopes = await authorisationstore.scopes(connection, [r.authorisation for r in found])
             for record in found:
                 name = record.authorisation
-                zones = _zones_of(scopes[name])
+                zones = scopes[name].concerned
                 if not allowed.everywhere and not any(zone in allowed for zone in zones):
                     continue
                 if request.states and authority.state_of(record, now_us) not in request.states:
                     continue
-                covered = await coverage.cameras_in_scope(connection, name)
-                if request.camera and names.identifier(request.camera) not in covered:
+                read = await self._book.read(connection, record, allowed)
+                # Looked for in what the answer tells: a camera that is left out is in none.
+                covers = record.in_force(now_us) and request.camera in read.covered_cameras
+                if request.camera and not covers:
                     continue
                 if len(answer.authorisations) == size:
                     last = names.identifier(answer.authorisations[-1].name)
                     answer.next_page_token = self._desk.tokens.seal({"after": last}, query)
                     break
-                answer.authorisations.append(await self._book.read(connection, record))
+                answer.authorisations.append(read)
         return answer
 
     async def UpdateAuthorisation(
@@ -102,11 +107,15 @@ class AuthorisationServicer(AuthorisationServiceServicer):
         if record is None:
             await call.admit(objects=[name], zones=None)
             raise not_found(names.identifier(name))
-        named = await self._zones_named(request.authorisation)
-        await call.admit(objects=[name], zones=sorted({*zones, *named}))
+        async with self._desk.database.reading() as connection:
+            named = await zones_named(connection, request.authorisation)
+        admitted = None if named is None else named | frozenset(zones)
+        await call.admit(objects=[name], zones=_sorted(admitted))
 
         async def work(connection: AsyncConnection) -> Authorisation:
-            return await self._book.update(connection, record, request, call.caller.subject)
+            return await self._book.update(
+                connection, record, request, call.caller.subject, admitted
+            )
 
         return await self._desk.repeats.once(call, request, Authorisation, work)
 
@@ -122,7 +131,7 @@ class AuthorisationServicer(AuthorisationServiceServicer):
         await call.admit(objects=[request.name], zones=zones)
 
         async def work(connection: AsyncConnection) -> Authorisation:
-            return await self._book.revoke(connection, record, request, call.caller.subject)
+            return await self._book.revoke(connection, record, request, call.caller.subject, zones)
 
         return await self._desk.repeats.once(call, request, Authorisation, work)
 
@@ -132,16 +141,8 @@ class AuthorisationServicer(AuthorisationServiceServicer):
         async with self._desk.database.reading() as connection:
             record = await authorisationstore.get(connection, identifier)
             scopes = await authorisationstore.scopes(connection, [identifier])
-        return record, _zones_of(scopes[identifier])
-
-    async def _zones_named(self, message: Authorisation) -> list[str]:
-        """The zones a message concerns: its perimeter, and where its cameras stand."""
-        zones = {names.identifier(name) for name in message.zones}
-        cameras = [names.identifier(name) for name in message.cameras]
-        async with self._desk.database.reading() as connection:
-            found = await camerastore.get_many(connection, cameras)
-        return sorted(zones | {record.zone for record in found.values()})
+        return record, sorted(scopes[identifier].concerned)
 
 
-def _zones_of(scope: Scope) -> list[str]:
-    return sorted({*scope.zones, *scope.cameras.values()})
+def _sorted(zones: frozenset[str] | None) -> list[str] | None:
+    return None if zones is None else sorted(zones)

@@ -2,29 +2,29 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from sqlalchemy import select
-
 from vigie.platform.aip import check_etag, etag_of, mask_paths
-from vigie.platform.clock import WallClock
+from vigie.platform.clock import WallClock, to_us
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks
 from vigie.platform.errors import VigieError
+from vigie.platform.grpc.call import EVERYWHERE, ZoneSet
 from vigie.registry import authorisationstore, authority, camerastore, convert, coverage, names
+from vigie.registry.authorisationscope import check_admitted, scope_asked, zones_concerned
 from vigie.registry.journal import CameraJournal
 from vigie.registry.lifecycle import RETIRED
 from vigie.registry.model import AuthorisationRecord, CameraRecord, Change, Scope
 from vigie.registry.reasons import (
+    AUTHORISATION_DATES_INVALID,
     AUTHORISATION_EXISTS,
     AUTHORISATION_NOT_FOUND,
-    AUTHORISATION_SCOPE_INVALID,
-    CAMERA_NOT_FOUND,
     FIELD_REQUIRED,
-    ZONE_NOT_FOUND,
 )
-from vigie.registry.tables import cameras, zones
+from vigie.registry.tables import cameras
 from vigie.registry.v1.authorisations_pb2 import (
     Authorisation,
     AuthorisationPurpose,
@@ -46,6 +46,9 @@ CHANGEABLE: Final = (
     "recipients",
 )
 _MAX_IDENTIFIER: Final = 63
+# Far enough apart for every order, and near enough for calendars to be counted on.
+_EARLIEST_US: Final = to_us(datetime(1900, 1, 1, tzinfo=UTC))
+_LATEST_US: Final = to_us(datetime(2200, 1, 1, tzinfo=UTC))
 
 
 class AuthorisationBook:
@@ -54,21 +57,29 @@ class AuthorisationBook:
     Args:
         journal: writes the cameras anew.
         wall_clock: tells when a change happens.
+        legal_zone: time zone in which the law counts years.
+
+    Changes are given the zones the caller was admitted to (see `check_admitted`).
     """
 
-    def __init__(self, journal: CameraJournal, wall_clock: WallClock) -> None:
+    def __init__(self, journal: CameraJournal, wall_clock: WallClock, legal_zone: tzinfo) -> None:
         self._journal = journal
         self._wall_clock = wall_clock
+        self._legal_zone = legal_zone
 
     async def create(
-        self, connection: AsyncConnection, request: CreateAuthorisationRequest, actor: str
+        self,
+        connection: AsyncConnection,
+        request: CreateAuthorisationRequest,
+        actor: str,
+        admitted: Collection[str] | None,
     ) -> Authorisation:
         """Enter an authorisation.
 
         Raises:
             VigieError: AUTHORISATION_EXISTS, FIELD_REQUIRED, AUTHORISATION_DATES_INVALID,
                 AUTHORISATION_TOO_LONG, AUTHORISATION_SCOPE_INVALID, CAMERA_NOT_FOUND,
-                ZONE_NOT_FOUND.
+                ZONE_NOT_FOUND, ETAG_MISMATCH.
         """
         message, now_us = request.authorisation, self._wall_clock.now_us()
         for name in ("valid_from", "valid_until"):
@@ -81,7 +92,8 @@ class AuthorisationBook:
             identifier, "", "", 0, 0, (), version=1, created_us=now_us, updated_us=now_us
         )
         record = replace(record, **_values(message, CHANGEABLE))
-        authority.check(record)
+        authority.check(record, now_us, self._legal_zone)
+        check_admitted(await zones_concerned(connection, message, Scope()), admitted)
         if await authorisationstore.get(connection, identifier) is not None:
             raise VigieError(
                 AUTHORISATION_EXISTS,
@@ -89,7 +101,7 @@ class AuthorisationBook:
                 field="authorisation_id",
             )
         await self._check_number(connection, record)
-        scope = await self._scope(connection, message, Scope(), CHANGEABLE)
+        scope = await scope_asked(connection, message, Scope(), CHANGEABLE)
         await authorisationstore.save(connection, record, scope)
         await self._tell(connection, [scope], "authorisation_changed", record, actor)
         return await self.read(connection, record)
@@ -100,6 +112,7 @@ class AuthorisationBook:
         before: AuthorisationRecord,
         request: UpdateAuthorisationRequest,
         actor: str,
+        admitted: Collection[str] | None,
     ) -> Authorisation:
         """Correct or amend an authorisation that has not ended.
 
@@ -107,17 +120,15 @@ class AuthorisationBook:
             VigieError: as `create`, and AUTHORISATION_EXPIRED, ETAG_MISMATCH, FIELD_MASK_INVALID.
         """
         message, now_us = request.authorisation, self._wall_clock.now_us()
-        record = await self._load(connection, before.authorisation)
+        record, held = await self._load(connection, before.authorisation)
+        check_admitted(await zones_concerned(connection, message, held), admitted)
         check_etag(message.etag, _etag(record), field="authorisation.etag")
         authority.check_alive(record, now_us)
         paths = mask_paths(request.update_mask, message, CHANGEABLE)
         after = replace(record, **_values(message, paths))
-        authority.check_amendment(record, after, now_us)
+        authority.check_amendment(record, after, now_us, self._legal_zone)
         await self._check_number(connection, after)
-        held = (await authorisationstore.scopes(connection, [record.authorisation]))[
-            record.authorisation
-        ]
-        scope = await self._scope(connection, message, held, paths)
+        scope = await scope_asked(connection, message, held, paths)
         if after == record and scope == held:
             return await self.read(connection, record)
         after = replace(after, version=record.version + 1, updated_us=now_us)
@@ -131,6 +142,7 @@ class AuthorisationBook:
         before: AuthorisationRecord,
         request: RevokeAuthorisationRequest,
         actor: str,
+        admitted: Collection[str],
     ) -> Authorisation:
         """End an authorisation for good, now.
 
@@ -138,7 +150,8 @@ class AuthorisationBook:
             VigieError: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED, ETAG_MISMATCH.
         """
         now_us = self._wall_clock.now_us()
-        record = await self._load(connection, before.authorisation)
+        record, held = await self._load(connection, before.authorisation)
+        check_admitted(held.concerned, admitted)
         check_etag(request.etag, _etag(record))
         authority.check_alive(record, now_us)
         after = replace(
@@ -148,20 +161,34 @@ class AuthorisationBook:
             version=record.version + 1,
             updated_us=now_us,
         )
-        held = (await authorisationstore.scopes(connection, [record.authorisation]))[
-            record.authorisation
-        ]
         await authorisationstore.save(connection, after, held)
         await self._tell(connection, [held], "authorisation_revoked", after, actor)
         return await self.read(connection, after)
 
-    async def read(self, connection: AsyncConnection, record: AuthorisationRecord) -> Authorisation:
-        """An authorisation as callers see it."""
+    async def read(
+        self,
+        connection: AsyncConnection,
+        record: AuthorisationRecord,
+        seen: ZoneSet = EVERYWHERE,
+    ) -> Authorisation:
+        """An authorisation as callers see it.
+
+        Args:
+            connection: a reading.
+            record: which one.
+            seen: zones whose cameras are named; others are counted. Who changed it holds the
+                permission in every zone it concerns: he sees them all.
+        """
         name = record.authorisation
         scope = (await authorisationstore.scopes(connection, [name]))[name]
         now_us = self._wall_clock.now_us()
-        listed = await camerastore.get_many(connection, list(scope.cameras))
-        lapsed = sorted(c for c, item in listed.items() if not scope.covers(c, item.zone))
+        covered = await coverage.cameras_in_scope(connection, name)
+        asked = [*scope.cameras, *([] if seen.everywhere else covered)]
+        found = await camerastore.get_many(connection, asked)
+        lapsed = {c for c in scope.cameras if c in found and not scope.covers(c, found[c].zone)}
+        away = {camera for camera, item in found.items() if item.zone not in seen}
+        # A named camera stood in the zone of its naming: who may know that zone knows of it.
+        unknown = {camera for camera in away if scope.cameras.get(camera) not in seen}
         return Authorisation(
             name=names.authorisation_name(name),
             number=record.number,
@@ -170,7 +197,7 @@ class AuthorisationBook:
             valid_from=convert.timestamp(record.valid_from_us),
             valid_until=convert.timestamp(record.valid_until_us),
             purposes=[AuthorisationPurpose.ValueType(number) for number in record.purposes],
-            cameras=[names.camera_name(camera) for camera in sorted(scope.cameras)],
+            cameras=_named(scope.cameras, unknown),
             zones=[names.zone_name(zone) for zone in sorted(scope.zones)],
             retention_days=record.retention_days,
             recipients=record.recipients,
@@ -178,21 +205,21 @@ class AuthorisationBook:
             renewal_due_time=convert.timestamp(authority.renewal_due_us(record)),
             revoke_time=convert.timestamp(record.revoked_us),
             revoke_reason=record.revoke_reason,
-            covered_cameras=[
-                names.camera_name(camera)
-                for camera in await coverage.cameras_in_scope(connection, name)
-            ],
-            lapsed_cameras=[names.camera_name(camera) for camera in lapsed],
+            covered_cameras=_named(covered, away),
+            lapsed_cameras=_named(lapsed, unknown),
+            hidden_camera_count=len(unknown | away.intersection(covered)),
             create_time=convert.timestamp(record.created_us),
             update_time=convert.timestamp(record.updated_us),
             etag=_etag(record),
         )
 
-    async def _load(self, connection: AsyncConnection, name: str) -> AuthorisationRecord:
+    async def _load(
+        self, connection: AsyncConnection, name: str
+    ) -> tuple[AuthorisationRecord, Scope]:
         record = await authorisationstore.get(connection, name)
         if record is None:
             raise not_found(name)
-        return record
+        return record, (await authorisationstore.scopes(connection, [name]))[name]
 
     async def _check_number(self, connection: AsyncConnection, record: AuthorisationRecord) -> None:
         other = await authorisationstore.with_number(connection, record.prefecture, record.number)
@@ -202,28 +229,6 @@ class AuthorisationBook:
                 f"number {record.number} of {record.prefecture} is registered already",
                 field="authorisation.number",
             )
-
-    async def _scope(
-        self, connection: AsyncConnection, message: Authorisation, held: Scope, paths: Any
-    ) -> Scope:
-        """The scope a message asks for; cameras named before keep the zone of their naming."""
-        named, perimeter = dict(held.cameras), held.zones
-        if "cameras" in paths:
-            wanted = [names.identifier(name) for name in message.cameras]
-            found = await camerastore.get_many(connection, wanted)
-            for index, camera in enumerate(wanted):
-                _check_camera(camera, found.get(camera), index, known=camera in held.cameras)
-            named = {name: held.cameras.get(name, found[name].zone) for name in wanted}
-        if "zones" in paths:
-            perimeter = frozenset(names.identifier(name) for name in message.zones)
-            await _check_zones(connection, message)
-        if not named and not perimeter:
-            raise VigieError(
-                AUTHORISATION_SCOPE_INVALID,
-                "an authorisation names cameras or zones",
-                field="authorisation.zones",
-            )
-        return Scope(named, perimeter)
 
     async def _tell(
         self,
@@ -265,6 +270,10 @@ def not_found(name: str) -> VigieError:
     return VigieError(AUTHORISATION_NOT_FOUND, f"there is no authorisation {name}", field="name")
 
 
+def _named(listed: Collection[str], hidden: Collection[str]) -> list[str]:
+    return [names.camera_name(camera) for camera in sorted(listed) if camera not in hidden]
+
+
 def _etag(record: AuthorisationRecord) -> str:
     return etag_of(record.authorisation, record.version)
 
@@ -282,31 +291,20 @@ def _values(message: Authorisation, paths: Any) -> dict[str, Any]:
         values["recipients"] = tuple(message.recipients)
     if "sign_time" in paths:
         signed = message.HasField("sign_time")
-        values["signed_us"] = convert.instant_us(message.sign_time) if signed else None
+        values["signed_us"] = _date_us(message, "sign_time") if signed else None
     # A date that is not given does not change: an authorisation always has both.
-    if "valid_from" in paths and message.HasField("valid_from"):
-        values["valid_from_us"] = convert.instant_us(message.valid_from)
-    if "valid_until" in paths and message.HasField("valid_until"):
-        values["valid_until_us"] = convert.instant_us(message.valid_until)
+    for name in ("valid_from", "valid_until"):
+        if name in paths and message.HasField(name):
+            values[f"{name}_us"] = _date_us(message, name)
     return values
 
 
-def _check_camera(camera: str, record: CameraRecord | None, index: int, *, known: bool) -> None:
-    field = f"authorisation.cameras[{index}]"
-    if record is None:
-        raise VigieError(CAMERA_NOT_FOUND, f"there is no camera {camera}", field=field)
-    if record.lifecycle == RETIRED and not known:
-        raise VigieError(AUTHORISATION_SCOPE_INVALID, f"camera {camera} is retired", field=field)
-
-
-async def _check_zones(connection: AsyncConnection, message: Authorisation) -> None:
-    wanted = [names.identifier(name) for name in message.zones]
-    known: set[str] = set()
-    for chunk in in_chunks(wanted):
-        rows = await connection.execute(select(zones.c.zone).where(zones.c.zone.in_(chunk)))
-        known.update(rows.scalars())
-    for index, zone in enumerate(wanted):
-        if zone not in known:
-            raise VigieError(
-                ZONE_NOT_FOUND, f"there is no zone {zone}", field=f"authorisation.zones[{index}]"
-            )
+def _date_us(message: Authorisation, name: str) -> int:
+    instant_us = convert.instant_us(getattr(message, name))
+    if not _EARLIEST_US <= instant_us < _LATEST_US:
+        raise VigieError(
+            AUTHORISATION_DATES_INVALID,
+            f"{name} must lie in the years 1900 to 2199",
+            field=f"authorisation.{name}",
+        )
+    return instant_us

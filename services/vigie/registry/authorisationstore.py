@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, true
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, true, update
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks, upsert
@@ -74,20 +74,39 @@ async def find_all(
     return [record_of(row) for row in (await connection.execute(statement)).mappings()]
 
 
+async def told_states(connection: AsyncConnection) -> Mapping[str, str]:
+    """The state that the log was told of last, by authorisation; those without one are left out."""
+    table = authorisations
+    statement = select(table.c.authorisation, table.c.told_state)
+    rows = await connection.execute(statement.where(table.c.told_state.is_not(None)))
+    return {row["authorisation"]: row["told_state"] for row in rows.mappings()}
+
+
+async def note_told(connection: AsyncConnection, authorisation: str, state: str | None) -> bool:
+    """Note the state that the log is told of; whether another one (or none) was noted before."""
+    table = authorisations
+    other = table.c.told_state.is_distinct_from(state)
+    statement = update(table).where(table.c.authorisation == authorisation, other)
+    return bool((await connection.execute(statement.values(told_state=state))).rowcount)
+
+
 async def scopes(connection: AsyncConnection, identifiers: Sequence[str]) -> Mapping[str, Scope]:
     """The scopes of authorisations, by identifier."""
     cameras: dict[str, dict[str, str]] = {name: {} for name in identifiers}
+    lapsed: dict[str, dict[str, int]] = {name: {} for name in identifiers}
     zones: dict[str, set[str]] = {name: set() for name in identifiers}
     for chunk in in_chunks(sorted(cameras)):
         named = authorisation_cameras.c.authorisation.in_(chunk)
         rows = await connection.execute(select(authorisation_cameras).where(named))
         for row in rows.mappings():
             cameras[row["authorisation"]][row["camera"]] = row["zone"]
+            if row["lapsed_us"] is not None:
+                lapsed[row["authorisation"]][row["camera"]] = row["lapsed_us"]
         perimeter = authorisation_zones.c.authorisation.in_(chunk)
         rows = await connection.execute(select(authorisation_zones).where(perimeter))
         for row in rows.mappings():
             zones[row["authorisation"]].add(row["zone"])
-    return {name: Scope(cameras[name], frozenset(zones[name])) for name in cameras}
+    return {name: Scope(cameras[name], frozenset(zones[name]), lapsed[name]) for name in cameras}
 
 
 async def save(connection: AsyncConnection, record: AuthorisationRecord, scope: Scope) -> None:
@@ -97,7 +116,12 @@ async def save(connection: AsyncConnection, record: AuthorisationRecord, scope: 
     for table in (authorisation_cameras, authorisation_zones):
         await connection.execute(delete(table).where(table.c.authorisation == name))
     named = [
-        {"authorisation": name, "camera": camera, "zone": zone}
+        {
+            "authorisation": name,
+            "camera": camera,
+            "zone": zone,
+            "lapsed_us": scope.lapsed.get(camera),
+        }
         for camera, zone in sorted(scope.cameras.items())
     ]
     if named:

@@ -4,6 +4,7 @@ Sources: Code de la sécurité intérieure L252-1 and following (product.md, rul
 """
 
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Final
 
 from vigie.platform.clock import from_us
@@ -21,8 +22,8 @@ from vigie.registry.v1.cameras_pb2 import CameraAuthorisationState
 
 MAX_YEARS: Final = 5
 WARNING_MONTHS: Final = 4
-# Dates of an order are days in local time: midnight to midnight may differ by the hour of summer
-# time when the two ends lie on the two sides of a change of clocks.
+# Whoever entered both ends as days of UTC is not refused for the hour by which these differ from
+# days of the legal zone when a change of clocks lies between.
 _SUMMER_TIME_US: Final = 3_600_000_000
 
 
@@ -44,8 +45,14 @@ def state_of(record: AuthorisationRecord, now_us: int) -> AuthorisationState.Val
     return AuthorisationState.AUTHORISATION_STATE_IN_FORCE
 
 
-def check(record: AuthorisationRecord) -> None:
+def check(record: AuthorisationRecord, now_us: int, legal_zone: tzinfo) -> None:
     """Hold a new or changed authorisation against the rules.
+
+    Args:
+        record: as it would be written.
+        now_us: the present. An end that has passed is refused: it would end the authorisation for
+            good, without the reason that a revocation asks for, and its number with it.
+        legal_zone: time zone in which the law counts years.
 
     Raises:
         VigieError: FIELD_REQUIRED, AUTHORISATION_DATES_INVALID, AUTHORISATION_TOO_LONG.
@@ -71,18 +78,26 @@ def check(record: AuthorisationRecord) -> None:
             "it cannot be signed after its end",
             field="authorisation.sign_time",
         )
-    latest_us = add_years(record.valid_from_us, MAX_YEARS) + _SUMMER_TIME_US
-    if record.valid_until_us > latest_us:
-        last = from_us(latest_us - _SUMMER_TIME_US).date().isoformat()
+    latest_us = add_years(record.valid_from_us, MAX_YEARS, legal_zone)
+    if record.valid_until_us > latest_us + _SUMMER_TIME_US:
+        last = from_us(latest_us).astimezone(legal_zone).date().isoformat()
         raise VigieError(
             AUTHORISATION_TOO_LONG,
             f"an authorisation holds for at most {MAX_YEARS} years: here until {last}",
             field="authorisation.valid_until",
             latest=last,
         )
+    if record.valid_until_us <= now_us:
+        raise VigieError(
+            AUTHORISATION_DATES_INVALID,
+            "its end has passed; what is to end now is revoked",
+            field="authorisation.valid_until",
+        )
 
 
-def check_amendment(before: AuthorisationRecord, after: AuthorisationRecord, now_us: int) -> None:
+def check_amendment(
+    before: AuthorisationRecord, after: AuthorisationRecord, now_us: int, legal_zone: tzinfo
+) -> None:
     """Hold a change against the rules.
 
     The start of an authorisation that has begun never moves later: with it the five years would
@@ -91,7 +106,7 @@ def check_amendment(before: AuthorisationRecord, after: AuthorisationRecord, now
     Raises:
         VigieError: as `check`.
     """
-    check(after)
+    check(after, now_us, legal_zone)
     if before.valid_from_us <= now_us and after.valid_from_us > before.valid_from_us:
         raise VigieError(
             AUTHORISATION_DATES_INVALID,
@@ -128,6 +143,21 @@ def covered_until_us(terms: Sequence[Term], now_us: int) -> int | None:
         if term.from_us <= (now_us if end is None else end) and term.until_us > (end or now_us):
             end = term.until_us
     return end
+
+
+def covered_since_us(terms: Sequence[Term], from_us: int, now_us: int) -> int:
+    """Since when a camera has been covered without interruption up to now, at the earliest.
+
+    Args:
+        terms: all that covered it.
+        from_us: nothing before this instant is asked for.
+        now_us: the present; the answer when nothing covered it a moment ago.
+    """
+    since = now_us
+    for term in sorted(terms, key=lambda term: term.until_us, reverse=True):
+        if term.from_us < since <= term.until_us:
+            since = term.from_us
+    return max(since, from_us)
 
 
 def camera_state(terms: Sequence[Term], now_us: int) -> CameraAuthorisationState.ValueType:

@@ -89,13 +89,18 @@ class CameraServicer(CameraServiceServicer):
 
     async def GetCamera(self, request: GetCameraRequest, context: Any) -> Camera:
         """See the contract."""
-        record = await admit_to_camera(current_call(), self._desk.database, request.name)
+        call = current_call()
+        record = await admit_to_camera(call, self._desk.database, request.name)
 
-        async def work(connection: AsyncConnection) -> Camera:
-            fresh = await camerastore.get(connection, record.camera)
-            return await self._desk.book.read(connection, fresh or record)
+        async def work(connection: AsyncConnection) -> tuple[str, Camera]:
+            fresh = await camerastore.get(connection, record.camera) or record
+            return fresh.zone, await self._desk.book.read(connection, fresh)
 
-        return await self._desk.database.read(work)
+        zone, camera = await self._desk.database.read(work)
+        if zone != record.zone:
+            # It was moved since the caller was admitted: he has to be admitted to where it is.
+            await call.admit(objects=[request.name], zones=[zone])
+        return camera
 
     async def ListCameras(self, request: ListCamerasRequest, context: Any) -> ListCamerasResponse:
         """See the contract."""

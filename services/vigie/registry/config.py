@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Final
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vigie.platform.config import ConfigSection, Suspicion
 from vigie.registry.streamuri import SCHEMES
@@ -34,6 +35,23 @@ class RegistryConfig(ConfigSection):
         le=3600,
         description="How often authorisations are looked at for their end, in seconds.",
     )
+
+    legal_time_zone: str = Field(
+        default="Europe/Paris",
+        description="Time zone in which the law counts the five years of an authorisation (IANA "
+        "name). Retention has a setting of its own, `recording.legal_time_zone`.",
+    )
+
+    @field_validator("legal_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"no time zone is called {value!r}; for instance Europe/Paris") from (
+                error
+            )
+        return value
 
     def suspicions(self) -> Sequence[Suspicion]:
         """See `ConfigSection.suspicions`."""

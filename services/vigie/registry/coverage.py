@@ -3,6 +3,10 @@
 A coverage row is opened when a camera comes into the scope of an authorisation and closed when it
 leaves it; it is never deleted, because footage of its time must stay explained. What the camera
 may do follows from the rows and the dates of the authorisations: its *terms*.
+
+What is entered late changes nothing that was decided before. Coverage closes when the camera left;
+it opens when that was written down, or earlier where the camera was covered anyway: until then
+ingest was told not to connect, and a timeline must not blame it for that.
 """
 
 from collections.abc import Sequence
@@ -12,6 +16,7 @@ from sqlalchemy import and_, bindparam, delete, select, update
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks, upsert
+from vigie.registry import authority
 from vigie.registry.lifecycle import RETIRED
 from vigie.registry.model import CameraRecord, Term
 from vigie.registry.tables import (
@@ -27,16 +32,28 @@ REMEMBERED_US: Final = 62 * 86_400_000_000
 Pair = tuple[str, str]
 
 
-async def refresh(connection: AsyncConnection, records: Sequence[CameraRecord], at_us: int) -> None:
-    """Open and close coverage of ``records`` as they stand from ``at_us`` on."""
+async def refresh(
+    connection: AsyncConnection, records: Sequence[CameraRecord], at_us: int, recorded_us: int
+) -> None:
+    """Open and close coverage of ``records``.
+
+    Args:
+        connection: a transaction.
+        records: cameras as they now stand.
+        at_us: from when on they stand so.
+        recorded_us: when that is written down; later than ``at_us`` for a move entered late.
+    """
+    await _lapse(connection, records, at_us)
     wanted = await _wanted(connection, [item for item in records if item.lifecycle != RETIRED])
     opened = await _open(connection, [record.camera for record in records])
     leaving = [(*pair, since) for pair, since in opened.items() if pair not in wanted]
     entering = sorted(wanted - set(opened))
+    # Asked before anything is closed: what covered the camera until now decides.
+    starts = await _starts(connection, entering, at_us, recorded_us)
     await _close(connection, leaving, at_us)
     rows = [
-        {"authorisation": authorisation, "camera": camera, "from_us": at_us, "until_us": None}
-        for authorisation, camera in entering
+        {"authorisation": pair[0], "camera": pair[1], "from_us": starts[pair], "until_us": None}
+        for pair in entering
     ]
     await upsert(
         connection, coverages, rows, key=("authorisation", "camera", "from_us"), update=["until_us"]
@@ -88,6 +105,51 @@ async def terms(
     return found
 
 
+async def _starts(
+    connection: AsyncConnection, entering: Sequence[Pair], at_us: int, recorded_us: int
+) -> dict[Pair, int]:
+    """From when on each pair is covered."""
+    if at_us >= recorded_us:
+        return dict.fromkeys(entering, at_us)
+    held = await terms(connection, [camera for _, camera in entering], recorded_us)
+    since = {
+        camera: authority.covered_since_us(listed, at_us, recorded_us)
+        for camera, listed in held.items()
+    }
+    changed: dict[str, int] = {}
+    for chunk in in_chunks(sorted({authorisation for authorisation, _ in entering})):
+        statement = select(authorisations.c.authorisation, authorisations.c.updated_us).where(
+            authorisations.c.authorisation.in_(chunk)
+        )
+        for row in (await connection.execute(statement)).mappings():
+            changed[row["authorisation"]] = row["updated_us"]
+    # When a place came into the scope is not kept; not later than the last change of the order.
+    return {
+        (authorisation, camera): min(max(since[camera], changed[authorisation]), recorded_us)
+        for authorisation, camera in entering
+    }
+
+
+async def _lapse(connection: AsyncConnection, records: Sequence[CameraRecord], at_us: int) -> None:
+    """Let the naming of cameras lapse that stand elsewhere now: coming back does not mend it."""
+    zone_of = {record.camera: record.zone for record in records}
+    table = authorisation_cameras
+    gone: list[dict[str, str]] = []
+    for chunk in in_chunks(sorted(zone_of)):
+        named = select(table).where(table.c.camera.in_(chunk), table.c.lapsed_us.is_(None))
+        gone.extend(
+            {"of_authorisation": row["authorisation"], "of_camera": row["camera"]}
+            for row in (await connection.execute(named)).mappings()
+            if row["zone"] != zone_of[row["camera"]]
+        )
+    if gone:
+        this_row = and_(
+            table.c.authorisation == bindparam("of_authorisation"),
+            table.c.camera == bindparam("of_camera"),
+        )
+        await connection.execute(update(table).where(this_row).values(lapsed_us=at_us), gone)
+
+
 async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) -> set[Pair]:
     """Pairs of authorisation and camera that belong together as the cameras stand."""
     wanted: set[Pair] = set()
@@ -100,7 +162,10 @@ async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) 
             wanted.update((row["authorisation"], camera) for camera in in_zone[row["zone"]])
     zone_of = {record.camera: record.zone for record in records}
     for cameras in in_chunks(sorted(zone_of)):
-        named = select(authorisation_cameras).where(authorisation_cameras.c.camera.in_(cameras))
+        named = select(authorisation_cameras).where(
+            authorisation_cameras.c.camera.in_(cameras),
+            authorisation_cameras.c.lapsed_us.is_(None),
+        )
         for row in (await connection.execute(named)).mappings():
             if row["zone"] == zone_of[row["camera"]]:
                 wanted.add((row["authorisation"], row["camera"]))

@@ -51,7 +51,7 @@ class CameraJournal:
         await camerastore.save(connection, written)
         for effective_us in sorted({record.effective_us for record in written}):
             group = [record for record in written if record.effective_us == effective_us]
-            await coverage.refresh(connection, group, effective_us)
+            await coverage.refresh(connection, group, effective_us, now_us)
         terms = await coverage.terms(connection, [item.camera for item in written], now_us)
         messages = [
             convert.camera_message(record, terms[record.camera], now_us) for record in written

@@ -100,14 +100,29 @@ class AuthorisationRecord:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an authorisation covers: named cameras (with the zone of their naming) and zones."""
+    """What an authorisation covers.
+
+    Attributes:
+        cameras: named cameras, with the zone each stood in when it was named.
+        zones: the perimeter.
+        lapsed: named cameras that have left that zone since, with the instant: their naming
+            covers them nowhere any more, also not when they come back.
+    """
 
     cameras: Mapping[str, str] = field(default_factory=dict)
     zones: frozenset[str] = frozenset()
+    lapsed: Mapping[str, int] = field(default_factory=dict)
 
     def covers(self, camera: str, zone: str) -> bool:
         """Whether a camera that stands in ``zone`` is covered."""
-        return zone in self.zones or self.cameras.get(camera) == zone
+        if zone in self.zones:
+            return True
+        return camera not in self.lapsed and self.cameras.get(camera) == zone
+
+    @property
+    def concerned(self) -> frozenset[str]:
+        """The zones it concerns: the perimeter, and those in which cameras were named."""
+        return self.zones | frozenset(self.cameras.values())
 
 
 @dataclass(frozen=True, slots=True)

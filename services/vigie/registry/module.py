@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from vigie.platform.clock import MonotonicClock, WallClock
 from vigie.platform.database import Database
@@ -92,7 +93,9 @@ class RegistryModule:
             CameraWatch(needs.database, needs.event_log, desk.book, desk.tokens),
         )
         self._zones = ZoneServicer(desk, PlaceBook(needs.wall_clock))
-        authorisations = AuthorisationBook(journal, needs.wall_clock)
+        authorisations = AuthorisationBook(
+            journal, needs.wall_clock, ZoneInfo(config.legal_time_zone)
+        )
         self._authorisations = AuthorisationServicer(desk, authorisations)
         self._warden = Warden(
             needs.database,

@@ -205,9 +205,9 @@ AUTHORISATION_TOO_LONG: Final = ReasonSpec(
 AUTHORISATION_DATES_INVALID: Final = ReasonSpec(
     "AUTHORISATION_DATES_INVALID",
     StatusCode.INVALID_ARGUMENT,
-    "The dates of the authorisation contradict each other.",
-    "Les dates de l'autorisation se contredisent.",
-    "It is signed before it ends, and begins before it ends.",
+    "The dates of the authorisation contradict each other, or its end has passed.",
+    "Les dates de l'autorisation se contredisent, ou sa fin est passée.",
+    "It is signed before it ends, begins before it ends, and ends after now; revoke it to end it.",
 )
 AUTHORISATION_SCOPE_INVALID: Final = ReasonSpec(
     "AUTHORISATION_SCOPE_INVALID",

@@ -121,6 +121,9 @@ authorisations: Final = Table(
     Column("purposes", String(100), nullable=False),  # numbers joined by commas, sorted
     Column("retention_days", Integer, nullable=False),
     Column("recipients", String(6000), nullable=False),  # JSON list, in the order given
+    # The last state that the log was told of (EXPIRING, EXPIRED); null: none. Of all processes
+    # the one that changes it tells.
+    Column("told_state", String(20)),
     Column("version", Integer, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
@@ -143,6 +146,8 @@ authorisation_cameras: Final = Table(
     Column("camera", String(63), nullable=False),
     # The zone the camera stood in when it was named: elsewhere the naming does not count.
     Column("zone", String(63), nullable=False),
+    # When it left that zone; null: it is there. From then on the naming counts nowhere.
+    Column("lapsed_us", BigInteger),
     PrimaryKeyConstraint("authorisation", "camera"),
     Index("registry_authorisation_camera_by_camera", "camera"),
 )

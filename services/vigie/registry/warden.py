@@ -9,6 +9,7 @@ import structlog
 
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, MonotonicClock, WallClock, from_us
 from vigie.platform.database import Database
+from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.metrics import MetricsRegistry
 from vigie.registry import authorisationstore, authority, camerastore, coverage
 from vigie.registry.lifecycle import IN_SERVICE, PLANNED, RETIRED, SUSPENDED, short_name
@@ -56,7 +57,6 @@ class Warden:
         self._authorisations = metrics.gauge(AUTHORISATIONS)
         self._next_end = metrics.gauge(NEXT_END)
         self._failed = metrics.counter(CHECKS_FAILED)
-        self._told: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("vigie.registry")
 
@@ -73,10 +73,11 @@ class Warden:
             self._task = None
 
     async def look(self) -> None:
-        """Look once: set the metrics, log every state that is new since the last look."""
+        """Look once: set the metrics, log what no process of the installation has told yet."""
         now_us = self._wall_clock.now_us()
         async with self._database.reading() as connection:
             authorisations = await authorisationstore.find_all(connection)
+            told = await authorisationstore.told_states(connection)
             in_service = await camerastore.find(connection, cameras.c.lifecycle == IN_SERVICE)
             for lifecycle in (PLANNED, IN_SERVICE, SUSPENDED, RETIRED):
                 count = await camerastore.count(connection, cameras.c.lifecycle == lifecycle)
@@ -86,32 +87,40 @@ class Warden:
         states = [authority.camera_state(listed, now_us) for listed in terms.values()]
         self._unauthorised.set(states.count(unauthorised))
         self._count(authorisations, now_us)
+        for record in authorisations:
+            state = _state(record, now_us)
+            if told.get(record.authorisation) != (state if state in _TOLD else None):
+                await self._tell(record, state)
 
     def _count(self, authorisations: Sequence[AuthorisationRecord], now_us: int) -> None:
         counts = dict.fromkeys(_STATES, 0)
         ends = []
         for record in authorisations:
-            state = AuthorisationState.Name(authority.state_of(record, now_us))
-            state = state.removeprefix(_PREFIX)
-            counts[state] += 1
+            counts[_state(record, now_us)] += 1
             if record.in_force(now_us):
                 ends.append(record.end_us)
-            self._tell(record, state)
         for state, count in counts.items():
             self._authorisations.labels(state).set(count)
         self._next_end.set((min(ends) - now_us) / MICROSECONDS_PER_SECOND if ends else -1)
 
-    def _tell(self, record: AuthorisationRecord, state: str) -> None:
-        if self._told.get(record.authorisation) == state:
-            return
-        self._told[record.authorisation] = state
-        if state in _TOLD:
+    async def _tell(self, record: AuthorisationRecord, state: str) -> None:
+        """Tell the log of a state: of all processes that see it, the one that notes it first."""
+
+        def say() -> None:
             self._log.warning(
                 _TOLD[state],
                 authorisation=record.authorisation,
                 number=record.number,
                 valid_until=from_us(record.valid_until_us).isoformat(),
             )
+
+        async def work(connection: AsyncConnection) -> None:
+            told = state if state in _TOLD else None
+            changed = await authorisationstore.note_told(connection, record.authorisation, told)
+            if changed and told is not None:
+                self._database.on_commit(connection, say)
+
+        await self._database.write(work)
 
     async def _run(self) -> None:
         while True:
@@ -122,3 +131,7 @@ class Warden:
                 self._failed.inc()
                 self._log.exception("authorisation_check_failed")
             await self._monotonic_clock.sleep(self._interval_seconds)
+
+
+def _state(record: AuthorisationRecord, now_us: int) -> str:
+    return AuthorisationState.Name(authority.state_of(record, now_us)).removeprefix(_PREFIX)

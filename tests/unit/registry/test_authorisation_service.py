@@ -1,13 +1,17 @@
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from unit.registry.harness import NOW, Registry, refused
+from vigie.platform.clock import to_us
+from vigie.platform.metrics import MetricsRegistry
 from vigie.registry.v1 import authorisations_pb2 as messages
 from vigie.registry.v1 import cameras_pb2
 from vigie.registry.v1.authorisations_pb2 import AuthorisationState
 from vigie.registry.v1.cameras_pb2 import CameraAuthorisationState
 from vigie.registry.v1.events_pb2 import CameraState
+from vigie.registry.warden import Warden
 
 PURPOSE = messages.AUTHORISATION_PURPOSE_PERSONS_AND_PROPERTY
 
@@ -76,8 +80,9 @@ async def test_a_camera_that_moves_away_is_no_longer_covered(registry: Registry)
     back = await registry.cameras().MoveCamera(
         cameras_pb2.MoveCameraRequest(name="cameras/cam-01", zone="zones/zae-north")
     )
-    assert sorted(back.authorisations) == ["authorisations/a-list", "authorisations/a-zone"]
-    assert len((await registry.states("cam-01"))[-1].authorisations) == 4
+    # The perimeter covers what stands in it; a naming that has lapsed stays so.
+    assert list(back.authorisations) == ["authorisations/a-zone"]
+    assert len((await registry.states("cam-01"))[-1].authorisations) == 3
 
 
 async def test_naming_a_moved_camera_again_covers_it_where_it_is(registry: Registry) -> None:
@@ -154,6 +159,13 @@ async def test_five_years_also_when_amended(registry: Registry) -> None:
         await registry.authorisation(
             zones=("zae-north",), valid_until=datetime(2031, 1, 2, tzinfo=UTC)
         )
+    # From 1 March to 1 March, as the order says it: across a leap day in UTC only.
+    await registry.authorisation(
+        "a-march",
+        zones=("zae-north",),
+        valid_from=datetime(2027, 2, 28, 23, tzinfo=UTC),
+        valid_until=datetime(2032, 2, 29, 23, tzinfo=UTC),
+    )
     created = await registry.authorisation(zones=("zae-north",))
     longer = messages.Authorisation(name=created.name)
     longer.valid_until.FromDatetime(datetime(2031, 1, 2, tzinfo=UTC))
@@ -282,3 +294,42 @@ async def test_the_end_is_told_four_months_ahead(registry: Registry) -> None:
     assert registry.metrics.value("vigie_registry_authorisations", state="EXPIRED") == 1
     assert registry.metrics.value("vigie_registry_cameras_not_authorised") == 1
     assert registry.metrics.value("vigie_registry_authorisation_next_end_seconds") == -1
+
+
+async def test_the_log_is_told_once_whoever_looks(registry: Registry) -> None:
+    created = await registry.authorisation(zones=("zae-north",))
+    needs = registry.module._needs
+    wardens = [
+        Warden(
+            needs.database,
+            needs.wall_clock,
+            needs.monotonic_clock,
+            MetricsRegistry(),
+            interval_seconds=60,
+        )
+        for _ in range(2)
+    ]
+
+    async def told() -> list[str]:
+        with structlog.testing.capture_logs() as lines:
+            for warden in wardens:
+                warden._log = structlog.get_logger()
+                await warden.look()
+                await warden.look()
+        return [line["event"] for line in lines]
+
+    assert await told() == []
+    registry.wall_clock.set(created.renewal_due_time.ToMicroseconds())
+    assert await told() == ["authorisation_expiring"]
+    assert await told() == []
+    longer = messages.Authorisation(name=created.name)
+    longer.valid_until.FromDatetime(datetime(2031, 1, 1, tzinfo=UTC))
+    await registry.authorisations().UpdateAuthorisation(
+        messages.UpdateAuthorisationRequest(authorisation=longer)
+    )
+    assert await told() == []
+    registry.wall_clock.set(to_us(datetime(2030, 10, 1, tzinfo=UTC)))
+    assert await told() == ["authorisation_expiring"]
+    registry.wall_clock.set(to_us(datetime(2031, 1, 1, tzinfo=UTC)))
+    assert await told() == ["authorisation_expired"]
+    assert await told() == []

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from vigie.registry.model import AuthorisationRecord, Scope, Term
 from vigie.registry.reasons import REASONS
 
 DAY_US = 86_400_000_000
+PARIS = ZoneInfo("Europe/Paris")
 
 
 def us(*parts: int) -> int:
@@ -95,13 +97,46 @@ def test_the_warning_comes_four_months_before_the_end(at: tuple[int, int, int], 
     assert authority.AuthorisationState.Name(found) == f"AUTHORISATION_STATE_{state}"
 
 
+def check(found: AuthorisationRecord) -> None:
+    authority.check(found, us(2026, 1, 1), PARIS)
+
+
 def test_five_years_and_not_a_day_more() -> None:
-    authority.check(record(valid_until_us=us(2031, 1, 1)))
+    check(record(valid_until_us=us(2031, 1, 1)))
     # An order from winter midnight to summer midnight, local time.
-    authority.check(record(valid_from_us=us(2026, 3, 29, 22), valid_until_us=us(2031, 3, 29, 23)))
+    check(record(valid_from_us=us(2026, 3, 29, 22), valid_until_us=us(2031, 3, 29, 23)))
     with pytest.raises(VigieError, match="AUTHORISATION_TOO_LONG") as caught:
-        authority.check(record(valid_until_us=us(2031, 1, 2)))
+        check(record(valid_until_us=us(2031, 1, 2)))
     assert caught.value.metadata["latest"] == "2031-01-01"
+
+
+def midnight(*day: int) -> int:
+    return to_us(datetime(*day, tzinfo=PARIS))  # type: ignore[misc,arg-type]  # year, month, day
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ((2027, 3, 1), (2032, 3, 1)),  # in UTC: 28 February, and a leap year later the 29th
+        ((2028, 2, 29), (2033, 2, 28)),
+        ((2028, 3, 1), (2033, 3, 1)),
+        ((2026, 3, 29), (2031, 3, 29)),
+        ((2030, 10, 27), (2035, 10, 27)),
+    ],
+)
+def test_years_are_counted_where_the_law_counts_them(
+    start: tuple[int, int, int], end: tuple[int, int, int]
+) -> None:
+    check(record(valid_from_us=midnight(*start), valid_until_us=midnight(*end)))
+    with pytest.raises(VigieError, match="AUTHORISATION_TOO_LONG") as caught:
+        check(record(valid_from_us=midnight(*start), valid_until_us=midnight(*end) + DAY_US))
+    assert caught.value.metadata["latest"] == datetime(*end).date().isoformat()  # noqa: DTZ001 - a day
+
+
+def test_an_end_that_has_passed_is_refused() -> None:
+    authority.check(record(), us(2029, 1, 1) - 1, PARIS)
+    with pytest.raises(VigieError, match="AUTHORISATION_DATES_INVALID"):
+        authority.check(record(), us(2029, 1, 1), PARIS)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +151,14 @@ def test_five_years_and_not_a_day_more() -> None:
 )
 def test_contradictions_are_refused(values: dict[str, object], reason: str) -> None:
     with pytest.raises(VigieError, match=reason):
-        authority.check(record(**values))
+        check(record(**values))
 
 
 def test_a_start_that_has_begun_is_not_moved_on() -> None:
     later = record(valid_from_us=us(2026, 6, 1), valid_until_us=us(2031, 6, 1))
     with pytest.raises(VigieError, match="AUTHORISATION_DATES_INVALID"):
-        authority.check_amendment(record(), later, us(2026, 5, 1))
-    authority.check_amendment(record(), later, us(2025, 12, 1))
+        authority.check_amendment(record(), later, us(2026, 5, 1), PARIS)
+    authority.check_amendment(record(), later, us(2025, 12, 1), PARIS)
 
 
 def term(start_day: int, end_day: int, name: str = "a") -> Term:

@@ -157,6 +157,7 @@ class Authorisation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    HIDDEN_CAMERA_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `authorisations/{authorisation}`. Set by the product; in updates it says
     which.
@@ -177,17 +178,24 @@ class Authorisation(_message.Message):
     """Why it was revoked. Set by the product."""
     etag: _builtins.str
     """Version of the resource; an update that carries an older one is refused (ETAG_MISMATCH)."""
+    hidden_camera_count: _builtins.int
+    """How many cameras are left out of `covered_cameras`, because the caller may not read the zone
+    they stand in, or out of `cameras` and `lapsed_cameras`, because he may not read that in which
+    they were named either; each is counted once. Set by the product.
+    """
     @_builtins.property
     def sign_time(self) -> _timestamp_pb2.Timestamp:
         """When it was signed, UTC; not after `valid_until`."""
 
     @_builtins.property
     def valid_from(self) -> _timestamp_pb2.Timestamp:
-        """First instant it is in force, UTC."""
+        """First instant it is in force, UTC; like the other dates in the years 1900 to 2199."""
 
     @_builtins.property
     def valid_until(self) -> _timestamp_pb2.Timestamp:
-        """First instant it is no longer in force, UTC; at most five years after `valid_from`."""
+        """First instant it is no longer in force, UTC; after now when it is entered or changed, and at
+        most five years after `valid_from`, counted in the legal time zone.
+        """
 
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[Global___AuthorisationPurpose.ValueType]:
@@ -197,7 +205,7 @@ class Authorisation(_message.Message):
     def cameras(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Cameras it names, `cameras/{camera}`. A named camera is covered as long as it stays in the
         zone it stood in when it was named: a camera that moves away is no longer covered until it is
-        taken off the list and named again.
+        taken off the list and named again, also when it comes back.
         """
 
     @_builtins.property
@@ -226,8 +234,8 @@ class Authorisation(_message.Message):
 
     @_builtins.property
     def lapsed_cameras(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Named cameras that have moved out of the zone they were named in, `cameras/{camera}`. Set by
-        the product.
+        """Named cameras that have moved out of the zone they were named in, come back or not, and that
+        no zone of the perimeter covers, `cameras/{camera}`. Set by the product.
         """
 
     @_builtins.property
@@ -261,10 +269,11 @@ class Authorisation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        hidden_camera_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "renewal_due_time", b"renewal_due_time", "revoke_time", b"revoke_time", "sign_time", b"sign_time", "update_time", b"update_time", "valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "covered_cameras", b"covered_cameras", "create_time", b"create_time", "etag", b"etag", "lapsed_cameras", b"lapsed_cameras", "name", b"name", "number", b"number", "prefecture", b"prefecture", "purposes", b"purposes", "recipients", b"recipients", "renewal_due_time", b"renewal_due_time", "retention_days", b"retention_days", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "sign_time", b"sign_time", "state", b"state", "update_time", b"update_time", "valid_from", b"valid_from", "valid_until", b"valid_until", "zones", b"zones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "covered_cameras", b"covered_cameras", "create_time", b"create_time", "etag", b"etag", "hidden_camera_count", b"hidden_camera_count", "lapsed_cameras", b"lapsed_cameras", "name", b"name", "number", b"number", "prefecture", b"prefecture", "purposes", b"purposes", "recipients", b"recipients", "renewal_due_time", b"renewal_due_time", "retention_days", b"retention_days", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "sign_time", b"sign_time", "state", b"state", "update_time", b"update_time", "valid_from", b"valid_from", "valid_until", b"valid_until", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,7 +348,7 @@ class ListAuthorisationsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before; empty: the first page."""
     camera: _builtins.str
-    """Only those that cover this camera now, `cameras/{camera}`; empty: all."""
+    """Only those in force that cover this camera now, `cameras/{camera}`; empty: all."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___AuthorisationState.ValueType]:
         """Only those in one of these states; empty: all."""

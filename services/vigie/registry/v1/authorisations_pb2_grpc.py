@@ -68,15 +68,18 @@ class AuthorisationServiceServicer:
 
     def CreateAuthorisation(self, request, context):
         """Enters an authorisation. Asks for the permission in every zone it concerns. The cameras it
-        covers are told at once. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
-        AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, REQUEST_ID_REUSED.
+        covers are told at once. A camera that does not exist and one of a zone that is not the
+        caller's are refused alike. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
+        AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, ETAG_MISMATCH (a camera it names
+        was moved meanwhile: try again), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAuthorisation(self, request, context):
-        """Reads an authorisation; holding the permission in one of its zones is enough.
+        """Reads an authorisation; holding the permission in one of its zones is enough. Cameras of zones
+        in which the caller does not hold it are left out and counted (`hidden_camera_count`).
         Errors: AUTHORISATION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -85,7 +88,7 @@ class AuthorisationServiceServicer:
 
     def ListAuthorisations(self, request, context):
         """Lists the authorisations that concern a zone the caller may read, in the order of their
-        identifiers. Errors: PAGE_TOKEN_INVALID.
+        identifiers; what is left out of each, see GetAuthorisation. Errors: PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,7 +97,7 @@ class AuthorisationServiceServicer:
     def UpdateAuthorisation(self, request, context):
         """Corrects an authorisation or records an amending order. An expired or revoked one is never
         brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
-        a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
+        a new authorisation. Nor does it move to now or before: that is RevokeAuthorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
         AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
         ETAG_MISMATCH, FIELD_MASK_INVALID.
         """

@@ -37,21 +37,24 @@ class AuthorisationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthorisationServiceAsyncStub: ...
     CreateAuthorisation: _grpc.UnaryUnaryMultiCallable[_authorisations_pb2.CreateAuthorisationRequest, _authorisations_pb2.Authorisation]
     """Enters an authorisation. Asks for the permission in every zone it concerns. The cameras it
-    covers are told at once. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
-    AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, REQUEST_ID_REUSED.
+    covers are told at once. A camera that does not exist and one of a zone that is not the
+    caller's are refused alike. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
+    AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, ETAG_MISMATCH (a camera it names
+    was moved meanwhile: try again), REQUEST_ID_REUSED.
     """
     GetAuthorisation: _grpc.UnaryUnaryMultiCallable[_authorisations_pb2.GetAuthorisationRequest, _authorisations_pb2.Authorisation]
-    """Reads an authorisation; holding the permission in one of its zones is enough.
+    """Reads an authorisation; holding the permission in one of its zones is enough. Cameras of zones
+    in which the caller does not hold it are left out and counted (`hidden_camera_count`).
     Errors: AUTHORISATION_NOT_FOUND.
     """
     ListAuthorisations: _grpc.UnaryUnaryMultiCallable[_authorisations_pb2.ListAuthorisationsRequest, _authorisations_pb2.ListAuthorisationsResponse]
     """Lists the authorisations that concern a zone the caller may read, in the order of their
-    identifiers. Errors: PAGE_TOKEN_INVALID.
+    identifiers; what is left out of each, see GetAuthorisation. Errors: PAGE_TOKEN_INVALID.
     """
     UpdateAuthorisation: _grpc.UnaryUnaryMultiCallable[_authorisations_pb2.UpdateAuthorisationRequest, _authorisations_pb2.Authorisation]
     """Corrects an authorisation or records an amending order. An expired or revoked one is never
     brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
-    a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
+    a new authorisation. Nor does it move to now or before: that is RevokeAuthorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
     AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
     ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
@@ -67,21 +70,24 @@ class AuthorisationServiceAsyncStub(AuthorisationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAuthorisation: _aio.UnaryUnaryMultiCallable[_authorisations_pb2.CreateAuthorisationRequest, _authorisations_pb2.Authorisation]  # type: ignore[assignment]
     """Enters an authorisation. Asks for the permission in every zone it concerns. The cameras it
-    covers are told at once. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
-    AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, REQUEST_ID_REUSED.
+    covers are told at once. A camera that does not exist and one of a zone that is not the
+    caller's are refused alike. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
+    AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, ETAG_MISMATCH (a camera it names
+    was moved meanwhile: try again), REQUEST_ID_REUSED.
     """
     GetAuthorisation: _aio.UnaryUnaryMultiCallable[_authorisations_pb2.GetAuthorisationRequest, _authorisations_pb2.Authorisation]  # type: ignore[assignment]
-    """Reads an authorisation; holding the permission in one of its zones is enough.
+    """Reads an authorisation; holding the permission in one of its zones is enough. Cameras of zones
+    in which the caller does not hold it are left out and counted (`hidden_camera_count`).
     Errors: AUTHORISATION_NOT_FOUND.
     """
     ListAuthorisations: _aio.UnaryUnaryMultiCallable[_authorisations_pb2.ListAuthorisationsRequest, _authorisations_pb2.ListAuthorisationsResponse]  # type: ignore[assignment]
     """Lists the authorisations that concern a zone the caller may read, in the order of their
-    identifiers. Errors: PAGE_TOKEN_INVALID.
+    identifiers; what is left out of each, see GetAuthorisation. Errors: PAGE_TOKEN_INVALID.
     """
     UpdateAuthorisation: _aio.UnaryUnaryMultiCallable[_authorisations_pb2.UpdateAuthorisationRequest, _authorisations_pb2.Authorisation]  # type: ignore[assignment]
     """Corrects an authorisation or records an amending order. An expired or revoked one is never
     brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
-    a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
+    a new authorisation. Nor does it move to now or before: that is RevokeAuthorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
     AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
     ETAG_MISMATCH, FIELD_MASK_INVALID.
     """
@@ -100,8 +106,10 @@ class AuthorisationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_authorisations_pb2.Authorisation, _abc.Awaitable[_authorisations_pb2.Authorisation]]:
         """Enters an authorisation. Asks for the permission in every zone it concerns. The cameras it
-        covers are told at once. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
-        AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, REQUEST_ID_REUSED.
+        covers are told at once. A camera that does not exist and one of a zone that is not the
+        caller's are refused alike. Errors: AUTHORISATION_EXISTS, AUTHORISATION_TOO_LONG,
+        AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND, ETAG_MISMATCH (a camera it names
+        was moved meanwhile: try again), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -110,7 +118,8 @@ class AuthorisationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _authorisations_pb2.GetAuthorisationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_authorisations_pb2.Authorisation, _abc.Awaitable[_authorisations_pb2.Authorisation]]:
-        """Reads an authorisation; holding the permission in one of its zones is enough.
+        """Reads an authorisation; holding the permission in one of its zones is enough. Cameras of zones
+        in which the caller does not hold it are left out and counted (`hidden_camera_count`).
         Errors: AUTHORISATION_NOT_FOUND.
         """
 
@@ -121,7 +130,7 @@ class AuthorisationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_authorisations_pb2.ListAuthorisationsResponse, _abc.Awaitable[_authorisations_pb2.ListAuthorisationsResponse]]:
         """Lists the authorisations that concern a zone the caller may read, in the order of their
-        identifiers. Errors: PAGE_TOKEN_INVALID.
+        identifiers; what is left out of each, see GetAuthorisation. Errors: PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -132,7 +141,7 @@ class AuthorisationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_authorisations_pb2.Authorisation, _abc.Awaitable[_authorisations_pb2.Authorisation]]:
         """Corrects an authorisation or records an amending order. An expired or revoked one is never
         brought back, and `valid_until` never moves past five years from `valid_from`: a new order is
-        a new authorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
+        a new authorisation. Nor does it move to now or before: that is RevokeAuthorisation. Errors: AUTHORISATION_NOT_FOUND, AUTHORISATION_EXPIRED,
         AUTHORISATION_TOO_LONG, AUTHORISATION_DATES_INVALID, CAMERA_NOT_FOUND, ZONE_NOT_FOUND,
         ETAG_MISMATCH, FIELD_MASK_INVALID.
         """

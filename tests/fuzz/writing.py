@@ -21,6 +21,7 @@ from vigie.ingest.engine import (
 from vigie.ingest.live.chunks import Chunk, Chunker
 from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.reception import Reception
+from vigie.ingest.native.settings import NativeSettings
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.sdp import VideoTrack
 from vigie.media.bmff.fragment import build_fragment
@@ -253,7 +254,7 @@ def _connection(data: bytes) -> None:
     viewer.every = False
     reception = Reception(VideoTrack(codec.value, PAYLOAD_TYPE, "", {}), viewer, Limits())
     reception.note_time(_START_US, 0)
-    demux = Demultiplexer(talk.client, _Control(reception), 4096)
+    demux = Demultiplexer(talk.client, _Control(reception), NativeSettings(garbage_bytes=4096))
     demux.attach(reception, 0, 1)
     cuts = draw.take(4) or b"\xff"
     stream = _stream_of(codec, draw)

@@ -16,13 +16,13 @@ from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.dial import Dialler, let_go
 from vigie.ingest.native.environment import Environment
 from vigie.ingest.native.host import Host, State
-from vigie.ingest.native.login import authenticator_for
+from vigie.ingest.native.login import authenticator_for, scrubber_for
 from vigie.ingest.native.reception import Reception
 from vigie.ingest.native.resolver import Resolved
 from vigie.ingest.native.turn import Turn
 from vigie.ingest.native.watch import Watch
 from vigie.ingest.rtsp import address as addresses
-from vigie.ingest.rtsp.address import Address, Scrubber
+from vigie.ingest.rtsp.address import Address
 from vigie.ingest.rtsp.client import RtspClient
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.events import Event, Playing, Prepared, Redirected
@@ -50,7 +50,7 @@ class NativeSession:
         self._environment = environment
         self._settings = environment.settings
         self._host = host
-        self._scrub = Scrubber(source.password)
+        self._scrub = scrubber_for(source)
         self._ssrc = secrets.randbits(32)
         self._address: Address | None = None
         self._dialler: Dialler | None = None
@@ -299,6 +299,12 @@ class NativeSession:
         self._sink.connected(ConnectionInfo(event.server, transport, event.has_audio))
 
     def _on_redirected(self, event: Redirected) -> None:
+        if self.state is State.PLAYING:
+            # Another stream with other times: no part of this session, nor of its run. The next
+            # one asks where the camera is known to be, which sends it on if it must.
+            self.end(EndCause.CLOSED_BY_CAMERA, "the camera sent the session elsewhere")
+            return
+        self._send_output()
         self._drop_connection()
         self._redirects += 1
         if self._redirects > self._settings.max_redirects:
@@ -341,11 +347,14 @@ class NativeSession:
             header = bytes((0x24, self._control_channel)) + len(report).to_bytes(2, "big")
             self._connection.send(header + report)
 
+    def _send_output(self) -> None:
+        if self._connection is not None and self._client is not None:
+            self._connection.send(self._client.take_output())
+
     def _flush(self) -> None:
-        if self._connection is None or self._client is None:
-            return
-        self._connection.send(self._client.take_output())
-        if self._connection.unsent_bytes > self._settings.output_bytes:
+        self._send_output()
+        connection = self._connection
+        if connection is not None and connection.unsent_bytes > self._settings.output_bytes:
             self.end(EndCause.CLOSED_BY_CAMERA, "the camera no longer reads what is sent to it")
 
     # --- the end -------------------------------------------------------------------------------
@@ -360,9 +369,11 @@ class NativeSession:
         try:
             if reception is not None and was_playing:
                 reception.finish(self._environment.wall.now_us())
-            if cause is EndCause.STOPPED and self._client is not None:
-                self._client.teardown()
-                self._flush()
+            if self._client is not None:
+                if cause is EndCause.STOPPED:
+                    self._client.teardown()
+                if self._client.has_output:  # also the answer to what has ended it
+                    self._send_output()
         finally:
             self._finish(cause, self._scrub(detail))
 

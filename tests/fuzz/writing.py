@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from fuzz.draw import Draw
@@ -21,6 +21,8 @@ from vigie.ingest.engine import (
 from vigie.ingest.live.chunks import Chunk, Chunker
 from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.reception import Reception
+from vigie.ingest.native.settings import NativeSettings
+from vigie.ingest.recorder.camera import EARLY_TICKS
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.sdp import VideoTrack
 from vigie.media.bmff.fragment import build_fragment
@@ -65,6 +67,9 @@ def _runs(data: bytes) -> None:
 def _write(run: Sequence[Gop]) -> None:
     if not run:
         return
+    for before, gop in pairwise(run):
+        early = (before.end_timestamp or 0) - min(gop.timestamps)
+        promise(0 <= early <= EARLY_TICKS, "an interval begins where the one before ends")
     timeline = RunTimeline()
     timed = [timeline.append(gop) for gop in run]
     delay, origin = timeline.presentation_delay, timeline.origin_timestamp or 0
@@ -82,7 +87,7 @@ def _write(run: Sequence[Gop]) -> None:
     data = bytearray(head)
     index = RandomAccessTable()
     for number, (gop, placed) in enumerate(zip(run, timed, strict=True), 1):
-        index.append(max(0, placed.key_time), len(data) + _PRFT)
+        index.append(placed.key_time, len(data) + _PRFT)
         base = placed.base_decode_time
         data += build_fragment(placed.table, number, base, wall_us=_START_US + number)
         data += b"".join(gop.frames)
@@ -99,6 +104,7 @@ def _header(head: bytes) -> MediaHeader:
 def _check_times(gop: Gop, placed: TimedGop, delay: int, origin: int) -> None:
     table = placed.table
     promise(min(table.durations) >= 1, "decode times rise")
+    promise(placed.key_time >= 0, "no key frame is shown before its run begins")
     starts = list(accumulate(table.durations, initial=placed.base_decode_time))
     shown = [
         start + offset - delay + origin
@@ -253,7 +259,7 @@ def _connection(data: bytes) -> None:
     viewer.every = False
     reception = Reception(VideoTrack(codec.value, PAYLOAD_TYPE, "", {}), viewer, Limits())
     reception.note_time(_START_US, 0)
-    demux = Demultiplexer(talk.client, _Control(reception), 4096)
+    demux = Demultiplexer(talk.client, _Control(reception), NativeSettings(garbage_bytes=4096))
     demux.attach(reception, 0, 1)
     cuts = draw.take(4) or b"\xff"
     stream = _stream_of(codec, draw)

@@ -5,8 +5,9 @@ docs/design/write-path.md goes through it step by step.
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,8 @@ _log = structlog.get_logger(__name__)
 
 REPAIR_INTERVAL_SECONDS: Final = 5.0
 SWEEP_INTERVAL_US: Final = 3_600_000_000
+REPAIR_ATTEMPTS: Final = 3
+"""So often a run is tried that fails for no fault of the disk: the next time will not be better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class WritePath:
         self._recovered = registry.counter(metrics.RECOVERED)
         self._refused = registry.counter(metrics.REFUSED)
         self._maintenance: asyncio.Task[None] | None = None
+        self._attempts: dict[Path, int] = {}  # to close a run, that nobody foresaw to fail
 
     @property
     def layout(self) -> SpoolLayout:
@@ -164,24 +168,62 @@ class WritePath:
     def _recover(self) -> list[RunState]:
         """Close every run that the last process left open; what cannot be understood goes aside."""
         for stranger in self.layout.strangers():
-            self._repair.quarantine(stranger, "not a run of a camera", "STRANGER")
+            self._put_away(stranger, "not a run of a camera", "STRANGER")
         states = [self._close(run, "RECOVERED") for run in self.layout.run_directories()]
         return [state for state in states if state is not None]
 
-    def _close(self, directory: RunDirectory, reason: str) -> RunState | None:
-        was_ended = directory.end_record.exists()
+    def _put_away(self, path: Path, why: str, reason: str) -> bool:
+        """Move something to quarantine; whether the disk let us."""
         try:
+            self._repair.quarantine(path, why, reason)
+        except OSError as error:
+            _log.warning("not_quarantined", what=str(path), error=str(error))
+            return False
+        return True
+
+    def _close(self, directory: RunDirectory, reason: str) -> RunState | None:
+        """Close a run; whatever is wrong with it costs no other run anything."""
+        try:
+            was_ended = directory.end_record.exists()
             state = self._repair.close(directory, reason)
         except SpoolRecordError as error:
-            self._repair.quarantine(directory.path, str(error), "RUN_UNREADABLE")
-            return None
-        except OSError as error:
+            if self._put_away(directory.path, str(error), "RUN_UNREADABLE"):
+                return None
+        except (OSError, MemoryError) as error:
             _log.warning("run_not_repaired", run=directory.run, error=str(error))
-            return RunState(directory, [], ended=True, damaged=True)
-        if state.ended and not was_ended:
-            self._recovered.inc()
-            _log.info("run_recovered", camera=directory.camera, run=directory.run)
-        return state
+        except Exception as error:  # noqa: BLE001 - the boundary of a run's work; it is logged
+            self._not_closed(directory, error)
+        else:
+            self._attempts.pop(directory.path, None)
+            if state.ended and not was_ended:
+                self._recovered.inc()
+                _log.info("run_recovered", camera=directory.camera, run=directory.run)
+            return state
+        return RunState(directory, [], ended=True, damaged=True)
+
+    def _not_closed(self, directory: RunDirectory, error: Exception) -> None:
+        """An error of ours, or media that nobody foresaw: try again, then put it away.
+
+        Its bytes are kept, in quarantine; the segments closed before go their way.
+        """
+        attempts = self._attempts.get(directory.path, 0) + 1
+        self._attempts[directory.path] = attempts
+        _log.error(
+            "run_not_repaired",
+            camera=directory.camera,
+            run=directory.run,
+            attempts=attempts,
+            error=str(error),
+            exc_info=error,
+        )
+        if attempts < REPAIR_ATTEMPTS:
+            return
+        try:
+            self._repair.set_aside(directory, f"{type(error).__name__}: {error}")
+        except OSError as refused:
+            _log.warning("not_quarantined", what=str(directory.path), error=str(refused))
+        else:
+            del self._attempts[directory.path]
 
     def _queue(self, state: RunState) -> None:
         if state.damaged:
@@ -199,46 +241,49 @@ class WritePath:
         swept_us: int | None = None
         while True:
             now_us = self._clock.now_us()
-            try:
-                if swept_us is None or now_us - swept_us >= SWEEP_INTERVAL_US:
-                    swept_us = now_us
-                    wall_us = self._tools.wall_clock.now_us()
-                    await asyncio.to_thread(self._repair.sweep_quarantine, wall_us)
-                await self.repair_damaged()
-            except OSError as error:
-                _log.warning("spool_maintenance_failed", error=str(error))
+            if swept_us is None or now_us - swept_us >= SWEEP_INTERVAL_US:
+                swept_us = now_us
+                await _attempt(self._sweep)
+            await _attempt(self.repair_damaged)
             await self._clock.sleep(REPAIR_INTERVAL_SECONDS)
 
-    async def repair_damaged(self) -> None:
-        """Try once to close every run that waits for repair.
+    async def _sweep(self) -> None:
+        wall_us = self._tools.wall_clock.now_us()
+        await asyncio.to_thread(self._repair.sweep_quarantine, wall_us)
 
-        Raises:
-            OSError: the spool cannot even be looked at.
-        """
+    async def repair_damaged(self) -> None:
+        """Try once to close every run that waits for repair; one that cannot be waits on."""
         for run in self.uploader.backlog.damaged():
-            state = await asyncio.to_thread(self._close_counting, run.directory)
-            if state is None:
-                self.uploader.backlog.forget(run.directory)
-            else:
-                self._queue(state)
+            await _attempt(partial(self._repair_one, run.directory))
+
+    async def _repair_one(self, directory: RunDirectory) -> None:
+        state = await asyncio.to_thread(self._close_counting, directory)
+        if state is None:
+            self.uploader.backlog.forget(directory)
+        else:
+            self._queue(state)
 
     def _close_counting(self, directory: RunDirectory) -> RunState | None:
-        # Only what repair itself closes: the uploader removes, and counts, what was closed before.
-        unclosed = _unclosed(directory)
-        before = _sizes(unclosed)
+        # Only what repair itself closes: the uploader removes, and counts, what was closed before,
+        # unless all goes to quarantine.
+        exists = directory.path.exists()
+        unclosed = [directory.media(each) for each in directory.unclosed()] if exists else []
+        closed = [directory.media(each) for each in directory.numbers("json")] if exists else []
+        before, closed_bytes = _sizes(unclosed), _sizes(closed)
         state = self._close(directory, "OUTAGE")
-        self._tools.quota.add(_sizes(unclosed) - before)
+        gone_bytes = closed_bytes if closed_bytes and directory.lacks(directory.path) else 0
+        self._tools.quota.add(_sizes(unclosed) - before - gone_bytes)
         return state
 
 
-def _unclosed(directory: RunDirectory) -> list[Path]:
-    if not directory.path.exists():
-        return []
-    return [
-        directory.media(number)
-        for number in directory.numbers("m4v")
-        if not directory.segment_record(number).exists()
-    ]
+async def _attempt(work: Callable[[], Awaitable[None]]) -> None:
+    """Do a part of the maintenance; what goes wrong with it is logged, and the next part done."""
+    try:
+        await work()
+    except OSError as error:
+        _log.warning("spool_maintenance_failed", error=str(error))
+    except Exception:  # noqa: BLE001 - the boundary of a unit of work; it is logged
+        _log.exception("spool_maintenance_failed")
 
 
 def _sizes(files: Iterable[Path]) -> int:

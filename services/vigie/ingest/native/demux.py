@@ -8,11 +8,13 @@ from typing import Final, Protocol
 
 from vigie.ingest.engine import EndCause
 from vigie.ingest.native.reception import Reception
+from vigie.ingest.native.settings import NativeSettings
 from vigie.ingest.rtsp.client import INTERLEAVED_MARK, RtspClient
 from vigie.ingest.rtsp.errors import MalformedMessageError, RtspError
 
 _HEADER: Final = 4
 _RTP_VERSION: Final = 2
+_EARLY_PACKET_BYTES: Final = 256  # what one costs at least that waits for PLAY's answer
 
 
 class ControlSink(Protocol):
@@ -29,13 +31,16 @@ class Demultiplexer:
     Args:
         client: takes the messages.
         control: takes RTCP.
-        garbage_bytes: the most that is skipped in a row.
+        settings: ``garbage_bytes``, the most that is skipped in a row; ``early_bytes``, the most
+            media before PLAY is answered.
     """
 
     __slots__ = (
         "_client",
         "_control",
         "_control_channel",
+        "_early_bytes",
+        "_early_limit",
         "_garbage_limit",
         "_media_channel",
         "_skipped",
@@ -43,10 +48,12 @@ class Demultiplexer:
         "reception",
     )
 
-    def __init__(self, client: RtspClient, control: ControlSink, garbage_bytes: int) -> None:
+    def __init__(self, client: RtspClient, control: ControlSink, settings: NativeSettings) -> None:
         self._client = client
         self._control = control
-        self._garbage_limit = garbage_bytes
+        self._garbage_limit = settings.garbage_bytes
+        self._early_limit = settings.early_bytes
+        self._early_bytes = 0
         self._media_channel = self._control_channel = -1
         self._skipped = 0
         self.garbage_bytes = 0
@@ -78,7 +85,16 @@ class Demultiplexer:
                 position = self._messages(buffer, position, end, paused=paused)
             if position == before or self._client.has_events:
                 break
+        if self.reception is not None and not self._client.is_playing:
+            self._bound_early(self.reception, position - start)
         return position
+
+    def _bound_early(self, reception: Reception, size_bytes: int) -> None:
+        """Media before the answer to PLAY is kept, since it may not be delivered yet."""
+        self._early_bytes += size_bytes
+        packets_bytes = reception.media_packets * _EARLY_PACKET_BYTES
+        if self._early_bytes + packets_bytes > self._early_limit:
+            raise RtspError(EndCause.STREAM_UNSUPPORTED, "too much media before PLAY was answered")
 
     def _packets(self, buffer: bytearray, position: int, end: int, arrival_us: int) -> int:
         reception, channel = self.reception, self._media_channel

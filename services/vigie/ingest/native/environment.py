@@ -1,6 +1,8 @@
 """What sessions and reactors share: clocks, settings, the resolver, TLS contexts, a log."""
 
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,12 +16,13 @@ _RMEM_MAX: Final = Path("/proc/sys/net/core/rmem_max")
 
 @dataclass(slots=True)
 class Environment:
-    """Built once an engine."""
+    """Built once an engine; ``processor_ns`` is what the thread that asks has used so far."""
 
     settings: NativeSettings
     wall: WallClock
     monotonic: MonotonicClock
     resolver: Resolver = field(default_factory=Resolver)
+    processor_ns: Callable[[], int] = time.thread_time_ns
     kernel_buffer_bytes: int = 0
     _contexts: dict[bool, ssl.SSLContext] = field(default_factory=dict)
 

@@ -16,12 +16,13 @@ from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.dial import Dialler, let_go
 from vigie.ingest.native.environment import Environment
 from vigie.ingest.native.host import Host, State
-from vigie.ingest.native.login import authenticator_for
+from vigie.ingest.native.login import authenticator_for, scrubber_for
 from vigie.ingest.native.reception import Reception
 from vigie.ingest.native.resolver import Resolved
+from vigie.ingest.native.turn import Turn
 from vigie.ingest.native.watch import Watch
 from vigie.ingest.rtsp import address as addresses
-from vigie.ingest.rtsp.address import Address, Scrubber
+from vigie.ingest.rtsp.address import Address
 from vigie.ingest.rtsp.client import RtspClient
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.events import Event, Playing, Prepared, Redirected
@@ -49,7 +50,7 @@ class NativeSession:
         self._environment = environment
         self._settings = environment.settings
         self._host = host
-        self._scrub = Scrubber(source.password)
+        self._scrub = scrubber_for(source)
         self._ssrc = secrets.randbits(32)
         self._address: Address | None = None
         self._dialler: Dialler | None = None
@@ -58,10 +59,11 @@ class NativeSession:
         self._demux: Demultiplexer | None = None
         self._reception: Reception | None = None
         self._rest = b""  # a packet or message that is not whole yet
+        self._turn = Turn(self._settings, environment.processor_ns)
+        self._is_cut = False  # the turn ended before everything was read
         self._redirects = 0
         self._deadline_us = 0  # of the conversation
         self._last_byte_us = 0
-        self._media_packets = 0
         self._stalls = StallWatch(environment.monotonic.now_us(), environment.stall_us)
         self._watch: Watch | None = None
         self._now_us = self._wall_us = 0
@@ -119,7 +121,7 @@ class NativeSession:
         address = self._address
         assert address is not None
         self._client = RtspClient(address, authenticator_for(self._source, address), self._scrub)
-        self._demux = Demultiplexer(self._client, self, self._settings.garbage_bytes)
+        self._demux = Demultiplexer(self._client, self, self._settings)
         self.state = State.CONVERSING
         timeout_us = round(self._settings.handshake_timeout_seconds * _US)
         self._deadline_us = self._environment.monotonic.now_us() + timeout_us
@@ -144,7 +146,8 @@ class NativeSession:
         self._now_us, self._wall_us = now_us, wall_us
         if self._was_away(now_us):
             return
-        if self.state is State.PLAYING:
+        # While it converses the selector tells, but not of what lies in the TLS layer already.
+        if self.state is State.PLAYING or self._is_cut:
             self._drain()
         if self.is_closing:
             self.end(EndCause.STOPPED, "")
@@ -189,23 +192,29 @@ class NativeSession:
 
     def _drain(self) -> None:
         """Read what has come, up to the budget of a tick, and take it apart."""
-        connection, view = self._connection, self._host.view
+        connection, view, turn = self._connection, self._host.view, self._turn
         assert connection is not None
-        budget, size = self._settings.session_budget_bytes, len(view)
-        received, more = 0, True
+        budget, piece = self._settings.session_budget_bytes, self._settings.piece_bytes
+        received, more, self._is_cut = 0, True, False
+        turn.begin()
         while more and self._connection is connection:
             rest = self._rest
             view[: len(rest)] = rest
-            filled, is_closed = fill(connection, view, len(rest), budget - received)
+            room = view[: len(rest) + piece]
+            filled, is_closed = fill(connection, room, len(rest), budget - received)
             received += filled - len(rest)
-            more = filled == size and received < budget
+            more = filled == len(room)
             if filled > len(rest):
                 if not self._note_arrival():
                     return
                 self._take(filled)
             if is_closed and self._connection is connection:
                 self._on_closed()
-        self._after_drain(received, budget)
+            if turn.is_used_up(received, more=more):
+                self._is_cut, more = self._connection is connection, False
+        self._after_drain(received)
+        if turn.end():
+            self.end(EndCause.STREAM_UNSUPPORTED, "what comes takes too long to be taken apart")
 
     def _note_arrival(self) -> bool:
         """Stamp what was read, after it was read; whether it can be used.
@@ -223,20 +232,14 @@ class NativeSession:
             self._reception.is_behind = self._stalls.is_behind(self._now_us)
         return True
 
-    def _after_drain(self, received: int, budget: int) -> None:
-        self._host.note_received(received, throttled=received >= budget)
+    def _after_drain(self, received: int) -> None:
+        self._host.note_received(received, throttled=self._is_cut)
         self.is_hot = received >= self._settings.hot_bytes
         reception, watch = self._reception, self._watch
         if self.state is not State.PLAYING or reception is None or watch is None:
             return
-        if reception.deliver(self._wall_us) > 0:
-            watch.frames(self._now_us)
-        if reception.media_packets != self._media_packets:
-            self._media_packets = reception.media_packets
-            watch.packets(self._now_us)
-        if reception.said_goodbye:
-            reception.said_goodbye = False
-            watch.goodbye(self._now_us)
+        frames = reception.deliver(self._wall_us)
+        watch.delivered(frames, reception, self._now_us)
 
     def _take(self, end: int, *, paused: bool = False) -> None:
         """Take ``buffer[0:end]`` apart; keep what is not whole."""
@@ -283,9 +286,8 @@ class NativeSession:
         reception = Reception(event.track, self._sink, self._settings.limits)
         reception.note_time(self._wall_us, self._now_us)
         self._reception = reception
-        transport = event.transport
-        self._control_channel = transport.control_channel
-        self._demux.attach(reception, transport.media_channel, transport.control_channel)
+        self._control_channel = event.transport.control_channel
+        self._demux.attach(reception, event.transport.media_channel, self._control_channel)
 
     def _on_playing(self, event: Playing) -> None:
         assert self._connection is not None
@@ -297,6 +299,12 @@ class NativeSession:
         self._sink.connected(ConnectionInfo(event.server, transport, event.has_audio))
 
     def _on_redirected(self, event: Redirected) -> None:
+        if self.state is State.PLAYING:
+            # Another stream with other times: no part of this session, nor of its run. The next
+            # one asks where the camera is known to be, which sends it on if it must.
+            self.end(EndCause.CLOSED_BY_CAMERA, "the camera sent the session elsewhere")
+            return
+        self._send_output()
         self._drop_connection()
         self._redirects += 1
         if self._redirects > self._settings.max_redirects:
@@ -339,11 +347,14 @@ class NativeSession:
             header = bytes((0x24, self._control_channel)) + len(report).to_bytes(2, "big")
             self._connection.send(header + report)
 
+    def _send_output(self) -> None:
+        if self._connection is not None and self._client is not None:
+            self._connection.send(self._client.take_output())
+
     def _flush(self) -> None:
-        if self._connection is None or self._client is None:
-            return
-        self._connection.send(self._client.take_output())
-        if self._connection.unsent_bytes > self._settings.output_bytes:
+        self._send_output()
+        connection = self._connection
+        if connection is not None and connection.unsent_bytes > self._settings.output_bytes:
             self.end(EndCause.CLOSED_BY_CAMERA, "the camera no longer reads what is sent to it")
 
     # --- the end -------------------------------------------------------------------------------
@@ -358,9 +369,11 @@ class NativeSession:
         try:
             if reception is not None and was_playing:
                 reception.finish(self._environment.wall.now_us())
-            if cause is EndCause.STOPPED and self._client is not None:
-                self._client.teardown()
-                self._flush()
+            if self._client is not None:
+                if cause is EndCause.STOPPED:
+                    self._client.teardown()
+                if self._client.has_output:  # also the answer to what has ended it
+                    self._send_output()
         finally:
             self._finish(cause, self._scrub(detail))
 
@@ -381,7 +394,7 @@ class NativeSession:
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
-        self._rest, self._reception, self._demux = b"", None, None
+        self._rest, self._reception, self._demux, self._is_cut = b"", None, None, False
         if self._dialler is not None:
             self._dialler.drop()
         if connection is not None:

@@ -18,6 +18,13 @@ class NativeSettings:
         receive_buffer_bytes: shared by all sessions of a thread.
         session_budget_bytes: the most that one session is read in one tick; what comes faster
             waits in the kernel and slows its sender down, not its neighbours.
+        piece_bytes: of which so much is read at a time, and the time looked at in between.
+        turn_seconds: the most of the processor that one session uses in one tick; what is left
+            waits, too.
+        fair_turn_seconds: so much of it a session may use tick after tick; an ordinary one uses a
+            tenth of it at most.
+        overdraft_seconds: a session that owes more than this of what is fair ends.
+        early_bytes: the most media that is kept before PLAY is answered.
         hot_bytes: a session that had this much waiting is drained at the live tick.
         kernel_buffer_bytes: asked of the kernel for each socket, where it grants that much.
         connect_timeout_seconds: name, TCP and TLS together, for each address tried.
@@ -41,6 +48,11 @@ class NativeSettings:
     live_tick_seconds: float = 0.04
     receive_buffer_bytes: int = 1 << 20
     session_budget_bytes: int = 2 << 20
+    piece_bytes: int = 128 << 10
+    turn_seconds: float = 0.05
+    fair_turn_seconds: float = 0.01
+    overdraft_seconds: float = 2.0
+    early_bytes: int = 4 << 20
     hot_bytes: int = 192 << 10
     kernel_buffer_bytes: int = 1 << 20
     connect_timeout_seconds: float = 5.0

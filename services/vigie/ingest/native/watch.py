@@ -1,12 +1,23 @@
 """The timers of a session that plays: what is due, and whether it is still alive."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from vigie.ingest.engine import EndCause
 from vigie.ingest.native.settings import NativeSettings
 
 _US: Final = 1_000_000
 _NEVER: Final = 1 << 62
+
+
+class Media(Protocol):
+    """What is looked at of a session's media (`vigie.ingest.native.reception.Reception`)."""
+
+    said_goodbye: bool
+
+    @property
+    def media_packets(self) -> int:
+        """Packets of the video so far."""
+        ...
 
 
 class Watch:
@@ -26,6 +37,7 @@ class Watch:
         self._next_report_us = now_us + self._report_us
         self._last_packet_us = self._last_frame_us = now_us
         self._goodbye_us = _NEVER
+        self._media_packets = 0
 
     def packets(self, now_us: int) -> None:
         """Media came."""
@@ -40,6 +52,17 @@ class Watch:
         """RTCP BYE came; some cameras send it and go on, so media decides."""
         if self._goodbye_us == _NEVER:
             self._goodbye_us = now_us + round(self._settings.farewell_seconds * _US)
+
+    def delivered(self, frames: int, media: Media, now_us: int) -> None:
+        """``frames`` whole frames, perhaps none, were handed over; the rest stands in ``media``."""
+        if frames > 0:
+            self.frames(now_us)
+        if media.media_packets != self._media_packets:
+            self._media_packets = media.media_packets
+            self.packets(now_us)
+        if media.said_goodbye:
+            media.said_goodbye = False
+            self.goodbye(now_us)
 
     def is_report_due(self, now_us: int) -> bool:
         """Whether to send a receiver report now; the next one is then planned."""

@@ -1,6 +1,7 @@
 """The footage of one camera: which run a group belongs to, and what ends a run."""
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from vigie.ingest.spool.layout import SpoolLayout
 from vigie.ingest.spool.quota import SpoolQuota
 from vigie.ingest.spool.records import EndRecord, RunRecord, SegmentRecord
 from vigie.media.errors import MediaError
+from vigie.media.gop import Limits
 from vigie.platform.clock import WallClock
 from vigie.platform.faultpoint import FaultPoints
 from vigie.platform.identifiers import IdentifierSource
@@ -25,6 +27,10 @@ _log = structlog.get_logger(__name__)
 OVERLAP_TOLERANCE_US: Final = 2_000_000
 """Runs of a camera that seem to overlap by less do so only by the error of the estimate; more is
 a clock that was set back, and times are never rewritten."""
+
+EARLY_TICKS: Final = Limits().backward_ticks
+"""A group may begin so much before the group before was said to end: frames that step back are
+followed that far. None begins later: what is missing in between is told as lost."""
 
 RETRY_STEP_US: Final = 5_000_000
 RETRY_STEPS: Final = 6
@@ -118,12 +124,17 @@ class CameraRecorder:
         self._end_us: int | None = None
         self._gap_told = False
         self._continues = False
+        self._next_ticks = 0  # where the next group of the run begins, while it continues
         self._failures = 0
         self._retry_us = 0
         self._refused_as = ("", "")
 
     def group(self, parameters: CodecParameters, group: FrameGroup) -> None:
         """Record one key-frame interval."""
+        if self._run is not None and self._continues and not self._follows(group):
+            # Else it would be placed by times that do not count from where the run began.
+            detail = "the frames do not begin where the ones before end"
+            self._interrupt(EndCause.CLOCK_JUMP, detail, group.arrival_us[0])
         if self._run is not None and self._run.parameters != parameters:
             # Nothing was lost in between, or `lost` had been called: the runs touch.
             self._end_run("PARAMETERS_CHANGED", continues=True)
@@ -184,12 +195,17 @@ class CameraRecorder:
         run.report = self._report
         closed = run.append(group)
         self._continues = group.next_ticks is not None
+        self._next_ticks = group.next_ticks or 0
         if began:
             self._failures = 0
             self._gap_told = False
             self._listener.run_began(run.record, run.start_estimate_us)
         if closed is not None:
             self._closed(closed)
+
+    def _follows(self, group: FrameGroup) -> bool:
+        """Whether the times of the group go on where it was said that they would."""
+        return 0 <= self._next_ticks - min(group.presentation_ticks) <= EARLY_TICKS
 
     def _open_run(self, parameters: CodecParameters, group: FrameGroup) -> RunRecorder:
         tools = self._tools
@@ -296,7 +312,8 @@ class CameraRecorder:
         self._interrupt(*self._refused_as, group.arrival_us[0])
 
     def _damaged(self, run: RunRecorder) -> None:
-        run.abandon()
+        with suppress(OSError):  # what matters is that somebody looks at the run
+            run.abandon()
         self._listener.run_damaged(self._camera, run.run)
 
     def _closed(self, record: SegmentRecord) -> None:

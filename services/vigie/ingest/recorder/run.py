@@ -141,7 +141,9 @@ class RunRecorder:
         fragment = self._media.fragment(group, wall_us=self._time.estimate_us(before))
         if self._file is None:
             self._file = self._begin_segment(before)
-        self._table.append(fragment.key_time, self._file.size_bytes + fragment.moof_position)
+        # The index cannot hold a time before the run; no group has one (`CameraRecorder._follows`).
+        key_time = max(0, fragment.key_time)
+        self._table.append(key_time, self._file.size_bytes + fragment.moof_position)
         self._file.append(fragment.head, fragment.samples)
         self._written_ticks = self._media.end_ticks
         self._samples += len(fragment.samples)

@@ -83,6 +83,10 @@ class RunDirectory:
                 found.append(int(match[1]))
         return sorted(found)
 
+    def unclosed(self) -> list[int]:
+        """Numbers of the segments that have media and no record, ascending."""
+        return [each for each in self.numbers("m4v") if not self.segment_record(each).exists()]
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolLayout:

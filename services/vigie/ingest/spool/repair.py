@@ -104,9 +104,8 @@ class RunRepair:
         if run.run != directory.run or run.camera != directory.camera:
             raise SpoolRecordError("the run lies under another name")
         self._tidy(directory)
-        for number in directory.numbers("m4v"):
-            if not directory.segment_record(number).exists():
-                self._close_segment(directory, run, number)
+        for number in directory.unclosed():
+            self._close_segment(directory, run, number)
         recorded = directory.numbers("json")
         end = self._read(directory.end_record, EndRecord)
         if end is None and not recorded:
@@ -141,6 +140,22 @@ class RunRepair:
         target.with_name(target.name + ".why").write_text(why + "\n", encoding="utf-8")
         _log.error("quarantined", what=str(relative), why=why)
         return target
+
+    def set_aside(self, directory: RunDirectory, why: str) -> None:
+        """Move what keeps a run from being closed to quarantine, so that the rest of it can be.
+
+        That is its unclosed segments; the whole run when it has none, and cannot be closed still.
+
+        Raises:
+            OSError: the disk refuses; try again later.
+        """
+        unclosed = directory.unclosed()
+        if not unclosed:
+            self.quarantine(directory.path, why, "RUN_UNCLOSABLE")
+        for number in unclosed:
+            kept = self.quarantine(directory.media(number), why, "SEGMENT_UNCLOSABLE")
+            if directory.sums(number).exists():
+                directory.sums(number).replace(kept.with_name(kept.name + ".sums"))
 
     def sweep_quarantine(self, now_us: int) -> int:
         """Destroy what has been in quarantine for too long: it may hold footage (I9).
@@ -219,7 +234,9 @@ class RunRepair:
         for fragment in scanned.fragments:
             delay = scanned.header.presentation_delay
             shown_after = fragment.table.composition_offsets[0] - delay
-            table.append(fragment.base_decode_time + shown_after, fragment.moof_offset)
+            # Runs of older programs may hold what would be shown before they begin.
+            key_time = max(0, fragment.base_decode_time + shown_after)
+            table.append(key_time, fragment.moof_offset)
         index = table.mfra()
         self._faults.reach(points.SEGMENT_INDEX)
         _make_our_own(media)

@@ -12,6 +12,7 @@ from unit.ingest.rtsp.transcript import Conversation
 from vigie.ingest.engine import EndCause
 from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.reception import Reception
+from vigie.ingest.native.settings import NativeSettings
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.sdp import VideoTrack
 from vigie.media.gop import Limits
@@ -65,7 +66,7 @@ class Receiving:
         self.sink = RecordingSink()
         self.reception = Reception(VideoTrack("h264", 96, "", {}), self.sink, Limits())
         self.reception.note_time(1_000_000, 0)
-        self.demux = Demultiplexer(talk.client, self.control, 4096)
+        self.demux = Demultiplexer(talk.client, self.control, NativeSettings(garbage_bytes=4096))
         self.demux.attach(self.reception, 0, 1)
         self.rest = b""
 

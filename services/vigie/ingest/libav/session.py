@@ -16,7 +16,7 @@ from vigie.ingest.delivery import Delivery
 from vigie.ingest.engine import ConnectionInfo, EndCause, SessionSink, SourceSpec
 from vigie.ingest.libav.source import OpenPlan, explain, plan
 from vigie.ingest.libav.units import AccessUnitReader
-from vigie.ingest.rtsp.address import Scrubber
+from vigie.ingest.rtsp.address import scrubber_for
 from vigie.ingest.stall import Heartbeat
 from vigie.media.codec import VideoCodec
 from vigie.media.gop import DiscontinuityReason, Limits
@@ -84,7 +84,7 @@ class LibavSession:
         self._monotonic = monotonic
         self._heartbeat = heartbeat
         self._stalls = heartbeat.stalls()
-        self._scrub = Scrubber(source.password, source.uri)
+        self._scrub = scrubber_for(source, source.uri)
         self._closing = threading.Event()
         self._delivery: Delivery | None = None
         self._next_clock_us = 0

@@ -16,13 +16,13 @@ from vigie.ingest.native.demux import Demultiplexer
 from vigie.ingest.native.dial import Dialler, let_go
 from vigie.ingest.native.environment import Environment
 from vigie.ingest.native.host import Host, State
-from vigie.ingest.native.login import authenticator_for, scrubber_for
+from vigie.ingest.native.login import authenticator_for
 from vigie.ingest.native.reception import Reception
 from vigie.ingest.native.resolver import Resolved
 from vigie.ingest.native.turn import Turn
 from vigie.ingest.native.watch import Watch
 from vigie.ingest.rtsp import address as addresses
-from vigie.ingest.rtsp.address import Address
+from vigie.ingest.rtsp.address import Address, scrubber_for
 from vigie.ingest.rtsp.client import RtspClient
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.events import Event, Playing, Prepared, Redirected

@@ -3,13 +3,15 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from vigie.ingest.engine import EndCause
+from vigie.ingest.engine import EndCause, SourceSpec
 from vigie.ingest.rtsp.errors import RtspError
 
 DEFAULT_PORTS: Final = {"rtsp": 554, "rtsps": 322}
 _USER_INFO: Final = re.compile(r"(?<=//)[^/@\s]*@")
+_WRITTEN_PASSWORD: Final = re.compile(r"//[^/?#\s]*?:([^/?#\s]*)@")
+_ESCAPE: Final = re.compile(r"%[0-9A-F]{2}")
 _QUERY: Final = re.compile(r"(?<=\?)[^\s\"'<>]+")
 _MAX_DETAIL: Final = 160
 
@@ -91,6 +93,22 @@ class Scrubber:
             text = text.replace(secret, "…")
         line = "".join(c if c.isprintable() else " " for c in show(text))
         return line if len(line) <= _MAX_DETAIL else line[: _MAX_DETAIL - 1] + "…"
+
+
+def scrubber_for(source: SourceSpec, *more: str) -> Scrubber:
+    """What takes the camera's password out of texts, whether it stands beside the address or in it.
+
+    A camera may quote it as it was typed, or escaped as in an address. ``more`` is taken out, too.
+    """
+    secrets = {source.password, *more}
+    written = _WRITTEN_PASSWORD.search(source.uri)
+    if written is not None:
+        secrets.update((written[1], unquote(written[1])))
+    for secret in tuple(secrets):
+        for escaped in (quote(secret, safe=""), quote(secret)):
+            secrets.add(escaped)
+            secrets.add(_ESCAPE.sub(lambda found: found[0].lower(), escaped))
+    return Scrubber(*secrets)
 
 
 def join_control(base: str, control: str) -> str:

@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 
 from long_forms import examples
 from unit.ingest.rtsp.transcript import SDP, Conversation, response
+from vigie.ingest.engine import SourceSpec
 from vigie.ingest.rtsp import sdp
-from vigie.ingest.rtsp.address import Scrubber, join_control, parse, resolve_redirect, show
+from vigie.ingest.rtsp.address import (
+    Scrubber,
+    join_control,
+    parse,
+    resolve_redirect,
+    scrubber_for,
+    show,
+)
 from vigie.ingest.rtsp.auth import Authenticator, parse_challenges
 from vigie.ingest.rtsp.errors import RtspError
 from vigie.ingest.rtsp.message import Response, read_message
@@ -134,6 +142,14 @@ def test_secrets_in_addresses_are_hidden() -> None:
     assert show("at rtsp://u:p@h/x?user=u&password=p now") == "at rtsp://…@h/x?… now"
     assert Scrubber("p4ss")("a p4ss\r\nX: p4ss") == "a …  X: …"
     assert len(Scrubber()("x" * 1000)) == 160
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http"])
+def test_a_password_that_stands_only_in_the_address_is_not_shown(scheme: str) -> None:
+    """The engine of other streams than RTSP takes them out by the same."""
+    scrub = scrubber_for(SourceSpec("cam-a", f"{scheme}://root:p%C3%A4ss%2Fword@192.0.2.1/x"))
+    for quoted in ("p%C3%A4ss%2Fword", "päss/word", "p%c3%a4ss%2fword", "p%C3%A4ss/word"):
+        assert scrub(f"no: {quoted}!") == "no: …!"
 
 
 def test_a_message_is_read_with_its_body() -> None:

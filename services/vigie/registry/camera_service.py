@@ -225,8 +225,9 @@ class CameraServicer(CameraServiceServicer):
         """See the contract."""
         call = current_call()
         await call.admit(objects=["cameras/-"])
-        after = self._watch.position_of(request.resume_token)
-        async with aclosing(self._watch.follow(after, call.zones_allowed())) as messages:
+        zones = call.zones_allowed()
+        after = self._watch.position_of(request.resume_token, zones)
+        async with aclosing(self._watch.follow(after, zones)) as messages:
             async for message in messages:
                 yield message
 

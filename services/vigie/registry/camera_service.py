@@ -184,7 +184,7 @@ class CameraServicer(CameraServiceServicer):
         answer = ListCameraRevisionsResponse(
             revisions=[
                 CameraRevision(
-                    camera=Camera.FromString(row["snapshot"]),
+                    camera=convert.kept_camera(row["snapshot"]),
                     action=row["action"],
                     reason=row["reason"],
                     actor=row["actor"],

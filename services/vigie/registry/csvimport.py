@@ -22,6 +22,7 @@ from vigie.registry.reasons import (
     SITE_NOT_FOUND,
     ZONE_NOT_FOUND,
 )
+from vigie.registry.streamuri import shown
 from vigie.registry.tables import sites, zones
 from vigie.registry.v1.cameras_pb2 import Camera, ImportMode, StreamCredentials
 from vigie.registry.v1.zones_pb2 import GeoPoint
@@ -143,6 +144,9 @@ class CsvImporter:
         message = _message(row, columns, plan.mistakes)
         start = known or _blank(row, estate)
         fields = _fields(columns) if known else _fields(csvtable.COLUMNS)
+        if known and message.stream_uri == shown(known.stream_uri):
+            # As an export writes it; what it hides stays, too.
+            fields = tuple(name for name in fields if name != "stream_uri")
         try:
             after = self._book.apply(start, message, fields, whole=True)
         except VigieError as error:

@@ -152,7 +152,8 @@ class Camera(_message.Message):
     """Why it was last suspended, resumed, moved or retired. Set by the product."""
     stream_uri: _builtins.str
     """Address of the stream, e.g. `rtsp://10.0.0.8:554/stream1`; at most 1000 characters. A user
-    and password written in it are taken out, sealed as `credentials`, and never returned.
+    and password written in it are taken out, sealed as `credentials`, and never returned. Secrets
+    in path or query are refused; `***` stands for one that an older version took.
     """
     has_credentials: _builtins.bool
     """Whether credentials are kept. Set by the product."""

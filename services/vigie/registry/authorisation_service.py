@@ -5,7 +5,7 @@ from typing import Any
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
-from vigie.platform.paging import query_of
+from vigie.platform.paging import PAGE_BYTES, query_of
 from vigie.registry import authorisationstore, authority, camerastore, coverage, names
 from vigie.registry.authorisationbook import AuthorisationBook, identifier_for, not_found
 from vigie.registry.desk import Desk, page_size
@@ -69,7 +69,7 @@ class AuthorisationServicer(AuthorisationServiceServicer):
         size = page_size(request.page_size)
         now_us = self._desk.wall_clock.now_us()
         allowed = call.zones_allowed()
-        answer = ListAuthorisationsResponse()
+        answer, size_bytes = ListAuthorisationsResponse(), 0
         async with self._desk.database.reading() as connection:
             found = await authorisationstore.find_all(
                 connection, after=cursor["after"] if cursor else None
@@ -85,11 +85,14 @@ class AuthorisationServicer(AuthorisationServiceServicer):
                 covered = await coverage.cameras_in_scope(connection, name)
                 if request.camera and names.identifier(request.camera) not in covered:
                     continue
-                if len(answer.authorisations) == size:
+                message = await self._book.read(connection, record)
+                size_bytes += message.ByteSize()
+                full = len(answer.authorisations) == size or size_bytes > PAGE_BYTES
+                if full and answer.authorisations:
                     last = names.identifier(answer.authorisations[-1].name)
                     answer.next_page_token = self._desk.tokens.seal({"after": last}, query)
                     break
-                answer.authorisations.append(await self._book.read(connection, record))
+                answer.authorisations.append(message)
         return answer
 
     async def UpdateAuthorisation(

@@ -5,10 +5,11 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
+from sqlalchemy import RowMapping
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
-from vigie.platform.paging import query_of
+from vigie.platform.paging import fitting, query_of
 from vigie.registry import camerastore, convert, names
 from vigie.registry.admission import admit_to_camera
 from vigie.registry.camerabook import Target
@@ -115,12 +116,12 @@ class CameraServicer(CameraServiceServicer):
                 size=size,
                 now_us=now_us,
             )
+            cameras = fitting(await self._desk.book.read_all(connection, records))
             answer = ListCamerasResponse(
-                cameras=await self._desk.book.read_all(connection, records),
-                total_size=await selection.count(connection, now_us),
+                cameras=cameras, total_size=await selection.count(connection, now_us)
             )
-        if more:
-            cursor = {"after": order.key_of(records[-1])}
+        if more or len(cameras) < len(records):
+            cursor = {"after": order.key_of(records[len(cameras) - 1])}
             answer.next_page_token = self._desk.tokens.seal(cursor, query)
         return answer
 
@@ -176,27 +177,22 @@ class CameraServicer(CameraServiceServicer):
         query = query_of(request)
         cursor = self._desk.tokens.open_page(request.page_token, query)
         size = page_size(request.page_size)
+
+        def token_after(row: RowMapping) -> str:
+            return self._desk.tokens.seal({"before": row["revision"]}, query)
+
         async with self._desk.database.reading() as connection:
             rows = await camerastore.revisions_before(
                 connection, record.camera, cursor["before"] if cursor else None, size + 1
             )
         zones = call.zones_allowed()
-        answer = ListCameraRevisionsResponse(
-            revisions=[
-                CameraRevision(
-                    camera=convert.kept_camera(row["snapshot"]),
-                    action=row["action"],
-                    reason=row["reason"],
-                    actor=row["actor"],
-                    record_time=convert.timestamp(row["recorded_us"]),
-                )
-                for row in rows[:size]
-                if row["zone"] in zones
-            ]
-        )
-        if len(rows) > size:
-            cursor = {"before": rows[size - 1]["revision"]}
-            answer.next_page_token = self._desk.tokens.seal(cursor, query)
+        visible = [row for row in rows[:size] if row["zone"] in zones]
+        revisions = fitting([_revision(row) for row in visible])
+        answer = ListCameraRevisionsResponse(revisions=revisions)
+        if len(revisions) < len(visible):
+            answer.next_page_token = token_after(visible[len(revisions) - 1])
+        elif len(rows) > size:
+            answer.next_page_token = token_after(rows[size - 1])
         return answer
 
     async def ImportCameras(
@@ -242,3 +238,13 @@ class CameraServicer(CameraServiceServicer):
             )
 
         return await self._desk.repeats.once(call, request, Camera, work)
+
+
+def _revision(row: RowMapping) -> CameraRevision:
+    return CameraRevision(
+        camera=convert.kept_camera(row["snapshot"]),
+        action=row["action"],
+        reason=row["reason"],
+        actor=row["actor"],
+        record_time=convert.timestamp(row["recorded_us"]),
+    )

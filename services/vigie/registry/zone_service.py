@@ -1,13 +1,14 @@
 """``vigie.registry.v1.ZoneService``: communes, zones, sites."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 from sqlalchemy import ColumnElement, RowMapping, Table, and_, true
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import ZoneSet, current_call
-from vigie.platform.paging import query_of
+from vigie.platform.paging import fitting, query_of
 from vigie.registry import names, places
 from vigie.registry.desk import Desk, page_size
 from vigie.registry.placebook import COMMUNE, SITE, ZONE, PlaceBook, zones_of_commune
@@ -37,6 +38,7 @@ from vigie.registry.v1.zones_pb2 import (
 )
 from vigie.registry.v1.zones_pb2_grpc import ZoneServiceServicer
 
+Place = TypeVar("Place", Commune, Zone, Site)
 ListRequest = ListCommunesRequest | ListZonesRequest | ListSitesRequest
 
 
@@ -71,10 +73,8 @@ class ZoneServicer(ZoneServiceServicer):
     ) -> ListCommunesResponse:
         """See the contract."""
         await current_call().admit(objects=["communes/-"])
-        rows, token = await self._page(COMMUNE.table, true(), request)
-        return ListCommunesResponse(
-            communes=[self._book.commune(row) for row in rows], next_page_token=token
-        )
+        found, token = await self._page(COMMUNE.table, self._book.commune, true(), request)
+        return ListCommunesResponse(communes=found, next_page_token=token)
 
     async def UpdateCommune(self, request: UpdateCommuneRequest, context: Any) -> Commune:
         """See the contract."""
@@ -124,10 +124,8 @@ class ZoneServicer(ZoneServiceServicer):
         condition = _standing_in(allowed, zones.c.zone)
         if request.commune:
             condition = and_(condition, zones.c.commune == names.identifier(request.commune))
-        rows, token = await self._page(ZONE.table, condition, request)
-        return ListZonesResponse(
-            zones=[self._book.zone(row) for row in rows], next_page_token=token
-        )
+        found, token = await self._page(ZONE.table, self._book.zone, condition, request)
+        return ListZonesResponse(zones=found, next_page_token=token)
 
     async def UpdateZone(self, request: UpdateZoneRequest, context: Any) -> Zone:
         """See the contract."""
@@ -179,10 +177,8 @@ class ZoneServicer(ZoneServiceServicer):
         condition = _standing_in(allowed, sites.c.zone)
         if request.zone:
             condition = and_(condition, sites.c.zone == names.identifier(request.zone))
-        rows, token = await self._page(SITE.table, condition, request)
-        return ListSitesResponse(
-            sites=[self._book.site(row) for row in rows], next_page_token=token
-        )
+        found, token = await self._page(SITE.table, self._book.site, condition, request)
+        return ListSitesResponse(sites=found, next_page_token=token)
 
     async def UpdateSite(self, request: UpdateSiteRequest, context: Any) -> Site:
         """See the contract."""
@@ -220,9 +216,13 @@ class ZoneServicer(ZoneServiceServicer):
         await current_call().admit(objects=[name], zones=[row["zone"]] if row else None)
 
     async def _page(
-        self, table: Table, condition: ColumnElement[bool], request: ListRequest
-    ) -> tuple[list[RowMapping], str]:
-        """The rows of one page and the token of the next."""
+        self,
+        table: Table,
+        message: Callable[[RowMapping], Place],
+        condition: ColumnElement[bool],
+        request: ListRequest,
+    ) -> tuple[Sequence[Place], str]:
+        """What stands on one page, and the token of the next."""
         query = query_of(request)
         cursor = self._desk.tokens.open_page(request.page_token, query)
         size = page_size(request.page_size)
@@ -234,11 +234,12 @@ class ZoneServicer(ZoneServiceServicer):
                 after=cursor["after"] if cursor else None,
                 limit=size + 1,
             )
-        if len(rows) <= size:
-            return rows, ""
+        found = fitting([message(row) for row in rows[:size]])
+        if len(found) == len(rows):
+            return found, ""
         first_column = next(iter(table.primary_key.columns)).name
-        token = self._desk.tokens.seal({"after": rows[size - 1][first_column]}, query)
-        return rows[:size], token
+        last = rows[len(found) - 1][first_column]
+        return found, self._desk.tokens.seal({"after": last}, query)
 
 
 def _standing_in(allowed: ZoneSet, zone: ColumnElement[str]) -> ColumnElement[bool]:

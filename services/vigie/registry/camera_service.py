@@ -11,12 +11,13 @@ from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
 from vigie.platform.paging import fitting, query_of
 from vigie.registry import camerastore, convert, names
-from vigie.registry.admission import admit_to_camera
+from vigie.registry.admission import admit_to_camera, admit_to_change
 from vigie.registry.camerabook import Target
 from vigie.registry.csvservice import CsvDesk, chunks
 from vigie.registry.desk import Desk, page_size
 from vigie.registry.lifecycle import Step
 from vigie.registry.probedesk import ProbeDesk
+from vigie.registry.repeats import Admission
 from vigie.registry.selection import Selection, parse_order
 from vigie.registry.v1.cameras_pb2 import (
     Camera,
@@ -128,13 +129,14 @@ class CameraServicer(CameraServiceServicer):
     async def UpdateCamera(self, request: UpdateCameraRequest, context: Any) -> Camera:
         """See the contract."""
         call = current_call()
-        record = await admit_to_camera(call, self._desk.database, request.camera.name)
-        target = Target(record.camera, record.zone, request.camera.etag, "camera.etag")
+        name = request.camera.name
+        zone, admission = await self._admit_to_change(request, name)
+        target = Target(names.identifier(name), zone, request.camera.etag, "camera.etag")
 
         async def work(connection: AsyncConnection) -> Camera:
             return await self._desk.book.update(connection, target, request, call.caller.subject)
 
-        return await self._desk.repeats.once(call, request, Camera, work)
+        return await self._desk.repeats.once(call, request, Camera, work, admission=admission)
 
     async def CommissionCamera(self, request: CommissionCameraRequest, context: Any) -> Camera:
         """See the contract."""
@@ -155,18 +157,14 @@ class CameraServicer(CameraServiceServicer):
     async def MoveCamera(self, request: MoveCameraRequest, context: Any) -> Camera:
         """See the contract."""
         call = current_call()
-        record = await admit_to_camera(
-            call,
-            self._desk.database,
-            request.name,
-            further_zones=[names.identifier(request.zone)],
-        )
-        target = Target(record.camera, record.zone, request.etag)
+        to_zone = names.identifier(request.zone)
+        zone, admission = await self._admit_to_change(request, request.name, to_zone)
+        target = Target(names.identifier(request.name), zone, request.etag)
 
         async def work(connection: AsyncConnection) -> Camera:
             return await self._desk.book.move(connection, target, request, call.caller.subject)
 
-        return await self._desk.repeats.once(call, request, Camera, work)
+        return await self._desk.repeats.once(call, request, Camera, work, admission=admission)
 
     async def ListCameraRevisions(
         self, request: ListCameraRevisionsRequest, context: Any
@@ -229,15 +227,23 @@ class CameraServicer(CameraServiceServicer):
 
     async def _step(self, request: Message, named: _StepRequest, step: Step) -> Camera:
         call = current_call()
-        record = await admit_to_camera(call, self._desk.database, named.name)
-        target = Target(record.camera, record.zone, named.etag)
+        zone, admission = await self._admit_to_change(request, named.name)
+        target = Target(names.identifier(named.name), zone, named.etag)
 
         async def work(connection: AsyncConnection) -> Camera:
             return await self._desk.book.take_step(
                 connection, target, step, named.reason, call.caller.subject
             )
 
-        return await self._desk.repeats.once(call, request, Camera, work)
+        return await self._desk.repeats.once(call, request, Camera, work, admission=admission)
+
+    async def _admit_to_change(
+        self, request: Message, name: str, *further_zones: str
+    ) -> tuple[str, Admission]:
+        database, repeats = self._desk.database, self._desk.repeats
+        return await admit_to_change(
+            current_call(), database, repeats, request, name, further_zones=further_zones
+        )
 
 
 def _revision(row: RowMapping) -> CameraRevision:

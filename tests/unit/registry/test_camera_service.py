@@ -280,6 +280,23 @@ async def test_lists_filter_order_and_page(registry: Registry) -> None:
         await registry.cameras("nobody").ListCameras(messages.ListCamerasRequest())
 
 
+@pytest.mark.parametrize("letter", ["é", "\U0001f4f7", "\x01"])
+async def test_pages_go_on_behind_the_longest_names(registry: Registry, letter: str) -> None:
+    ends = ["0", "1", "2"]
+    for end in ends:
+        camera = messages.Camera(
+            display_name=letter * 119 + end, zone="zones/zae-north", stream_uri="rtsp://h/"
+        )
+        await registry.cameras().CreateCamera(
+            messages.CreateCameraRequest(camera_id=f"cam-{end:0>59}", camera=camera)
+        )
+    request = messages.ListCamerasRequest(order_by="display_name", page_size=1)
+    for end in ends:
+        page = await registry.cameras().ListCameras(request)
+        assert [each.display_name[-1] for each in page.cameras] == [end]
+        request.page_token = page.next_page_token
+
+
 async def test_text_search_takes_signs_of_patterns_literally(registry: Registry) -> None:
     await registry.camera()
     for text in ("%", "_am", "\\"):

@@ -19,8 +19,8 @@ it would let whoever may enter a camera read files of the machine that receives.
 MASK: Final = "***"
 """What answers show in place of a secret in an address of before it was refused."""
 
-# Ends of a parameter's name. `token` is what some makers
-# call a profile; it is refused all the same, since as many call a bearer token so.
+# Ends of a parameter's name. `token` is what some makers call a profile; it is refused all the
+# same, since as many call a bearer token so.
 _SECRET_ENDINGS: Final = (
     "password",
     "passwd",
@@ -44,9 +44,11 @@ _SECRET_NAMES: Final = frozenset({"pass", "psw", "pw", "credentials"})
 _DOUBTFUL_NAMES: Final = frozenset({"auth", "key", "sig", "signature", "hash", "jwt"})
 _SHORTEST_SECRET: Final = 8
 # The value is looked at and not taken: in `user=a_password=b_channel=1` it holds further pairs.
-_PAIR: Final = re.compile(r"([\w.\-]+)=(?=([^&;/?,]*))")
+_PAIR: Final = re.compile(r"([\w.\-]+)=(?=([^&]*))")
+_NEXT_PAIR: Final = re.compile(r"[_;/?,][A-Za-z]+=")
+_VALUE_ENDS: Final = re.compile(r"[;?,]")
+_ESCAPED_BREAKS: Final = re.compile(r"%(26|3b|2f|3f|2c)", re.IGNORECASE)
 _WORD_BREAKS: Final = re.compile(r"[_.\-]")
-_NEXT_PAIR: Final = re.compile(r"_[A-Za-z]+=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def shown(uri: str) -> str:
         kept += rest[: found.start], MASK
         rest = rest[end:] if end >= 0 else ""
     cleared = "".join([*kept, rest])
-    if _secret(unquote(rest)) is not None:
+    if _secret(_decoded(rest)) is not None:
         # The name is written with escapes; where its value ends is not worth the guess.
         parts = urlsplit(cleared)
         return parts._replace(path=f"/{MASK}", query="").geturl()
@@ -156,8 +158,8 @@ def _check_host(parts: SplitResult, scheme: str, field: str) -> None:
 
 def _check_parameters(parts: SplitResult, field: str) -> None:
     """Refuse secrets in path and query: they would be shown wherever the address is (I11)."""
-    # Decoded, because a camera decodes the names, too.
-    found = _secret(unquote(f"{parts.path}?{parts.query}"))
+    text = f"{parts.path}?{parts.query}"
+    found = _secret(text) or _secret(_decoded(text))
     if found is not None:
         why = f"its path or query has the parameter {found.name!r}, which could not be kept secret"
         raise _invalid(f"{why}; give user and password in `credentials`", field)
@@ -182,14 +184,18 @@ def _secret(text: str) -> _Secret | None:
         if not value or _NEXT_PAIR.match(value):
             continue  # an empty password keeps nobody out
         last = _WORD_BREAKS.split(name)[-1]
+        is_long = len(_VALUE_ENDS.split(value)[0]) >= _SHORTEST_SECRET
         ending = next((each for each in _SECRET_ENDINGS if name.endswith(each)), "")
-        if not ending and (
-            last in _SECRET_NAMES or (last in _DOUBTFUL_NAMES and len(value) >= _SHORTEST_SECRET)
-        ):
+        if not ending and (last in _SECRET_NAMES or (last in _DOUBTFUL_NAMES and is_long)):
             ending = last
         if ending:
             return _Secret(ending, pair.end())
     return None
+
+
+def _decoded(text: str) -> str:
+    """A text as a camera reads it; a separator that is written with an escape separates nothing."""
+    return unquote(_ESCAPED_BREAKS.sub("*", text))
 
 
 def _login(parts: SplitResult, field: str) -> StreamLogin | None:

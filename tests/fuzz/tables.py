@@ -14,7 +14,7 @@ from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
 from vigie.platform.reasons import SEALED_SECRET_UNREADABLE, SEALING_KEY_INVALID
 from vigie.platform.sealing import Sealed, Sealer, SealingKey, StreamLogin
-from vigie.registry.csvimport import _message, zones_named
+from vigie.registry.csvimport import Table, _message
 from vigie.registry.csvtable import COLUMNS, Mistakes, _guarded, read_table, unguarded
 
 _NOW_US: Final = 1_790_000_000_000_000
@@ -49,7 +49,7 @@ def _people(data: bytes) -> None:
 def _table(data: bytes) -> None:
     mistakes = Mistakes()
     columns, rows = read_table(data, mistakes)
-    zones_named(data)
+    Table.of(data).zones_named()
     for row in rows:
         promise(set(row.values) == set(columns) <= set(COLUMNS), "known columns only")
         _message(row, columns, mistakes).SerializeToString()

@@ -51,7 +51,14 @@ class Tokens:
 
     def seal(self, cursor: Cursor, query: bytes, *, subject: str = "") -> str:
         """The token that stands for ``cursor`` in ``query`` (for one ``subject``, if given)."""
-        body = json.dumps(dict(cursor), separators=(",", ":"), sort_keys=True).encode()
+        # Letters beyond ASCII as they are: escaped, a name of them is three times as long.
+        body = json.dumps(
+            dict(cursor), ensure_ascii=False, separators=(",", ":"), sort_keys=True
+        ).encode()
+        return self.seal_bytes(body, query, subject=subject)
+
+    def seal_bytes(self, body: bytes, query: bytes, *, subject: str = "") -> str:
+        """As `seal`, for a cursor that is bytes already."""
         sealed = self._digest(body, query, subject) + body
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
@@ -61,7 +68,8 @@ class Tokens:
         Raises:
             VigieError: PAGE_TOKEN_INVALID.
         """
-        return self._open(token, query, subject, PAGE_TOKEN_INVALID, "page_token")
+        body = self._open(token, (query,), subject, PAGE_TOKEN_INVALID, "page_token")
+        return None if body is None else _cursor(body[1], PAGE_TOKEN_INVALID, "page_token")
 
     def open_resume(
         self, token: str, query: bytes, *, subject: str = "", field: str = "resume_token"
@@ -71,15 +79,32 @@ class Tokens:
         Raises:
             VigieError: RESUME_TOKEN_INVALID.
         """
-        return self._open(token, query, subject, RESUME_TOKEN_INVALID, field)
+        body = self._open(token, (query,), subject, RESUME_TOKEN_INVALID, field)
+        return None if body is None else _cursor(body[1], RESUME_TOKEN_INVALID, field)
+
+    def open_bytes(
+        self, token: str, queries: Sequence[bytes], *, field: str = "resume_token"
+    ) -> tuple[int, bytes] | None:
+        """What `seal_bytes` was given, and for which of ``queries``: its number in their order.
+
+        The query of another form of cursor tells the forms apart, also to a program that knows
+        the older one only: it refuses the token instead of misreading it.
+
+        Returns:
+            ``None`` when the token is empty: from the beginning.
+
+        Raises:
+            VigieError: RESUME_TOKEN_INVALID.
+        """
+        return self._open(token, queries, "", RESUME_TOKEN_INVALID, field)
 
     def _digest(self, body: bytes, query: bytes, subject: str) -> bytes:
         bound = b"\x00".join((hashlib.sha256(query).digest(), subject.encode(), body))
         return hmac.new(self._key, bound, hashlib.sha256).digest()[:_DIGEST_BYTES]
 
     def _open(
-        self, token: str, query: bytes, subject: str, reason: ReasonSpec, field: str
-    ) -> Cursor | None:
+        self, token: str, queries: Sequence[bytes], subject: str, reason: ReasonSpec, field: str
+    ) -> tuple[int, bytes] | None:
         if not token:
             return None
         try:
@@ -89,12 +114,20 @@ class Tokens:
         except (binascii.Error, ValueError) as error:
             raise VigieError(reason, "this is not a token of this service", field=field) from error
         digest, body = sealed[:_DIGEST_BYTES], sealed[_DIGEST_BYTES:]
-        if not hmac.compare_digest(digest, self._digest(body, query, subject)):
-            raise VigieError(
-                reason, "the token was given out for another query, or altered", field=field
-            )
+        for number, query in enumerate(queries):
+            if hmac.compare_digest(digest, self._digest(body, query, subject)):
+                return number, body
+        raise VigieError(
+            reason, "the token was given out for another query, or altered", field=field
+        )
+
+
+def _cursor(body: bytes, reason: ReasonSpec, field: str) -> Cursor:
+    try:
         cursor: Cursor = json.loads(body)
-        return cursor
+    except ValueError as error:
+        raise VigieError(reason, "the token is of another version", field=field) from error
+    return cursor
 
 
 def page_size_of(asked: int, *, default: int, most: int) -> int:

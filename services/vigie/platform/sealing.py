@@ -139,7 +139,7 @@ class Sealer:
 
     def derived_key(self, purpose: str) -> bytes:
         """A key of 32 bytes for another purpose; it tells nothing of the sealing key."""
-        return hmac.digest(self._current.material, f"vigie {purpose}".encode(), "sha256")
+        return _derived(self._current, purpose)
 
     def fingerprint(self, content: bytes) -> str:
         """A keyed digest, 64 hexadecimal digits.
@@ -147,7 +147,11 @@ class Sealer:
         Tells equal requests from different ones without leaving in the database a digest from
         which a password in them could be guessed.
         """
-        return hmac.digest(self.derived_key("fingerprint"), content, "sha256").hex()
+        return _fingerprint(self._current, content)
+
+    def fingerprints(self, content: bytes) -> list[str]:
+        """Its fingerprint under each key: one that is kept may be of an older key."""
+        return [_fingerprint(key, content) for key in self._keys.values()]
 
 
 def load_or_create_sealer(
@@ -163,6 +167,14 @@ def load_or_create_sealer(
     if not path.exists():
         _create(path, SealingKey.of(random_bytes(KEY_SIZE_BYTES)))
     return Sealer(_read(path), random_bytes)
+
+
+def _derived(key: SealingKey, purpose: str) -> bytes:
+    return hmac.digest(key.material, f"vigie {purpose}".encode(), "sha256")
+
+
+def _fingerprint(key: SealingKey, content: bytes) -> str:
+    return hmac.digest(_derived(key, "fingerprint"), content, "sha256").hex()
 
 
 def _create(path: Path, key: SealingKey) -> None:

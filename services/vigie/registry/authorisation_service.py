@@ -5,7 +5,7 @@ from typing import Any
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
-from vigie.platform.paging import query_of
+from vigie.platform.paging import PAGE_BYTES, query_of
 from vigie.registry import authorisationstore, authority, names
 from vigie.registry.authorisationbook import AuthorisationBook, identifier_for, not_found
 from vigie.registry.authorisationscope import zones_named
@@ -72,7 +72,7 @@ class AuthorisationServicer(AuthorisationServiceServicer):
         size = page_size(request.page_size)
         now_us = self._desk.wall_clock.now_us()
         allowed = call.zones_allowed()
-        answer = ListAuthorisationsResponse()
+        answer, size_bytes = ListAuthorisationsResponse(), 0
         async with self._desk.database.reading() as connection:
             found = await authorisationstore.find_all(
                 connection, after=cursor["after"] if cursor else None
@@ -90,7 +90,9 @@ class AuthorisationServicer(AuthorisationServiceServicer):
                 covers = record.in_force(now_us) and request.camera in read.covered_cameras
                 if request.camera and not covers:
                     continue
-                if len(answer.authorisations) == size:
+                size_bytes += read.ByteSize()
+                full = len(answer.authorisations) == size or size_bytes > PAGE_BYTES
+                if full and answer.authorisations:
                     last = names.identifier(answer.authorisations[-1].name)
                     answer.next_page_token = self._desk.tokens.seal({"after": last}, query)
                     break

@@ -5,17 +5,19 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
+from sqlalchemy import RowMapping
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import current_call
-from vigie.platform.paging import query_of
+from vigie.platform.paging import fitting, query_of
 from vigie.registry import camerastore, convert, names
-from vigie.registry.admission import admit_to_camera
+from vigie.registry.admission import admit_to_camera, admit_to_change
 from vigie.registry.camerabook import Target
 from vigie.registry.csvservice import CsvDesk, chunks
 from vigie.registry.desk import Desk, page_size
 from vigie.registry.lifecycle import Step
 from vigie.registry.probedesk import ProbeDesk
+from vigie.registry.repeats import Admission
 from vigie.registry.selection import Selection, parse_order
 from vigie.registry.v1.cameras_pb2 import (
     Camera,
@@ -120,25 +122,26 @@ class CameraServicer(CameraServiceServicer):
                 size=size,
                 now_us=now_us,
             )
+            cameras = fitting(await self._desk.book.read_all(connection, records))
             answer = ListCamerasResponse(
-                cameras=await self._desk.book.read_all(connection, records),
-                total_size=await selection.count(connection, now_us),
+                cameras=cameras, total_size=await selection.count(connection, now_us)
             )
-        if more:
-            cursor = {"after": order.key_of(records[-1])}
+        if more or len(cameras) < len(records):
+            cursor = {"after": order.key_of(records[len(cameras) - 1])}
             answer.next_page_token = self._desk.tokens.seal(cursor, query)
         return answer
 
     async def UpdateCamera(self, request: UpdateCameraRequest, context: Any) -> Camera:
         """See the contract."""
         call = current_call()
-        record = await admit_to_camera(call, self._desk.database, request.camera.name)
-        target = Target(record.camera, record.zone, request.camera.etag, "camera.etag")
+        name = request.camera.name
+        zone, admission = await self._admit_to_change(request, name)
+        target = Target(names.identifier(name), zone, request.camera.etag, "camera.etag")
 
         async def work(connection: AsyncConnection) -> Camera:
             return await self._desk.book.update(connection, target, request, call.caller.subject)
 
-        return await self._desk.repeats.once(call, request, Camera, work)
+        return await self._desk.repeats.once(call, request, Camera, work, admission=admission)
 
     async def CommissionCamera(self, request: CommissionCameraRequest, context: Any) -> Camera:
         """See the contract."""
@@ -159,18 +162,14 @@ class CameraServicer(CameraServiceServicer):
     async def MoveCamera(self, request: MoveCameraRequest, context: Any) -> Camera:
         """See the contract."""
         call = current_call()
-        record = await admit_to_camera(
-            call,
-            self._desk.database,
-            request.name,
-            further_zones=[names.identifier(request.zone)],
-        )
-        target = Target(record.camera, record.zone, request.etag)
+        to_zone = names.identifier(request.zone)
+        zone, admission = await self._admit_to_change(request, request.name, to_zone)
+        target = Target(names.identifier(request.name), zone, request.etag)
 
         async def work(connection: AsyncConnection) -> Camera:
             return await self._desk.book.move(connection, target, request, call.caller.subject)
 
-        return await self._desk.repeats.once(call, request, Camera, work)
+        return await self._desk.repeats.once(call, request, Camera, work, admission=admission)
 
     async def ListCameraRevisions(
         self, request: ListCameraRevisionsRequest, context: Any
@@ -181,27 +180,22 @@ class CameraServicer(CameraServiceServicer):
         query = query_of(request)
         cursor = self._desk.tokens.open_page(request.page_token, query)
         size = page_size(request.page_size)
+
+        def token_after(row: RowMapping) -> str:
+            return self._desk.tokens.seal({"before": row["revision"]}, query)
+
         async with self._desk.database.reading() as connection:
             rows = await camerastore.revisions_before(
                 connection, record.camera, cursor["before"] if cursor else None, size + 1
             )
         zones = call.zones_allowed()
-        answer = ListCameraRevisionsResponse(
-            revisions=[
-                CameraRevision(
-                    camera=Camera.FromString(row["snapshot"]),
-                    action=row["action"],
-                    reason=row["reason"],
-                    actor=row["actor"],
-                    record_time=convert.timestamp(row["recorded_us"]),
-                )
-                for row in rows[:size]
-                if row["zone"] in zones
-            ]
-        )
-        if len(rows) > size:
-            cursor = {"before": rows[size - 1]["revision"]}
-            answer.next_page_token = self._desk.tokens.seal(cursor, query)
+        visible = [row for row in rows[:size] if row["zone"] in zones]
+        revisions = fitting([_revision(row) for row in visible])
+        answer = ListCameraRevisionsResponse(revisions=revisions)
+        if len(revisions) < len(visible):
+            answer.next_page_token = token_after(visible[len(revisions) - 1])
+        elif len(rows) > size:
+            answer.next_page_token = token_after(rows[size - 1])
         return answer
 
     async def ImportCameras(
@@ -230,19 +224,38 @@ class CameraServicer(CameraServiceServicer):
         """See the contract."""
         call = current_call()
         await call.admit(objects=["cameras/-"])
-        after = self._watch.position_of(request.resume_token)
-        async with aclosing(self._watch.follow(after, call.zones_allowed())) as messages:
+        zones = call.zones_allowed()
+        after = self._watch.position_of(request.resume_token, zones)
+        async with aclosing(self._watch.follow(after, zones)) as messages:
             async for message in messages:
                 yield message
 
     async def _step(self, request: Message, named: _StepRequest, step: Step) -> Camera:
         call = current_call()
-        record = await admit_to_camera(call, self._desk.database, named.name)
-        target = Target(record.camera, record.zone, named.etag)
+        zone, admission = await self._admit_to_change(request, named.name)
+        target = Target(names.identifier(named.name), zone, named.etag)
 
         async def work(connection: AsyncConnection) -> Camera:
             return await self._desk.book.take_step(
                 connection, target, step, named.reason, call.caller.subject
             )
 
-        return await self._desk.repeats.once(call, request, Camera, work)
+        return await self._desk.repeats.once(call, request, Camera, work, admission=admission)
+
+    async def _admit_to_change(
+        self, request: Message, name: str, *further_zones: str
+    ) -> tuple[str, Admission]:
+        database, repeats = self._desk.database, self._desk.repeats
+        return await admit_to_change(
+            current_call(), database, repeats, request, name, further_zones=further_zones
+        )
+
+
+def _revision(row: RowMapping) -> CameraRevision:
+    return CameraRevision(
+        camera=convert.kept_camera(row["snapshot"]),
+        action=row["action"],
+        reason=row["reason"],
+        actor=row["actor"],
+        record_time=convert.timestamp(row["recorded_us"]),
+    )

@@ -8,6 +8,7 @@ from vigie.platform.aip import etag_of
 from vigie.platform.sealing import Sealed
 from vigie.registry import authority, names
 from vigie.registry.model import CameraRecord, Position, Term
+from vigie.registry.streamuri import shown
 from vigie.registry.v1.cameras_pb2 import Camera
 from vigie.registry.v1.events_pb2 import (
     AuthorisationTerm,
@@ -50,7 +51,7 @@ def position_of(message: GeoPoint) -> Position:
 
 
 def camera_message(record: CameraRecord, terms: Sequence[Term], now_us: int) -> Camera:
-    """What callers see of a camera: everything but its credentials (I11)."""
+    """What callers see of a camera: everything but its credentials and other secrets (I11)."""
     in_force = [term.authorisation for term in terms if term.holds(now_us)]
     return Camera(
         name=names.camera_name(record.camera),
@@ -60,7 +61,7 @@ def camera_message(record: CameraRecord, terms: Sequence[Term], now_us: int) -> 
         commune=names.commune_name(record.commune),
         lifecycle=CameraLifecycle.ValueType(record.lifecycle),
         lifecycle_reason=record.lifecycle_reason,
-        stream_uri=record.stream_uri,
+        stream_uri=shown(record.stream_uri),
         has_credentials=record.credentials is not None,
         engine=ReceptionEngine.ValueType(record.engine),
         segment_seconds=record.segment_seconds,
@@ -77,6 +78,13 @@ def camera_message(record: CameraRecord, terms: Sequence[Term], now_us: int) -> 
         update_time=timestamp(record.updated_us),
         etag=camera_etag(record),
     )
+
+
+def kept_camera(snapshot: bytes) -> Camera:
+    """A camera as callers saw it once, without what an older version showed (see `shown`)."""
+    camera = Camera.FromString(snapshot)
+    camera.stream_uri = shown(camera.stream_uri)
+    return camera
 
 
 def camera_etag(record: CameraRecord) -> str:

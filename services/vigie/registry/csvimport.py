@@ -22,6 +22,7 @@ from vigie.registry.reasons import (
     SITE_NOT_FOUND,
     ZONE_NOT_FOUND,
 )
+from vigie.registry.streamuri import shown
 from vigie.registry.tables import sites, zones
 from vigie.registry.v1.cameras_pb2 import Camera, ImportMode, StreamCredentials
 from vigie.registry.v1.zones_pb2 import GeoPoint
@@ -81,11 +82,31 @@ class _Estate:
     cameras: Mapping[str, CameraRecord]
 
 
-def zones_named(content: bytes) -> list[str]:
-    """The zones a table names, sorted: the caller must hold the permission in each."""
-    _, rows = csvtable.read_table(content, Mistakes())
-    named = {row.values["zone"] for row in rows}
-    return sorted(zone for zone in named if _ZONE_ID.fullmatch(zone))
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was read, before it is held against the register.
+
+    Attributes:
+        columns: names of the columns, in their order.
+        rows: the rows that have a form.
+        mistakes: what is wrong with the form.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[Row]
+    mistakes: Mistakes
+
+    @classmethod
+    def of(cls, content: bytes) -> "Table":
+        """Read a table."""
+        mistakes = Mistakes()
+        columns, rows = csvtable.read_table(content, mistakes)
+        return cls(columns, rows, mistakes)
+
+    def zones_named(self) -> list[str]:
+        """The zones it names, sorted: the caller must hold the permission in each."""
+        named = {row.values["zone"] for row in self.rows}
+        return sorted(zone for zone in named if _ZONE_ID.fullmatch(zone))
 
 
 class CsvImporter:
@@ -99,15 +120,14 @@ class CsvImporter:
         self._book = book
 
     async def plan(
-        self, connection: AsyncConnection, content: bytes, mode: ImportMode.ValueType
+        self, connection: AsyncConnection, table: Table, mode: ImportMode.ValueType
     ) -> ImportPlan:
-        """Read a table and hold it against the register; writes nothing."""
-        plan = ImportPlan()
-        columns, rows = csvtable.read_table(content, plan.mistakes)
-        estate = await _load(connection, rows)
+        """Hold a table against the register; writes nothing."""
+        plan = ImportPlan(mistakes=Mistakes(list(table.mistakes.found)))
+        estate = await _load(connection, table.rows)
         may_update = mode == ImportMode.IMPORT_MODE_CREATE_OR_UPDATE
         seen: dict[str, int] = {}
-        for index, row in enumerate(rows):
+        for index, row in enumerate(table.rows):
             if index % _ROWS_A_TURN == 0:
                 await asyncio.sleep(0)
             identifier = row.values["camera"]
@@ -115,7 +135,7 @@ class CsvImporter:
                 plan.mistakes.add(row.number, "camera", f"stands in row {seen[identifier]} already")
                 continue
             seen[identifier] = row.number
-            self._take(row, columns, estate, plan, may_update=may_update)
+            self._take(row, table.columns, estate, plan, may_update=may_update)
         return plan
 
     def _take(
@@ -141,8 +161,14 @@ class CsvImporter:
         if known is not None:
             _check_known(row, known, columns, plan.mistakes, may_update=may_update)
         message = _message(row, columns, plan.mistakes)
+        if known is not None and row.values["zone"] != known.zone:
+            # What it is there must not show in what is found wrong: the caller may not know.
+            known = None
         start = known or _blank(row, estate)
         fields = _fields(columns) if known else _fields(csvtable.COLUMNS)
+        if known and message.stream_uri == shown(known.stream_uri):
+            # As an export writes it; what it hides stays, too.
+            fields = tuple(name for name in fields if name != "stream_uri")
         try:
             after = self._book.apply(start, message, fields, whole=True)
         except VigieError as error:
@@ -155,6 +181,8 @@ class CsvImporter:
             plan.created.append(after)
         elif after == known:
             plan.unchanged_count += 1
+        elif known.lifecycle == lifecycle.RETIRED:
+            plan.mistakes.add(row.number, "camera", "is retired", CAMERA_RETIRED.name)
         else:
             plan.updated.append(after)
 
@@ -193,10 +221,8 @@ def _check_place(row: Row, estate: _Estate, mistakes: Mistakes) -> None:
     if site not in estate.zone_of_site:
         mistakes.add(row.number, "site", f"there is no site {site[:63]!r}", SITE_NOT_FOUND.name)
     elif estate.zone_of_site[site] != zone:
-        actual = estate.zone_of_site[site]
-        mistakes.add(
-            row.number, "site", f"site {site} lies in zone {actual}", SITE_IN_OTHER_ZONE.name
-        )
+        what = f"site {site} does not lie in zone {zone[:63]}"
+        mistakes.add(row.number, "site", what, SITE_IN_OTHER_ZONE.name)
 
 
 def _check_known(
@@ -205,8 +231,6 @@ def _check_known(
     if not may_update:
         mistakes.add(row.number, "camera", "is registered already", CAMERA_EXISTS.name)
         return
-    if known.lifecycle == lifecycle.RETIRED:
-        mistakes.add(row.number, "camera", "is retired", CAMERA_RETIRED.name)
     moved = "an import moves no camera: use MoveCamera"
     if row.values["zone"] != known.zone:
         # Where it does stand is not told: that zone may be none of the caller's.

@@ -1,13 +1,15 @@
 """ImportCameras and ExportCameras as operations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vigie.platform.database.connection import AsyncConnection
+from vigie.platform.errors import VigieError
 from vigie.platform.grpc.call import Call, ZoneSet
 from vigie.platform.grpc.failure import FieldViolation, RequestInvalidError
+from vigie.platform.reasons import ETAG_MISMATCH
 from vigie.registry import csvtable, names
-from vigie.registry.csvimport import CsvImporter, ImportPlan, zones_named
+from vigie.registry.csvimport import CsvImporter, ImportPlan, Table
 from vigie.registry.desk import Desk
 from vigie.registry.reasons import CSV_INVALID
 from vigie.registry.selection import Selection
@@ -21,6 +23,9 @@ from vigie.registry.v1.cameras_pb2 import (
 _MAX_MISTAKES: Final = 2000
 # Details of an error travel in trailing metadata, of which 8 KiB pass everywhere.
 _MAX_VIOLATIONS: Final = 20
+# An access record is one event and a row for each object: no more cameras than this are named in
+# it, and then how many more there are. The histories of the cameras name the person in any case.
+_MAX_OBJECTS: Final = 2000
 _CHUNK_BYTES: Final = 60_000
 
 
@@ -37,17 +42,27 @@ class CsvDesk:
         """Look at a table, or take it over as a whole.
 
         Raises:
-            VigieError: PERMISSION_DENIED for one of the zones; CSV_INVALID, REQUEST_ID_REUSED.
+            VigieError: PERMISSION_DENIED for one of the zones; CSV_INVALID, ETAG_MISMATCH,
+                REQUEST_ID_REUSED.
         """
-        await call.admit(objects=["cameras/-"], zones=zones_named(request.csv))
+        table = Table.of(request.csv)
+        # Seen before the caller is admitted, because the access record names what is to change;
+        # he is told nothing of it before.
+        async with self._desk.database.reading() as connection:
+            plan = await self._importer.plan(connection, table, request.mode)
+        changing = [] if request.dry_run else _changing(plan)
+        await call.admit(objects=_on_record(changing), zones=table.zones_named())
         if request.dry_run:
-            async with self._desk.database.reading() as connection:
-                plan = await self._importer.plan(connection, request.csv, request.mode)
             return _answer(plan, dry_run=True)
+        recorded = frozenset(changing)
 
         async def work(connection: AsyncConnection) -> ImportCamerasResponse:
-            plan = await self._importer.plan(connection, request.csv, request.mode)
+            plan = await self._importer.plan(connection, table, request.mode)
             _refuse(plan.mistakes.in_order())
+            if not recorded.issuperset(_changing(plan)):
+                raise VigieError(
+                    ETAG_MISMATCH, "cameras of the table were changed meanwhile: import it again"
+                )
             for action, records in (("imported", plan.created), ("updated", plan.updated)):
                 change = self._desk.book.change(action, call.caller.subject)
                 await self._desk.journal.write_all(connection, records, change)
@@ -72,6 +87,23 @@ def chunks(cameras: list[Camera]) -> Iterator[bytes]:
             gathered.clear()
         gathered += line
     yield bytes(gathered)
+
+
+def _changing(plan: ImportPlan) -> list[str]:
+    """Identifiers of the cameras that a plan enters or changes."""
+    return [record.camera for record in (*plan.created, *plan.updated)]
+
+
+def _on_record(changing: Sequence[str]) -> list[str]:
+    """The objects of an import in its access record.
+
+    Whoever looks for what was done to a camera finds it; `cameras/-` alone says that nothing was
+    to change, as in a dry run.
+    """
+    objects = ["cameras/-", *map(names.camera_name, changing[:_MAX_OBJECTS])]
+    if len(changing) > _MAX_OBJECTS:
+        objects.append(f"cameras/-+{len(changing) - _MAX_OBJECTS}")
+    return objects
 
 
 def _answer(plan: ImportPlan, *, dry_run: bool) -> ImportCamerasResponse:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,8 +37,13 @@ ENGINES: Final[Mapping[str, ReceptionEngine.ValueType]] = {
     "libav": ReceptionEngine.RECEPTION_ENGINE_LIBAV,
 }
 _ENGINE_NAMES: Final = {value: name for name, value in ENGINES.items()}
-# A spreadsheet would run a text that begins so as a formula.
-_FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r")
+# Where a cell begins that a spreadsheet would run as a formula: at the beginning, and, for one that
+# takes other separators than the comma (French ones take semicolons), behind each of those. It does
+# not know our quotation marks then, and may take one at the beginning of its cell for its own.
+_CELL: Final = r"(?:\A|(?<=[;\t\r\n]))"
+_RUN: Final = r"(?=['\"]*[=+\-@\t\r])"
+_FORMULA: Final = re.compile(_CELL + _RUN)
+_GUARD: Final = re.compile(f"{_CELL}'{_RUN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +169,16 @@ def _values(camera: Camera) -> list[str]:
 
 def _guarded(text: str) -> str:
     """Text that a spreadsheet shows and does not run; numbers stay numbers."""
-    if not text.lstrip("'").startswith(_FORMULA_SIGNS):
-        return text
     try:
         float(text)
     except ValueError:
-        return "'" + text
+        return _FORMULA.sub("'", text)
     return text
 
 
 def unguarded(text: str) -> str:
     """What `_guarded` made of a text, undone."""
-    guarded = text.startswith("'") and text.lstrip("'").startswith(_FORMULA_SIGNS)
-    return text[1:] if guarded else text
+    return _GUARD.sub("", text)
 
 
 def _line(values: Sequence[str]) -> bytes:

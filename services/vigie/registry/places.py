@@ -85,7 +85,8 @@ async def resolve_place(
         if place["zone"] != zone:
             raise VigieError(
                 SITE_IN_OTHER_ZONE,
-                f"site {site} lies in zone {place['zone']}, not in {zone}",
+                # Which one is not told: it may be none of the caller's.
+                f"site {site} does not lie in zone {zone}",
                 field=f"{parent}site",
             )
     return str(row["commune"])

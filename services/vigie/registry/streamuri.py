@@ -1,9 +1,10 @@
 """Addresses of streams: what is accepted, and the user and password taken out of them."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
@@ -15,20 +16,39 @@ SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "srt", "rtmp", "rtmps", "udp
 """Schemes that are accepted unless the configuration says otherwise. ``file`` is not among them:
 it would let whoever may enter a camera read files of the machine that receives."""
 
-_SECRET_PARAMETERS: Final = frozenset(
-    {
-        "password",
-        "passwd",
-        "passphrase",
-        "pass",
-        "pwd",
-        "psw",
-        "secret",
-        "token",
-        "apikey",
-        "api_key",
-    }
+MASK: Final = "***"
+"""What answers show in place of a secret in an address of before it was refused."""
+
+# Ends of a parameter's name. `token` is what some makers call a profile; it is refused all the
+# same, since as many call a bearer token so.
+_SECRET_ENDINGS: Final = (
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "pswd",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "authbasic",  # Dahua: Base64 of user and password
+    "loginpas",  # Foscam
+    "loginpass",
+    "userpass",
+    "streamkey",
+    "stream_key",
 )
+# Last words of a name.
+_SECRET_NAMES: Final = frozenset({"pass", "psw", "pw", "credentials"})
+# Also names of harmless things (`auth=basic`, `key=main`): what is long is taken for a secret.
+_DOUBTFUL_NAMES: Final = frozenset({"auth", "key", "sig", "signature", "hash", "jwt"})
+_SHORTEST_SECRET: Final = 8
+# The value is looked at and not taken: in `user=a_password=b_channel=1` it holds further pairs.
+_PAIR: Final = re.compile(r"([\w.\-]+)=(?=([^&]*))")
+_NEXT_PAIR: Final = re.compile(r"[_;/?,][A-Za-z]+=")
+_VALUE_ENDS: Final = re.compile(r"[;?,]")
+_ESCAPED_BREAKS: Final = re.compile(r"%(26|3b|2f|3f|2c)", re.IGNORECASE)
+_WORD_BREAKS: Final = re.compile(r"[_.\-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +88,36 @@ def parse_stream_uri(
     if parts.fragment or text.endswith("#"):
         raise _invalid("it has a fragment (`#…`); write `%23` if the path has that sign", field)
     _check_host(parts, scheme, field)
-    _check_query(parts, field)
+    _check_parameters(parts, field)
     if parts.netloc.startswith("@") and parts.netloc.count("@") == 1 and scheme in {"udp", "rtp"}:
         # How libav writes "receive on this address": an empty user is no credential.
         return StreamAddress(parts._replace(scheme=scheme).geturl(), None)
     login = _login(parts, field)
     host = parts.netloc.rpartition("@")[2]
     return StreamAddress(parts._replace(scheme=scheme, netloc=host).geturl(), login)
+
+
+def shown(uri: str) -> str:
+    """An address as answers show it: without the secrets that were taken before they were refused.
+
+    Such an address still works, since ingest is told it as it is; given back as it is shown, it
+    is refused.
+    """
+    if "=" not in uri and "%" not in uri:
+        return uri
+    kept: list[str] = []
+    rest = uri
+    while (found := _secret(rest)) is not None:
+        # To the next `&`: a secret may hold any other separator.
+        end = rest.find("&", found.start)
+        kept += rest[: found.start], MASK
+        rest = rest[end:] if end >= 0 else ""
+    cleared = "".join([*kept, rest])
+    if _secret(_decoded(rest)) is not None:
+        # The name is written with escapes; where its value ends is not worth the guess.
+        parts = urlsplit(cleared)
+        return parts._replace(path=f"/{MASK}", query="").geturl()
+    return cleared
 
 
 def check_login(login: StreamLogin, *, field: str = "camera.credentials") -> StreamLogin:
@@ -113,12 +156,46 @@ def _check_host(parts: SplitResult, scheme: str, field: str) -> None:
         raise _invalid("its host holds a sign that no host name has", field)
 
 
-def _check_query(parts: SplitResult, field: str) -> None:
-    """Refuse secrets in the query: they would be shown wherever the address is (I11)."""
-    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if name.lower() in _SECRET_PARAMETERS:
-            why = f"its query has the parameter {name.lower()!r}, which could not be kept secret"
-            raise _invalid(f"{why}; give user and password in `credentials`", field)
+def _check_parameters(parts: SplitResult, field: str) -> None:
+    """Refuse secrets in path and query: they would be shown wherever the address is (I11)."""
+    text = f"{parts.path}?{parts.query}"
+    found = _secret(text) or _secret(_decoded(text))
+    if found is not None:
+        why = f"its path or query has the parameter {found.name!r}, which could not be kept secret"
+        raise _invalid(f"{why}; give user and password in `credentials`", field)
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """A secret in a text: what it is called (in our list, not in the text), where it begins."""
+
+    name: str
+    start: int
+
+
+def _secret(text: str) -> _Secret | None:
+    """The first pair ``name=value`` whose value is a secret, wherever it stands.
+
+    Makers write pairs into the path as well (``/user=u&password=p&channel=1``, also with ``_``
+    instead of ``&``), and separate them by ``&``, ``;``, ``/`` or a second ``?``.
+    """
+    for pair in _PAIR.finditer(text):
+        name, value = pair[1].lower(), pair[2]
+        if not value or _NEXT_PAIR.match(value):
+            continue  # an empty password keeps nobody out
+        last = _WORD_BREAKS.split(name)[-1]
+        is_long = len(_VALUE_ENDS.split(value)[0]) >= _SHORTEST_SECRET
+        ending = next((each for each in _SECRET_ENDINGS if name.endswith(each)), "")
+        if not ending and (last in _SECRET_NAMES or (last in _DOUBTFUL_NAMES and is_long)):
+            ending = last
+        if ending:
+            return _Secret(ending, pair.end())
+    return None
+
+
+def _decoded(text: str) -> str:
+    """A text as a camera reads it; a separator that is written with an escape separates nothing."""
+    return unquote(_ESCAPED_BREAKS.sub("*", text))
 
 
 def _login(parts: SplitResult, field: str) -> StreamLogin | None:

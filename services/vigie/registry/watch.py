@@ -1,6 +1,7 @@
 """WatchCameras: every camera, then every change, in a stream that can be resumed."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 import structlog
@@ -9,6 +10,7 @@ from vigie.platform.database import Database
 from vigie.platform.eventlog import EventLog, Position, StoredEvent, Unprocessable, parse_event
 from vigie.platform.eventlog.events import EVENT_WITHOUT_VALUE
 from vigie.platform.eventlog.following import Follower
+from vigie.platform.eventlog.progress import Progress, resumed, unpack
 from vigie.platform.grpc.call import ZoneSet
 from vigie.platform.paging import Tokens
 from vigie.registry import camerastore, names
@@ -19,7 +21,10 @@ from vigie.registry.v1.events_pb2 import CameraState
 
 log = structlog.get_logger(__name__)
 
-_QUERY: Final = b"WatchCameras"
+_QUERY: Final = b"WatchCameras, packed, of zones"
+_FORMER_QUERY: Final = b"WatchCameras"
+_FORMER: Final = 1
+_SCOPE_BYTES: Final = 8
 _QUIET_SECONDS: Final = 0.1
 """How long nothing must come before a checkpoint says that what came was all."""
 
@@ -43,18 +48,23 @@ class CameraWatch:
         self._book = book
         self._tokens = tokens
 
-    def position_of(self, resume_token: str) -> Sequence[Position]:
-        """Where to go on, in each partition read so far.
+    def position_of(self, resume_token: str, zones: ZoneSet) -> Sequence[Position]:
+        """Where to go on, in each partition read so far; nowhere yet: with every camera.
+
+        A token that was given out for other zones begins anew: what stood in a zone that the
+        caller may see only now was never told and may not change for years.
 
         Raises:
             VigieError: RESUME_TOKEN_INVALID.
         """
-        cursor = self._tokens.open_resume(resume_token, _QUERY)
-        if cursor is None:
+        opened = self._tokens.open_bytes(resume_token, (_QUERY, _FORMER_QUERY))
+        if opened is None:
             return ()
-        # A token of a version that knew one partition only names that one.
-        known = cursor.get("positions") or [[cursor.get("partition", 0), cursor.get("offset", -1)]]
-        return tuple(Position(int(partition), int(offset)) for partition, offset in known)
+        form, body = opened
+        scope = _scope(zones)
+        if form == _FORMER or not body.startswith(scope):
+            return ()  # the former tokens do not say for which zones they are
+        return unpack(body[len(scope) :])
 
     async def follow(
         self, after: Sequence[Position], zones: ZoneSet
@@ -63,15 +73,21 @@ class CameraWatch:
 
         A checkpoint comes once everything that was in the topic has been told, and after that
         whenever what came since has been told and nothing more is at hand.
+
+        Raises:
+            VigieError: RESUME_TOKEN_INVALID: the log ends before ``after``.
         """
-        read = {position.partition: position for position in after}
-        async for stored in self._event_log.read(CAMERAS_TOPIC.name, after=tuple(read.values())):
-            read[stored.position.partition] = stored.position
-            if (message := await self._message(stored, zones, read)) is not None:
+        scope = _scope(zones)
+        progress = Progress(after, lambda packed: self._tokens.seal_bytes(scope + packed, _QUERY))
+        present = self._event_log.read(CAMERAS_TOPIC.name, after=progress.positions())
+        async for stored in resumed(present):
+            progress.advance(stored.position)
+            if (message := await self._message(stored, zones)) is not None:
+                message.resume_token = progress.token()
                 yield message
-        yield self._checkpoint(read)
+        yield _checkpoint(progress)
         following = self._event_log.read(
-            CAMERAS_TOPIC.name, after=tuple(read.values()), follow=True
+            CAMERAS_TOPIC.name, after=progress.positions(), follow=True
         )
         async with Follower(following) as follower:
             told = True
@@ -79,40 +95,41 @@ class CameraWatch:
                 change = await follower.next(None if told else _QUIET_SECONDS)
                 told = change is None
                 if change is None:
-                    yield self._checkpoint(read)
+                    yield _checkpoint(progress)
                     continue
-                read[change.position.partition] = change.position
-                if (message := await self._message(change, zones, read)) is not None:
+                progress.advance(change.position)
+                if (message := await self._message(change, zones)) is not None:
+                    message.resume_token = progress.token()
                     yield message
 
-    def _checkpoint(self, read: Mapping[int, Position]) -> WatchCamerasResponse:
-        return WatchCamerasResponse(resume_token=self._token(read), is_checkpoint=True)
-
-    def _token(self, read: Mapping[int, Position]) -> str:
-        positions = [[one.partition, one.offset] for one in sorted(read.values())]
-        return self._tokens.seal({"positions": positions or [[0, -1]]}, _QUERY)
-
-    async def _message(
-        self, stored: StoredEvent, zones: ZoneSet, read: Mapping[int, Position]
-    ) -> WatchCamerasResponse | None:
+    async def _message(self, stored: StoredEvent, zones: ZoneSet) -> WatchCamerasResponse | None:
         try:
             state = parse_event(stored, CameraState)
         except Unprocessable as why:
             if why.reason != EVENT_WITHOUT_VALUE:
                 log.warning("camera_event_unreadable", key=stored.event.key, reason=why.reason)
             return None
-        token = self._token(read)
         async with self._database.reading() as connection:
             record = await camerastore.get(connection, state.camera)
             if record is None:
                 return None
             if record.zone in zones:
                 camera = await self._book.read(connection, record)
-                return WatchCamerasResponse(resume_token=token, camera=camera)
+                return WatchCamerasResponse(camera=camera)
             past = await camerastore.zones_of_history(connection, state.camera)
         # The event of the move itself may be compacted away: whoever could have known the camera
         # is told that it is gone, if need be more than once.
         if any(zone in zones for zone in past):
             name = names.camera_name(state.camera)
-            return WatchCamerasResponse(resume_token=token, departed_camera=name)
+            return WatchCamerasResponse(departed_camera=name)
         return None
+
+
+def _checkpoint(progress: Progress) -> WatchCamerasResponse:
+    return WatchCamerasResponse(resume_token=progress.newest_token(), is_checkpoint=True)
+
+
+def _scope(zones: ZoneSet) -> bytes:
+    """A digest of the zones a watch is for."""
+    names_of = ["*"] if zones.everywhere else sorted(zones.names)
+    return hashlib.sha256("\0".join(names_of).encode()).digest()[:_SCOPE_BYTES]

@@ -1,16 +1,19 @@
 """``vigie.registry.v1.ZoneService``: communes, zones, sites."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from sqlalchemy import ColumnElement, RowMapping, Table, and_, true
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.grpc.call import ZoneSet, current_call
-from vigie.platform.paging import query_of
+from vigie.platform.paging import fitting, query_of
 from vigie.registry import names, places
 from vigie.registry.desk import Desk, page_size
 from vigie.registry.placebook import COMMUNE, SITE, ZONE, PlaceBook, zones_of_commune
+from vigie.registry.repeats import Admission
 from vigie.registry.tables import sites, zones
 from vigie.registry.v1.zones_pb2 import (
     Commune,
@@ -37,6 +40,7 @@ from vigie.registry.v1.zones_pb2 import (
 )
 from vigie.registry.v1.zones_pb2_grpc import ZoneServiceServicer
 
+Place = TypeVar("Place", Commune, Zone, Site)
 ListRequest = ListCommunesRequest | ListZonesRequest | ListSitesRequest
 
 
@@ -71,20 +75,18 @@ class ZoneServicer(ZoneServiceServicer):
     ) -> ListCommunesResponse:
         """See the contract."""
         await current_call().admit(objects=["communes/-"])
-        rows, token = await self._page(COMMUNE.table, true(), request)
-        return ListCommunesResponse(
-            communes=[self._book.commune(row) for row in rows], next_page_token=token
-        )
+        found, token = await self._page(COMMUNE.table, self._book.commune, true(), request)
+        return ListCommunesResponse(communes=found, next_page_token=token)
 
     async def UpdateCommune(self, request: UpdateCommuneRequest, context: Any) -> Commune:
         """See the contract."""
         call = current_call()
-        await self._admit_to_commune(request.commune.name)
+        admission = await self._admit_to_commune(request.commune.name, request)
 
         async def work(connection: AsyncConnection) -> Commune:
             return await self._book.update_commune(connection, request)
 
-        return await self._desk.repeats.once(call, request, Commune, work)
+        return await self._desk.repeats.once(call, request, Commune, work, admission=admission)
 
     async def DeleteCommune(self, request: DeleteCommuneRequest, context: Any) -> Empty:
         """See the contract."""
@@ -124,10 +126,8 @@ class ZoneServicer(ZoneServiceServicer):
         condition = _standing_in(allowed, zones.c.zone)
         if request.commune:
             condition = and_(condition, zones.c.commune == names.identifier(request.commune))
-        rows, token = await self._page(ZONE.table, condition, request)
-        return ListZonesResponse(
-            zones=[self._book.zone(row) for row in rows], next_page_token=token
-        )
+        found, token = await self._page(ZONE.table, self._book.zone, condition, request)
+        return ListZonesResponse(zones=found, next_page_token=token)
 
     async def UpdateZone(self, request: UpdateZoneRequest, context: Any) -> Zone:
         """See the contract."""
@@ -166,7 +166,7 @@ class ZoneServicer(ZoneServiceServicer):
 
     async def GetSite(self, request: GetSiteRequest, context: Any) -> Site:
         """See the contract."""
-        await self._admit_to_site(request.name)
+        await self._admit_to_site(request.name, request)
         async with self._desk.database.reading() as connection:
             row = await self._book.load(connection, SITE, names.identifier(request.name))
         return self._book.site(row)
@@ -179,50 +179,70 @@ class ZoneServicer(ZoneServiceServicer):
         condition = _standing_in(allowed, sites.c.zone)
         if request.zone:
             condition = and_(condition, sites.c.zone == names.identifier(request.zone))
-        rows, token = await self._page(SITE.table, condition, request)
-        return ListSitesResponse(
-            sites=[self._book.site(row) for row in rows], next_page_token=token
-        )
+        found, token = await self._page(SITE.table, self._book.site, condition, request)
+        return ListSitesResponse(sites=found, next_page_token=token)
 
     async def UpdateSite(self, request: UpdateSiteRequest, context: Any) -> Site:
         """See the contract."""
         call = current_call()
-        await self._admit_to_site(request.site.name)
+        admission = await self._admit_to_site(request.site.name, request)
 
         async def work(connection: AsyncConnection) -> Site:
             return await self._book.update_site(connection, request)
 
-        return await self._desk.repeats.once(call, request, Site, work)
+        return await self._desk.repeats.once(call, request, Site, work, admission=admission)
 
     async def DeleteSite(self, request: DeleteSiteRequest, context: Any) -> Empty:
         """See the contract."""
         call = current_call()
-        await self._admit_to_site(request.name)
+        admission = await self._admit_to_site(request.name, request)
 
         async def work(connection: AsyncConnection) -> Empty:
             await self._book.delete(connection, SITE, request.name, request.etag)
             return Empty()
 
-        return await self._desk.repeats.once(call, request, Empty, work)
+        return await self._desk.repeats.once(call, request, Empty, work, admission=admission)
 
     # --- private -------------------------------------------------------------------------------
 
-    async def _admit_to_commune(self, name: str) -> None:
+    async def _admit_to_commune(self, name: str, request: Message) -> Admission:
         """Admit the caller to every zone of a commune (everywhere, when it has none)."""
-        async with self._desk.database.reading() as connection:
-            inside = await zones_of_commune(connection, names.identifier(name))
-        await current_call().admit(objects=[name], zones=inside or None)
 
-    async def _admit_to_site(self, name: str) -> None:
+        async def zones_now() -> list[str] | None:
+            async with self._desk.database.reading() as connection:
+                return await zones_of_commune(connection, names.identifier(name)) or None
+
+        return await self._admit(name, request, zones_now)
+
+    async def _admit_to_site(self, name: str, request: Message) -> Admission:
         """Admit the caller to the zone of a site (everywhere, when there is no such site)."""
-        async with self._desk.database.reading() as connection:
-            row = await places.fetch(connection, sites, names.identifier(name))
-        await current_call().admit(objects=[name], zones=[row["zone"]] if row else None)
+
+        async def zones_now() -> list[str] | None:
+            async with self._desk.database.reading() as connection:
+                row = await places.fetch(connection, sites, names.identifier(name))
+            return [row["zone"]] if row else None
+
+        return await self._admit(name, request, zones_now)
+
+    async def _admit(
+        self, name: str, request: Message, zones_now: Callable[[], Awaitable[list[str] | None]]
+    ) -> Admission:
+        """Admit the caller: to a request that was done, where he was admitted then."""
+        call = current_call()
+        admission = await self._desk.repeats.admission(call, request)
+        if admission is None:
+            admission = Admission(await zones_now())
+        await call.admit(objects=[name], zones=admission.zones)
+        return admission
 
     async def _page(
-        self, table: Table, condition: ColumnElement[bool], request: ListRequest
-    ) -> tuple[list[RowMapping], str]:
-        """The rows of one page and the token of the next."""
+        self,
+        table: Table,
+        message: Callable[[RowMapping], Place],
+        condition: ColumnElement[bool],
+        request: ListRequest,
+    ) -> tuple[Sequence[Place], str]:
+        """What stands on one page, and the token of the next."""
         query = query_of(request)
         cursor = self._desk.tokens.open_page(request.page_token, query)
         size = page_size(request.page_size)
@@ -234,11 +254,12 @@ class ZoneServicer(ZoneServiceServicer):
                 after=cursor["after"] if cursor else None,
                 limit=size + 1,
             )
-        if len(rows) <= size:
-            return rows, ""
+        found = fitting([message(row) for row in rows[:size]])
+        if len(found) == len(rows):
+            return found, ""
         first_column = next(iter(table.primary_key.columns)).name
-        token = self._desk.tokens.seal({"after": rows[size - 1][first_column]}, query)
-        return rows[:size], token
+        last = rows[len(found) - 1][first_column]
+        return found, self._desk.tokens.seal({"after": last}, query)
 
 
 def _standing_in(allowed: ZoneSet, zone: ColumnElement[str]) -> ColumnElement[bool]:

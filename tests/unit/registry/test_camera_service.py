@@ -7,6 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from unit.registry.harness import NOW, Registry, refused
 from vigie.platform.database.migrations import schema_differences
 from vigie.platform.faultpoint import StrikingFaults, raise_errno
+from vigie.platform.sealing import SealingKey
 from vigie.registry.module import MIGRATIONS
 from vigie.registry.tables import METADATA
 from vigie.registry.v1 import cameras_pb2 as messages
@@ -279,6 +280,23 @@ async def test_lists_filter_order_and_page(registry: Registry) -> None:
         await registry.cameras("nobody").ListCameras(messages.ListCamerasRequest())
 
 
+@pytest.mark.parametrize("letter", ["é", "\U0001f4f7", "\x01"])
+async def test_pages_go_on_behind_the_longest_names(registry: Registry, letter: str) -> None:
+    ends = ["0", "1", "2"]
+    for end in ends:
+        camera = messages.Camera(
+            display_name=letter * 119 + end, zone="zones/zae-north", stream_uri="rtsp://h/"
+        )
+        await registry.cameras().CreateCamera(
+            messages.CreateCameraRequest(camera_id=f"cam-{end:0>59}", camera=camera)
+        )
+    request = messages.ListCamerasRequest(order_by="display_name", page_size=1)
+    for end in ends:
+        page = await registry.cameras().ListCameras(request)
+        assert [each.display_name[-1] for each in page.cameras] == [end]
+        request.page_token = page.next_page_token
+
+
 async def test_text_search_takes_signs_of_patterns_literally(registry: Registry) -> None:
     await registry.camera()
     for text in ("%", "_am", "\\"):
@@ -297,6 +315,46 @@ async def test_a_repeated_request_is_done_once(registry: Registry) -> None:
     registry.wall_clock.advance(60)
     assert await registry.cameras().SuspendCamera(request) == first
     assert len(await registry.states("cam-01")) == 3
+
+
+async def test_a_repeated_change_is_answered_though_the_camera_stands_elsewhere_now(
+    registry: Registry,
+) -> None:
+    await registry.camera(commission=True)
+    north = registry.cameras("north")
+    suspend = messages.SuspendCameraRequest(
+        name="cameras/cam-01", reason="works", request_id=str(uuid.uuid4())
+    )
+    rename = messages.UpdateCameraRequest(
+        camera=messages.Camera(name="cameras/cam-01", display_name="East"),
+        request_id=str(uuid.uuid4()),
+    )
+    first = [await north.SuspendCamera(suspend), await north.UpdateCamera(rename)]
+    move = messages.MoveCameraRequest(name="cameras/cam-01", zone="zones/zae-south")
+    await registry.cameras().MoveCamera(move)
+    assert [await north.SuspendCamera(suspend), await north.UpdateCamera(rename)] == first
+    suspend.request_id = str(uuid.uuid4())
+    async with refused("PERMISSION_DENIED"):
+        await north.SuspendCamera(suspend)
+
+
+async def test_a_request_is_the_same_in_capitals_and_after_a_change_of_keys(
+    registry: Registry,
+) -> None:
+    await registry.camera(commission=True)
+    request = messages.SuspendCameraRequest(
+        name="cameras/cam-01", reason="works", request_id=str(uuid.UUID(int=0xABCDEF, version=4))
+    )
+    first = await registry.cameras().SuspendCamera(request)
+    request.request_id = request.request_id.upper()
+    assert await registry.cameras().SuspendCamera(request) == first
+    former = registry.sealer._current
+    current = SealingKey.of(b"\x09" * 32)
+    registry.sealer.__init__([current, former])  # type: ignore[misc]  # as after a restart
+    assert await registry.cameras().SuspendCamera(request) == first
+    request.reason = "other works"
+    async with refused("REQUEST_ID_REUSED", "request_id"):
+        await registry.cameras().SuspendCamera(request)
 
 
 async def test_history_pages_backwards_and_hides_other_zones(registry: Registry) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import update as update_rows
 from unit.registry.harness import Registry, refused
 from vigie.platform.config.secret import Secret
 from vigie.platform.sealing import Sealed, StreamLogin
-from vigie.registry.tables import cameras
+from vigie.registry.tables import camera_revisions, cameras
 from vigie.registry.v1 import cameras_pb2 as messages
 from vigie.registry.v1.events_pb2 import CameraState
 
@@ -84,6 +84,7 @@ async def test_credentials_show_nowhere(
         (f"rtsp://viewer:{PASSWORD}@/", None),
         (f"rtsp://10.0.0.8/{PASSWORD} x", None),
         (f"http://10.0.0.8/?pwd={PASSWORD}", None),
+        (f"rtsp://10.0.0.8/user=a&password={PASSWORD}&channel=1", None),
         ("rtsp://10.0.0.8/", ("viewer", PASSWORD + "\n")),
         ("rtsp://10.0.0.8/", ("a:b", PASSWORD)),
         ("gopher://10.0.0.8/", ("viewer", PASSWORD)),
@@ -131,3 +132,33 @@ async def test_a_damaged_box_is_mended_by_giving_the_credentials_again(registry:
     new = messages.StreamCredentials(username="viewer", password=PASSWORD)
     await update(registry, "credentials", credentials=new)
     assert opened(registry, (await registry.states("cam-01"))[-1]) == LOGIN
+
+
+async def test_a_secret_in_an_address_of_before_is_shown_nowhere_and_works_on(
+    registry: Registry,
+) -> None:
+    """Taken by a version that did not know the form; ingest still needs it."""
+    uri = f"rtsp://10.0.0.8/user=a&password={PASSWORD}&channel=1"
+    await registry.camera()
+    async with registry.database.transaction() as connection:
+        await connection.execute(update_rows(cameras).values(stream_uri=uri))
+        old = messages.Camera(name="cameras/cam-01", stream_uri=uri).SerializeToString()
+        await connection.execute(update_rows(camera_revisions).values(snapshot=old))
+    seen = [await update(registry, "description", description="at the gate")]
+    service = registry.cameras()
+    assert seen[0].stream_uri == "rtsp://10.0.0.8/user=a&password=***&channel=1"
+    history = await service.ListCameraRevisions(
+        messages.ListCameraRevisionsRequest(name="cameras/cam-01")
+    )
+    table = b""
+    async for chunk in service.ExportCameras(messages.ExportCamerasRequest()):
+        table += chunk.csv
+    assert PASSWORD not in f"{seen} {history} {table!r}"
+    assert (await registry.states("cam-01"))[-1].stream_uri == uri
+    async with refused("STREAM_URI_INVALID", "camera.stream_uri"):
+        await update(registry, "stream_uri", stream_uri=seen[0].stream_uri)
+    again = messages.ImportCamerasRequest(
+        csv=table, mode=messages.ImportMode.IMPORT_MODE_CREATE_OR_UPDATE
+    )
+    assert (await service.ImportCameras(again)).unchanged_count == 1
+    assert (await registry.states("cam-01"))[-1].stream_uri == uri

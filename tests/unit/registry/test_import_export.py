@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 import uuid
 
 from hypothesis import given
@@ -7,9 +8,11 @@ from hypothesis import strategies as st
 
 from unit.registry.harness import Registry, refused
 from vigie.platform.config.secret import Secret
+from vigie.platform.grpc.record import AccessEntry
 from vigie.platform.sealing import Sealed, StreamLogin
-from vigie.registry.csvtable import COLUMNS, Mistakes, _guarded, read_table, unguarded
+from vigie.registry.csvtable import COLUMNS, Mistakes, _guarded, _line, read_table, unguarded
 from vigie.registry.v1 import cameras_pb2 as messages
+from vigie.registry.v1.zones_pb2 import CreateSiteRequest, Site
 
 HEADER = (
     "camera,display_name,zone,stream_uri,site,username,password,segment_seconds,latitude,longitude"
@@ -153,6 +156,97 @@ async def test_an_import_asks_for_every_zone_it_names(registry: Registry) -> Non
         await run(registry, north, token="reader", dry_run=True)
 
 
+async def test_an_import_is_on_record_under_the_cameras_it_changes(registry: Registry) -> None:
+    async def recorded(text: str, **options: object) -> tuple[str, ...]:
+        await run(registry, text, **options)
+        entries = [e for e in registry.host.recorder.entries if e.method.endswith("ImportCameras")]
+        return entries[-1].objects
+
+    every = ("cameras/-", "cameras/cam-01", "cameras/cam-02")
+    assert await recorded(GOOD, dry_run=True) == ("cameras/-",)
+    assert tuple(sorted(await recorded(GOOD))) == every
+    assert await recorded(GOOD, mode=UPSERT) == ("cameras/-",)
+    redirected = GOOD.replace("10.0.0.2/a", "10.0.0.2/b")
+    assert await recorded(redirected, mode=UPSERT, dry_run=True) == ("cameras/-",)
+    assert await recorded(redirected, mode=UPSERT) == ("cameras/-", "cameras/cam-02")
+    lines = [f"cam-{n:04},Camera {n},zae-north,rtsp://10.0.0.1:{1000 + n}/a" for n in range(2003)]
+    many = await recorded("camera,display_name,zone,stream_uri\n" + "\n".join(lines))
+    assert len(many) == 2002
+    assert "cameras/-+3" in many
+
+
+async def test_what_changes_behind_the_record_is_refused(registry: Registry) -> None:
+    """The record names what is to change; what another person did meanwhile is not on it."""
+    await run(registry, GOOD)
+    recorder = registry.host.recorder
+    record = recorder.record
+
+    async def meanwhile(entry: AccessEntry) -> None:
+        recorder.record = record  # type: ignore[method-assign]  # once
+        await record(entry)
+        camera = messages.Camera(name="cameras/cam-02", display_name="East gate")
+        await registry.cameras().UpdateCamera(messages.UpdateCameraRequest(camera=camera))
+
+    recorder.record = meanwhile  # type: ignore[method-assign]  # acts in between
+    async with refused("ETAG_MISMATCH"):
+        await run(registry, GOOD.replace("10.0.0.1/a", "10.0.0.1/b"), mode=UPSERT)
+    assert (await registry.states("cam-01"))[-1].stream_uri == "rtsp://10.0.0.1/a"
+
+
+async def test_what_is_wrong_with_a_row_tells_nothing_of_cameras_of_other_zones(
+    registry: Registry,
+) -> None:
+    await run(registry, GOOD)
+    await registry.cameras().UpdateCamera(
+        messages.UpdateCameraRequest(
+            camera=messages.Camera(
+                name="cameras/cam-02",
+                credentials=messages.StreamCredentials(username="a", password="b"),
+            )
+        )
+    )
+    await registry.zones().CreateSite(
+        CreateSiteRequest(site_id="mast-s", site=Site(display_name="Mast", zone="zones/zae-south"))
+    )
+
+    async def wrong(text: str, mode: "messages.ImportMode.ValueType" = UPSERT) -> list[str]:
+        header = "camera,display_name,zone,stream_uri,site\n"
+        looked = await run(registry, header + text, token="north", mode=mode, dry_run=True)
+        return [f"{item.column} {item.reason} {item.message}" for item in looked.mistakes]
+
+    for mode in (UPSERT, messages.ImportMode.IMPORT_MODE_CREATE_ONLY):
+        right = await wrong("cam-02,Dock,zae-north,rtsp://10.0.0.2/a,", mode)
+        guess = await wrong("cam-02,Dock,zae-north,rtsp://10.9.9.9/a,", mode)
+        assert right == guess
+        assert len(right) == 1
+    retire = messages.RetireCameraRequest(name="cameras/cam-02", reason="replaced")
+    await registry.cameras().RetireCamera(retire)
+    assert await wrong("cam-02,Dock,zae-north,rtsp://10.0.0.2/a,") == await wrong(
+        "cam-02,Dock,zae-north,rtsp://10.9.9.9/a,"
+    )
+    (mistake,) = await wrong("cam-03,Dock,zae-north,rtsp://10.0.0.2/a,mast-s")
+    assert "SITE_IN_OTHER_ZONE" in mistake
+    assert "south" not in mistake
+    new = messages.Camera(
+        display_name="x", zone="zones/zae-north", site="sites/mast-s", stream_uri="rtsp://h/"
+    )
+    async with refused("SITE_IN_OTHER_ZONE") as seen:
+        await registry.cameras("north").CreateCamera(
+            messages.CreateCameraRequest(camera_id="cam-03", camera=new)
+        )
+    assert "south" not in seen[0].message
+
+
+async def test_an_export_with_a_retired_camera_can_be_imported(registry: Registry) -> None:
+    await run(registry, GOOD)
+    retire = messages.RetireCameraRequest(name="cameras/cam-01", reason="replaced")
+    await registry.cameras().RetireCamera(retire)
+    text = GOOD.replace("viewer, s3cret ", ",")
+    assert (await run(registry, text, mode=UPSERT)).unchanged_count == 2
+    changed = await run(registry, text.replace("Gate", "Door"), mode=UPSERT, dry_run=True)
+    assert [(item.row, item.reason) for item in changed.mistakes] == [(2, "CAMERA_RETIRED")]
+
+
 async def test_a_repeated_import_is_done_once(registry: Registry) -> None:
     request_id = str(uuid.uuid4())
     first = await run(registry, GOOD, request_id=request_id)
@@ -188,11 +282,20 @@ async def test_a_thousand_cameras_in_one_transaction(registry: Registry) -> None
     assert len(page.cameras[0].authorisations) == 1
 
 
-@given(st.text(max_size=30))
+@given(st.text(max_size=30) | st.text(alphabet="=-;'\"\t\n\r,a1", max_size=12))
 def test_the_guard_against_formulas_loses_nothing(text: str) -> None:
     guarded = _guarded(text)
     assert unguarded(guarded) == text
     assert not guarded.startswith(("=", "@"))
+
+
+@given(st.text(alphabet="=@;'\"\t\n\r,a", max_size=12))
+def test_no_separator_makes_a_formula_of_a_part(text: str) -> None:
+    """Spreadsheets in French take semicolons for separators, whatever we meant."""
+    line = _line([_guarded(f"Rue{text}")]).decode().removesuffix("\r\n")
+    for separator in ";\t":
+        for cell in re.split(f"[{separator}\r\n]", line)[1:]:
+            assert not cell.lstrip("'\"").startswith(("=", "@")) or cell.startswith("'")
 
 
 @given(st.binary(max_size=200))

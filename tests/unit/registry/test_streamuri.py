@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from vigie.platform.config.secret import Secret
 from vigie.platform.errors import VigieError
 from vigie.platform.sealing import StreamLogin
-from vigie.registry.streamuri import check_login, parse_stream_uri
+from vigie.registry.streamuri import check_login, parse_stream_uri, shown
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,27 @@ def test_credentials_are_taken_out(text: str, uri: str, login: tuple[str, str] |
         "file:///etc/passwd",
         "http://host/video?user=a&password=s3cret",
         "srt://host:9000?passphrase=s3cret",
+        "rtsp://h:554/user=admin&password=s3cret&channel=1&stream=0.sdp?real_stream",
+        "rtsp://h:554/user=admin_password=s3cret_channel=1_stream=0.sdp?real_stream",
+        "rtsp://h/cam/realmonitor?channel=1&authbasic=YWRtaW46czNjcmV0",
+        "http://h/videostream.asf?loginuse=admin&loginpas=s3cret",
+        "http://h/v?access_token=s3cret",
+        "http://h/v?usr=admin&pw=s3cret",
+        "http://h/v?userpwd=admin:s3cret",
+        "http://h/v?auth=YWRtaW46czNjcmV0",
+        "rtmp://h/live/one?key=s3crets3cret",
+        "rtmp://h/live?sig=s3crets3cret",
+        "rtsp://h/live?a=1;pwd=s3cret",
+        "rtsp://h/live?a=1?PWD=s3cret",
+        "rtsp://h/a/pass=s3cret/b",
+        "rtsp://h/live?%70wd=s3cret",
+        "rtsp://h/live?a=1%26camera_password=s3cret",
+        "rtsp://h/live?password=_s3cret",
+        "rtsp://h/live?password=/s3cret",
+        "rtsp://h/live?pwd=,s3cret&a=1",
+        "rtsp://h/live?pwd=%26s3cret",
+        "rtsp://h/live?%70wd=%26s3cret",
+        "http://h/v?auth=YWR/aW46czNjcmV0",
         "rtsp://host/" + "a" * 1000,
         "10.0.0.8",
     ],
@@ -101,3 +122,47 @@ def test_whatever_is_quoted_comes_back(username: str, password: str) -> None:
 def test_the_multicast_form_of_libav_is_kept() -> None:
     # ``udp://@group:port`` says "receive": an empty user is no credential.
     assert parse_stream_uri("udp://@239.0.0.1:5000").uri == "udp://@239.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://h:554/user=admin&password=&channel=1&stream=0.sdp?real_stream",
+        "rtsp://h:554/user=admin_password=_channel=1_stream=0.sdp?real_stream",
+        "rtsp://h/cam/realmonitor?channel=1&subtype=0",
+        "rtsp://h/live?auth=basic&key=main&sig=1",
+        "rtsp://h/live?keyframe=12345678&author=12345678&monkey=12345678",
+        "rtsp://h/passage/pwdoor?bypass=12345678&compass=north",
+        "udp://@239.0.0.1:1234?localaddr=10.0.0.1",
+    ],
+)
+def test_what_only_looks_like_a_secret_is_taken_and_shown(uri: str) -> None:
+    assert parse_stream_uri(uri).uri == uri
+    assert shown(uri) == uri
+
+
+@pytest.mark.parametrize(
+    ("kept", "seen"),
+    [
+        (
+            "rtsp://h/user=admin&password=s3cret&channel=1&stream=0.sdp?real_stream",
+            "rtsp://h/user=admin&password=***&channel=1&stream=0.sdp?real_stream",
+        ),
+        ("rtsp://h/user=a_password=s3cret_channel=1", "rtsp://h/user=a_password=***"),
+        ("rtsp://h/a?pwd=s3;cr/et&b=1&token=s3cret", "rtsp://h/a?pwd=***&b=1&token=***"),
+        ("rtsp://h:554/a?%70wd=s3cret", "rtsp://h:554/***"),
+        ("rtsp://h/a?pwd=s3cret&%70wd=s3cret", "rtsp://h/***"),
+    ],
+)
+def test_addresses_of_before_are_shown_without_their_secrets(kept: str, seen: str) -> None:
+    assert shown(kept) == seen
+    assert shown(seen) == seen
+
+
+@given(st.text(alphabet="apwd=&;/?_%1", max_size=40))
+def test_what_is_accepted_is_shown_as_it_is(text: str) -> None:
+    try:
+        uri = parse_stream_uri(f"rtsp://h/{text}").uri
+    except VigieError:
+        return
+    assert shown(uri) == uri

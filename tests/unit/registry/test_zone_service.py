@@ -4,6 +4,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from unit.registry.harness import Registry, refused
+from vigie.platform.grpc.testing import caller_with
 from vigie.registry.v1 import zones_pb2 as messages
 
 
@@ -186,3 +187,39 @@ async def test_a_repeated_request_is_done_once(registry: Registry) -> None:
     registry.wall_clock.advance(25 * 3600)
     async with refused("ZONE_EXISTS"):  # forgotten after a day: judged anew
         await registry.zones().CreateZone(request)
+
+
+async def test_a_repeated_removal_is_answered_to_whoever_removed(registry: Registry) -> None:
+    """The site is gone, and with it the zone by which he was admitted."""
+    request = messages.DeleteSiteRequest(
+        name="sites/mast-1", request_id=str(uuid.UUID(int=2, version=4))
+    )
+    await registry.zones("north").DeleteSite(request)
+    await registry.zones("north").DeleteSite(request)
+    entries = [e for e in registry.host.recorder.entries if e.method.endswith("DeleteSite")]
+    assert [(e.allowed, e.objects, e.zones) for e in entries] == [
+        (True, ("sites/mast-1",), ("zae-north",))
+    ] * 2
+    async with refused("PERMISSION_DENIED"):  # not his request
+        await registry.zones("reader").DeleteSite(request)
+    request.etag = "other"
+    async with refused("PERMISSION_DENIED"):  # not that request
+        await registry.zones("north").DeleteSite(request)
+    request.etag = ""
+    registry.wall_clock.advance(25 * 3600)
+    async with refused("PERMISSION_DENIED"):  # forgotten
+        await registry.zones("north").DeleteSite(request)
+    async with refused("SITE_NOT_FOUND"):
+        await registry.zones("chief").DeleteSite(request)
+
+
+async def test_a_repetition_is_not_answered_to_who_lost_the_zone(registry: Registry) -> None:
+    request = messages.DeleteSiteRequest(
+        name="sites/mast-1", request_id=str(uuid.UUID(int=3, version=4))
+    )
+    await registry.zones("north").DeleteSite(request)
+    registry.host.authenticator.set_caller(
+        "north", caller_with("north", "registry.write", zones=["zae-south"])
+    )
+    async with refused("PERMISSION_DENIED"):
+        await registry.zones("north").DeleteSite(request)

@@ -1,6 +1,7 @@
 """StreamService: what the reception of each camera is doing, from the compacted topic."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
@@ -23,6 +24,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EventLog, Position, StoredEvent
 from vigie.platform.eventlog.events import Unprocessable, parse_event
 from vigie.platform.eventlog.following import Follower
+from vigie.platform.eventlog.progress import Progress, resumed, unpack
 from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.paging import Tokens, page_size_of, query_of
@@ -31,6 +33,8 @@ DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 1000
 CHECKPOINT_SECONDS: Final = 15.0
 _STALE_HEARTBEATS: Final = 3
+_PACKED: Final = b"packed"
+"""Behind the query of a watch: tells its tokens from those of the former form."""
 
 
 def parse_status(stored: StoredEvent) -> StreamStatusEvent:
@@ -120,21 +124,34 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         call = current_call()
         query = query_of(request, without=("resume_token",))
         wanted = self._wanted(request.cameras)
-        cursor = self._tokens.open_resume(request.resume_token, query)
+        after = self._positions(request.resume_token, query)
         await admit_cameras(call, wanted, self._cameras)
         may_see = self._filter(call, wanted)
-        progress = _Progress(cursor)
+        packed_query = query + _PACKED
+        progress = Progress(after, lambda packed: self._tokens.seal_bytes(packed, packed_query))
         known: dict[str, StreamStatusEvent] = {}
         async with aclosing(self._changes(progress)) as changes:
             async for stored in changes:
                 answer = self._answer(stored, may_see, known, heartbeats=request.include_heartbeats)
                 if answer is None:
                     continue
-                answer.resume_token = self._tokens.seal(progress.cursor(), query)
+                answer.resume_token = (
+                    progress.newest_token() if answer.is_checkpoint else progress.token()
+                )
                 call.delivered(size_bytes=answer.ByteSize())
                 yield answer
 
-    async def _changes(self, progress: "_Progress") -> AsyncGenerator[StoredEvent | None, None]:
+    def _positions(self, resume_token: str, query: bytes) -> Sequence[Position]:
+        """Where to go on; of the former tokens, too, which were JSON."""
+        opened = self._tokens.open_bytes(resume_token, (query + _PACKED, query))
+        if opened is None:
+            return ()
+        form, body = opened
+        if form == 0:
+            return unpack(body)
+        return [Position(int(one), int(offset)) for one, offset in json.loads(body)["positions"]]
+
+    async def _changes(self, progress: Progress) -> AsyncGenerator[StoredEvent | None, None]:
         """The newest event of every key, a checkpoint (``None``), then all as they come.
 
         A further checkpoint follows every `CHECKPOINT_SECONDS`.
@@ -142,8 +159,7 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         The topic may still hold older states of a key: only the last one is the present.
         """
         newest: dict[str, StoredEvent] = {}
-        read = list(progress.positions())
-        async for stored in self._log.read(STATUS_TOPIC, after=read):
+        async for stored in resumed(self._log.read(STATUS_TOPIC, after=progress.positions())):
             newest.pop(stored.event.key, None)  # so that the order stays that of the log
             newest[stored.event.key] = stored
         for stored in newest.values():
@@ -229,27 +245,6 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         if status.last_frame_us:
             stream.last_frame_time.CopyFrom(_timestamp(status.last_frame_us))
         return stream
-
-
-class _Progress:
-    """How far a watch has read, in every partition."""
-
-    def __init__(self, cursor: Any) -> None:
-        self._offsets: dict[int, int] = {}
-        for partition, offset in (cursor or {}).get("positions", []):
-            self._offsets[int(partition)] = int(offset)
-
-    def advance(self, position: Position) -> None:
-        """An event was read."""
-        self._offsets[position.partition] = position.offset
-
-    def positions(self) -> tuple[Position, ...]:
-        """Where to read on."""
-        return tuple(Position(*item) for item in sorted(self._offsets.items()))
-
-    def cursor(self) -> dict[str, Any]:
-        """What a resume token carries."""
-        return {"positions": [list(item) for item in sorted(self._offsets.items())]}
 
 
 _CHANGING: Final = ("update_time", "last_frame_us", "frame_rate_millihertz", "bit_rate_bps")

@@ -249,7 +249,9 @@ class WatchStreamsResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     IS_CHECKPOINT_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Give this as `resume_token` to go on after this answer."""
+    """Give this as `resume_token` to go on after this answer; what was answered shortly before it
+    may then come again. That of a checkpoint is exact.
+    """
     is_checkpoint: _builtins.bool
     """True when everything known at this moment has been sent; sent at least every 15 seconds."""
     @_builtins.property

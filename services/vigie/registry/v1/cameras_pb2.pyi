@@ -152,7 +152,8 @@ class Camera(_message.Message):
     """Why it was last suspended, resumed, moved or retired. Set by the product."""
     stream_uri: _builtins.str
     """Address of the stream, e.g. `rtsp://10.0.0.8:554/stream1`; at most 1000 characters. A user
-    and password written in it are taken out, sealed as `credentials`, and never returned.
+    and password written in it are taken out, sealed as `credentials`, and never returned. Secrets
+    in path or query are refused; `***` stands for one that an older version took.
     """
     has_credentials: _builtins.bool
     """Whether credentials are kept. Set by the product."""
@@ -361,7 +362,9 @@ class ListCamerasRequest(_message.Message):
     """
     order_by: _builtins.str
     """Order: `name` (default), `display_name`, `zone`, `commune`, `lifecycle`, `create_time` or
-    `update_time`, followed by ` desc` for the reverse.
+    `update_time`, followed by ` desc` for the reverse. A camera that is changed while pages are
+    read changes its place by what was changed: ordered by `update_time` it may then be on two
+    pages or on none. Whoever needs every camera orders by `name`.
     """
     def __init__(
         self,
@@ -1015,7 +1018,10 @@ class WatchCamerasRequest(_message.Message):
 
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """`resume_token` of the last message received: go on after it; empty: begin with every camera."""
+    """`resume_token` of the last message received: go on after it; empty: begin with every camera.
+    When the caller may read other zones now than when it was given out, the stream begins with
+    every camera, too; what is not told up to the first checkpoint is no longer for the caller.
+    """
     def __init__(
         self,
         *,
@@ -1040,7 +1046,9 @@ class WatchCamerasResponse(_message.Message):
     CAMERA_FIELD_NUMBER: _builtins.int
     DEPARTED_CAMERA_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Give this to begin again after this message."""
+    """Give this to begin again after this message; what was told shortly before it may then be told
+    again. That of a checkpoint is exact.
+    """
     is_checkpoint: _builtins.bool
     """True: everything known until now has been sent; carries no camera."""
     departed_camera: _builtins.str

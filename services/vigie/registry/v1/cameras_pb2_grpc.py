@@ -198,7 +198,9 @@ class CameraServiceServicer:
     def ImportCameras(self, request, context):
         """Enters or changes many cameras from CSV: all of them or, when anything is wrong, none. A dry
         run answers with every mistake, row by row and column by column, and changes nothing; without
-        it a mistake fails the call. Errors: CSV_INVALID, REQUEST_ID_REUSED.
+        it a mistake fails the call. The access record names the cameras that it enters or changes, the
+        first 2000 of them, and then how many more (`cameras/-+{count}`). Errors: CSV_INVALID,
+        ETAG_MISMATCH (a camera of the table was changed meanwhile), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

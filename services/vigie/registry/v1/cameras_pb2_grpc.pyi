@@ -79,7 +79,9 @@ class CameraServiceStub:
     ImportCameras: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ImportCamerasRequest, _cameras_pb2.ImportCamerasResponse]
     """Enters or changes many cameras from CSV: all of them or, when anything is wrong, none. A dry
     run answers with every mistake, row by row and column by column, and changes nothing; without
-    it a mistake fails the call. Errors: CSV_INVALID, REQUEST_ID_REUSED.
+    it a mistake fails the call. The access record names the cameras that it enters or changes, the
+    first 2000 of them, and then how many more (`cameras/-+{count}`). Errors: CSV_INVALID,
+    ETAG_MISMATCH (a camera of the table was changed meanwhile), REQUEST_ID_REUSED.
     """
     ExportCameras: _grpc.UnaryStreamMultiCallable[_cameras_pb2.ExportCamerasRequest, _cameras_pb2.ExportCamerasResponse]
     """Writes cameras as CSV in the form ImportCameras reads, without credentials.
@@ -146,7 +148,9 @@ class CameraServiceAsyncStub(CameraServiceStub):
     ImportCameras: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ImportCamerasRequest, _cameras_pb2.ImportCamerasResponse]  # type: ignore[assignment]
     """Enters or changes many cameras from CSV: all of them or, when anything is wrong, none. A dry
     run answers with every mistake, row by row and column by column, and changes nothing; without
-    it a mistake fails the call. Errors: CSV_INVALID, REQUEST_ID_REUSED.
+    it a mistake fails the call. The access record names the cameras that it enters or changes, the
+    first 2000 of them, and then how many more (`cameras/-+{count}`). Errors: CSV_INVALID,
+    ETAG_MISMATCH (a camera of the table was changed meanwhile), REQUEST_ID_REUSED.
     """
     ExportCameras: _aio.UnaryStreamMultiCallable[_cameras_pb2.ExportCamerasRequest, _cameras_pb2.ExportCamerasResponse]  # type: ignore[assignment]
     """Writes cameras as CSV in the form ImportCameras reads, without credentials.
@@ -276,7 +280,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cameras_pb2.ImportCamerasResponse, _abc.Awaitable[_cameras_pb2.ImportCamerasResponse]]:
         """Enters or changes many cameras from CSV: all of them or, when anything is wrong, none. A dry
         run answers with every mistake, row by row and column by column, and changes nothing; without
-        it a mistake fails the call. Errors: CSV_INVALID, REQUEST_ID_REUSED.
+        it a mistake fails the call. The access record names the cameras that it enters or changes, the
+        first 2000 of them, and then how many more (`cameras/-+{count}`). Errors: CSV_INVALID,
+        ETAG_MISMATCH (a camera of the table was changed meanwhile), REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -18,6 +18,7 @@ from vigie.ingest.v1.probe_pb2_grpc import ProbeServiceStub
 from vigie.ingest.v1.streams_pb2_grpc import StreamServiceStub
 from vigie.platform.grpc.record import Phase
 from vigie.platform.grpc.testing import RunningHost, caller_with, running_host
+from vigie.platform.paging import Tokens, query_of
 from vigie.registry.v1 import events_pb2 as registry
 
 FILM = footage()
@@ -164,6 +165,18 @@ async def test_a_watch_tells_changes_and_goes_on_where_it_was(
         if answer.stream.state == events_pb2.STREAM_STATE_WAITING:
             break
     again.cancel()
+
+
+async def test_a_watch_takes_tokens_of_the_version_before(
+    ingest: Ingest, host: RunningHost
+) -> None:
+    """As they come while processes are replaced one after the other."""
+    await recording(ingest)
+    request = streams_pb2.WatchStreamsRequest()
+    query = query_of(request, without=("resume_token",))
+    request.resume_token = Tokens(b"key").seal({"positions": [[0, 10**6]]}, query)
+    stub = StreamServiceStub(host.channel("operator"))
+    assert (await stub.WatchStreams(request).read()).is_checkpoint
 
 
 async def test_a_watch_begins_with_the_newest_states_and_a_checkpoint(

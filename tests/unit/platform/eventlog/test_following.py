@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from vigie.platform.eventlog import Event, EventLog, Position, StoredEvent
 from vigie.platform.eventlog.following import Follower
-from vigie.platform.grpc.call import ZoneSet
+from vigie.platform.grpc.call import NOWHERE
 from vigie.platform.paging import Tokens
 from vigie.registry.watch import CameraWatch
 
@@ -60,7 +60,7 @@ async def test_a_watch_that_is_left_leaves_no_read_behind() -> None:
     line = Line()
     unused = cast("Any", None)
     watch = CameraWatch(unused, cast("EventLog", line), unused, Tokens(b"\1" * 32))
-    answers = watch.follow((), cast("ZoneSet", None))
+    answers = watch.follow((), NOWHERE)
     assert (await anext(answers)).is_checkpoint
     line.events.put_nowait(stored(1))  # without a value: nothing is told of it
     assert (await anext(answers)).is_checkpoint

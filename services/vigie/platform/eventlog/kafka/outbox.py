@@ -3,12 +3,16 @@
 An append within a transaction writes a row; state and event commit together. `Relay` publishes
 the rows in order.
 
-On PostgreSQL numbers are given out before transactions commit, so a row may become visible after
-a row with a higher number. For one key that may not happen: its appends wait for each other until
-the transaction ends (an advisory lock on the key; SQLite has one writer anyway).
+The events of one key keep their order because numbers and commits have one order. On PostgreSQL
+that is not so by itself: a number is given out before its transaction commits, and a row may become
+visible after one with a higher number. But whoever writes has the turn of the schema until its
+transaction has ended (`Database`: one writer at a time, in all processes of a context; an event is
+appended in such a transaction only, see `Database.on_commit`). So rows become visible in the order
+of their numbers, whichever of several relays reads them. No lock of our own is taken: with one for
+each key, an order over ten thousand cameras would take as many entries of the lock table that all
+sessions of the server share, and as many round trips within everybody's turn.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +66,6 @@ _STANDING: Final = sa.select(sa.func.count(), sa.func.min(OUTBOX.c.appended_us))
 _PUBLISHED: Final = sa.delete(OUTBOX).where(
     OUTBOX.c.number.in_(sa.bindparam("numbers", expanding=True))
 )
-_LOCK_KEY: Final = sa.text("SELECT pg_advisory_xact_lock(:space, :key)")
-_LOCK_SPACE: Final = 0x7669  # "vi": apart from other users of advisory locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +80,10 @@ class Waiting:
 async def put(
     connection: AsyncConnection, topic: str, events: Sequence[Event], now_us: int
 ) -> None:
-    """Write events into the outbox, in the caller's transaction."""
-    if connection.dialect.name == "postgresql":
-        # Sorted, so that two transactions with the same keys do not wait for each other.
-        for key in sorted({_lock_of(topic, event.key) for event in events}):
-            await connection.execute(_LOCK_KEY, {"space": _LOCK_SPACE, "key": key})
+    """Write events into the outbox, in the caller's transaction, which has the writers' turn."""
     rows = [event_columns(event) | {"topic": topic, "appended_us": now_us} for event in events]
+    # One statement for all: the driver sends the rows without waiting for each.
     await connection.execute(_INSERT, rows)
-
-
-def _lock_of(topic: str, key: str) -> int:
-    unsigned = zlib.crc32(f"{topic}\0{key}".encode())
-    return unsigned - (1 << 32) if unsigned >= 1 << 31 else unsigned
 
 
 async def waiting(connection: AsyncConnection, most: int) -> list[Waiting]:

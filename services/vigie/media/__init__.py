@@ -29,8 +29,9 @@ NAL units), ``timestamps``, ``arrivals_us`` (when its last packet came), ``sync`
 PARAMETERS_CHANGED | DISCONTINUITY | FLUSH), ``end_timestamp`` (start of the next GOP, None when
 the run ends). A GOP is delivered when the start of the next is certain, which with open GOPs is
 a few frames after its key frame. ``Discontinuity(reason, packets, detail)``: the GOP before it
-was cut at its last whole access unit; what follows starts at a key frame, in a new run (also
-when the GOP before it had been delivered as ended by a key frame).
+was cut at its last whole access unit, or before those that are shown behind missing B-frames
+(``reordering``, which also tells B-frames from a clock that was set back); what follows starts at
+a key frame, in a new run (also when the GOP before it had been delivered as ended by a key frame).
 
 **RTCP** (``rtcp``): ``parse_compound(buffer, offset, length) -> list[RtcpPacket]`` with
 ``SenderReport(ssrc, wall_us, rtp_timestamp, packets, octets)``, ``Bye``...;

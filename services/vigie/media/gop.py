@@ -35,6 +35,7 @@ class DiscontinuityReason(StrEnum):
 class Discontinuity(NamedTuple):
     """The stream broke here: the GOP before ends at its last whole frame.
 
+    It ends earlier where B-frames are missing that would be shown before that one.
     ``packets`` is how many packets are missing where that is known, else 0. One is reported each
     time the stream breaks, not again until it resumed, unless for another reason.
     """
@@ -73,6 +74,11 @@ class Gop:
         """Bytes of each sample."""
         return [len(frame) for frame in self.frames]
 
+    def cut(self, keep: int) -> None:
+        """Leave the first ``keep`` samples only."""
+        self.size_bytes -= sum(map(len, self.frames[keep:]))
+        del self.frames[keep:], self.timestamps[keep:], self.arrivals_us[keep:], self.sync[keep:]
+
 
 @dataclass(slots=True)
 class ReceptionStatistics:
@@ -93,11 +99,11 @@ class Limits:
     """Bounds that keep memory finite whatever a camera sends.
 
     ``forward_ticks`` (90 kHz) is the largest step from one access unit to the next, and
-    ``backward_ticks`` the furthest behind the latest of its run, that still count as one timeline;
-    B-frames step back by some frames. A step may exceed the time between the arrivals by
+    ``backward_ticks`` the furthest behind the latest of its run, that still count as one timeline.
+    How much less than that a stream may step back, by its B-frames, `vigie.media.reordering` knows;
+    ``jitter_ticks`` are no step back in any. A step may exceed the time between the arrivals by
     ``leap_ticks``, and by as much again for each frame that may overtake another.
-    ``min_gop_ticks`` joins key frames that come closer
-    (all-intra cameras).
+    ``min_gop_ticks`` joins key frames that come closer (all-intra cameras).
     """
 
     access_unit_bytes: int = 16 << 20
@@ -106,5 +112,6 @@ class Limits:
     gop_samples: int = 18_000
     forward_ticks: int = 10 * 90_000
     backward_ticks: int = 2 * 90_000
+    jitter_ticks: int = 450  # 5 ms: nearer than the frames of any camera are to each other
     leap_ticks: int = 90_000
     min_gop_ticks: int = 0

@@ -15,6 +15,7 @@ from vigie.media.gop import (
     ReceptionStatistics,
 )
 from vigie.media.parameters import ParameterSetCollector, ParameterSets
+from vigie.media.reordering import Reordering, StepBack
 from vigie.media.rtp import Unwrapper
 
 _LENGTH: Final = struct.Struct("!I")
@@ -54,6 +55,7 @@ class GopBuilder:
         "_parameters",
         "_recovery",
         "_reopens",
+        "_reordering",
         "_reported",
         "_rules",
         "_statistics",
@@ -82,6 +84,7 @@ class GopBuilder:
         self._held: Gop | None = None
         self._key_timestamp = 0
         self._highest = 0  # the latest presentation time of the run
+        self._reordering = Reordering(limits.jitter_ticks)
         self._open_start = False
         self._reopens = False  # a frame that had seemed whole has gone on before
         self._discarded = False  # the access unit before was thrown away
@@ -159,11 +162,9 @@ class GopBuilder:
         gop = self.gop
         if gop is not None and gop.timestamps:
             step = self._timestamp - gop.timestamps[-1]
-            # Steps back add up: held against the latest frame, or a camera whose clock runs
-            # backwards would leave composition offsets that no file can hold.
-            behind, limits = self._highest - self._timestamp, self._limits
-            if behind > limits.backward_ticks or (
-                step > limits.leap_ticks and self._leaps(gop, step, arrival_us)
+            behind = self._highest - self._timestamp
+            if (behind > 0 and self._is_set_back(gop, behind)) or (
+                step > self._limits.leap_ticks and self._leaps(gop, step, arrival_us)
             ):
                 self._break_off_at_jump(step)
                 gop = self.gop
@@ -225,6 +226,22 @@ class GopBuilder:
             if gop is not None and gop.frames and not self._mask and not self._discarded:
                 self.reopen_access_unit()
                 self._discard_access_unit()
+
+    def _is_set_back(self, gop: Gop, behind: int) -> bool:
+        """Whether the camera's clock was, and not only the frame presented before the latest.
+
+        Steps back add up: held against the latest frame, or a camera whose clock runs backwards
+        would leave composition offsets that no file can hold.
+        """
+        if behind > self._limits.backward_ticks:
+            return True
+        if gop.starts_run and self._is_undecodable(gop):
+            return False  # it is thrown away
+        key = bool(self._mask & self._rules.sync_mask) and not self.fields
+        seen = self._reordering.judge(gop, self._timestamp, behind, key=key)
+        if seen is StepBack.JITTER:
+            self._timestamp = self._highest + 1
+        return seen is StepBack.CLOCK_SET_BACK
 
     def _leaps(self, gop: Gop, step: int, arrival_us: int) -> bool:
         """Whether so long a step is none of the camera's pace.
@@ -290,6 +307,7 @@ class GopBuilder:
         if before is None:
             self._reported.clear()
             self._highest = self._timestamp
+        self._reordering.opened(None if gop.starts_run else before)
         may_lead = self._may_have_leading(parameters)
         if before is not None:
             before.end = GopEnd.PARAMETERS_CHANGED if changed else GopEnd.KEY_FRAME
@@ -341,6 +359,7 @@ class GopBuilder:
         gop = self.gop
         if gop is not None:
             gop.end = end
+            self._leave_no_hole(gop)
             self._release_held(min(gop.timestamps) if len(gop) else self._key_timestamp)
             if len(gop):
                 self._items.append(gop)
@@ -348,8 +367,21 @@ class GopBuilder:
         self.data = bytearray()
         self._clear_access_unit()
 
+    def _leave_no_hole(self, gop: Gop) -> None:
+        """Cut off frames before whose presentation others are missing: they are in the gap."""
+        keep, held = self._reordering.whole_frames(gop), self._held
+        if keep == len(gop) or (keep == 0 and held is None):
+            return
+        self._statistics.frames -= len(gop) - keep
+        self._statistics.frames_discarded += len(gop) - keep
+        gop.cut(keep)
+        if keep == 0 and held is not None:
+            # Leading pictures of its key frame are missing: the run ends before all of them.
+            held.end = gop.end
+            self._release_held(None)
+
     def break_off(self, reason: DiscontinuityReason, packets: int, detail: str) -> None:
-        """The stream broke: cut at the last whole access unit and say why, once."""
+        """The stream broke: cut where nothing is missing before and say why, once."""
         if self.gop is not None:
             self._reported.clear()
         self._close(GopEnd.DISCONTINUITY)

@@ -1,6 +1,6 @@
 """What the tests of the depacketisers share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from unit.media.encoded import AccessUnit, Packetiser
@@ -25,6 +25,18 @@ def packets_of(codec: VideoCodec, units: Iterable[AccessUnit], **options: Any) -
     return [packet for unit in units for packet in packetiser.packets(unit)]
 
 
+def without_hole(units: Sequence[AccessUnit], end: int, begin: int = 0) -> list[AccessUnit]:
+    """What of ``units[begin:end]`` may be shown, as one run, when it ends there.
+
+    Without the frame that is shown last and what came behind it, where frames that would be shown
+    before it are still to come.
+    """
+    came = units[begin:end]
+    latest = max(range(len(came)), key=lambda at: came[at].timestamp)
+    missing = any(unit.timestamp < came[latest].timestamp for unit in units[end:])
+    return list(came[:latest] if missing else came)
+
+
 def samples(items: Iterable[Gop | Discontinuity]) -> list[tuple[int, bytes]]:
     out = []
     for gop in items:
@@ -34,3 +46,14 @@ def samples(items: Iterable[Gop | Discontinuity]) -> list[tuple[int, bytes]]:
                 (at, bytes(frame)) for at, frame in zip(gop.timestamps, gop.frames, strict=True)
             ]
     return out
+
+
+def runs(items: Iterable[Gop | Discontinuity]) -> list[list[int]]:
+    """The presentation times of each run, ascending."""
+    out: list[list[int]] = []
+    for item in items:
+        if isinstance(item, Gop):
+            if item.starts_run:
+                out.append([])
+            out[-1] += item.timestamps
+    return [sorted(times) for times in out]

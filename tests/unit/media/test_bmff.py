@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from vigie.media.bmff.reader import (
     read_mfra,
 )
 from vigie.media.codec import VideoCodec
-from vigie.media.errors import MalformedMedia, MediaError, UnsupportedMedia
+from vigie.media.errors import MalformedMedia, MediaError, MediaReason, UnsupportedMedia
 from vigie.media.timing import SampleTable
 
 CODECS = pytest.mark.parametrize("codec", list(VideoCodec))
@@ -177,10 +178,10 @@ def test_protection_contributes_its_boxes_and_moves_the_data() -> None:
     assert b"pssh" in protected
     with pytest.raises(UnsupportedMedia):
         read_header(protected)
-    table = SampleTable([1], [3], [0], [True])
+    table = SampleTable([1], [5], [0], [True])
     fragment = build_fragment(table, 1, 0, protection=protection)
     assert fragment[protection.offset + 4 : protection.offset + 8] == b"senc"
-    (found,) = read_fragments(header.data + fragment + b"abc", header)
+    (found,) = read_fragments(header.data + fragment + b"abcde", header)
     assert found.data_offset == len(header.data + fragment)
 
 
@@ -221,6 +222,48 @@ def test_errors_name_the_box_and_where_it_is() -> None:
     with pytest.raises(MalformedMedia) as caught:
         read_fragments(bytes(raw))
     assert caught.value.path == "moof/traf/trun"
+
+
+def fragment_of(count: int, *, size: int, media: bytes) -> bytes:
+    """A fragment that states ``count`` samples of one ``size`` in as few bytes as there can be."""
+    track = full_box(b"tfhd", 0, 0x020010, struct.pack("!II", 1, size))
+    time = full_box(b"tfdt", 1, 0, bytes(8))
+    run = full_box(b"trun", 0, 1, struct.pack("!Ii", count, 100))
+    sequence = full_box(b"mfhd", 0, 0, struct.pack("!I", 1))
+    moof = box(b"moof", sequence, box(b"traf", track, time, run))
+    assert len(moof) == 100 - 8
+    return moof + box(b"mdat", media)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5])
+def test_a_small_file_does_not_state_more_samples_than_it_has_bytes_for(size: int) -> None:
+    header = read_header(record(VideoCodec.H264, encode(VideoCodec.H264))[0].data)
+    data = header.data + fragment_of(200_000, size=size, media=b"") * 40
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedMedia) as caught:
+            read_fragments(data, header)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert caught.value.reason is MediaReason.MALFORMED
+
+
+@pytest.mark.parametrize(("count", "size"), [(40, 0), (40, 4), (33, 6), (2, 101)])
+def test_samples_need_their_bytes_in_the_media_data_of_their_fragment(
+    count: int, size: int
+) -> None:
+    header = read_header(record(VideoCodec.H264, encode(VideoCodec.H264))[0].data)
+    one = fragment_of(count, size=size, media=bytes(197))
+    with pytest.raises(MalformedMedia) as caught:
+        read_fragments(header.data + one * 3, header)
+    assert caught.value.reason is MediaReason.MALFORMED
+
+
+def test_samples_of_the_least_size_there_is_are_read() -> None:
+    header = read_header(record(VideoCodec.H264, encode(VideoCodec.H264))[0].data)
+    found = read_fragments(header.data + fragment_of(40, size=5, media=bytes(200)) * 3, header)
+    assert [fragment.table.sizes for fragment in found] == [[5] * 40] * 3
 
 
 def test_lengths_that_lead_beyond_the_sample_are_refused() -> None:

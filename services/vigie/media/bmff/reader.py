@@ -133,14 +133,16 @@ def fragment_steps(
 ) -> Steps[list[Fragment]]:
     """Index all fragments of an object of ``size`` bytes, from byte ``start`` (after the header).
 
-    Boxes of other kinds are passed over; ``mfra`` ends the list.
+    Boxes of other kinds are passed over; ``mfra`` ends the list. Media data of a fragment belongs
+    to no other, and no sample is smaller than five bytes: all tables together take no more memory
+    than some times the size of the object.
 
     Raises:
         MalformedMedia: a box that does not fit, sample tables that do not match their data.
     """
     position = header.size_bytes if start is None else start
     fragments: list[Fragment] = []
-    pending = _Pending()
+    pending = _Pending(header, size)
     while position < size:
         length = min(_FRAGMENT_PEEK, size - position)
         data = yield ReadRequest(position, length)
@@ -161,7 +163,7 @@ def fragment_steps(
                     )
                 length = min(whole + _BOX_HEADER, size - position)
                 data = yield ReadRequest(position, length)
-            pending.take(data, here, position, header, fragments)
+            pending.take(data, here, position, fragments)
             consumed = whole
         if len(fragments) > MAX_FRAGMENTS:
             raise MalformedMedia("too many fragments", position, "moof", MediaReason.TOO_LARGE)
@@ -191,7 +193,9 @@ def _shifted_header(data: bytes, at: int, position: int, size: int) -> Box:
 class _Pending:
     """What came before the media data box of the fragment being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, header: MediaHeader, size: int) -> None:
+        self._header = header
+        self._size = size
         self.clear()
 
     def clear(self) -> None:
@@ -201,9 +205,7 @@ class _Pending:
         self.moof: Box | None = None
         self.track: TrackFragment | None = None
 
-    def take(
-        self, data: bytes, here: Box, position: int, header: MediaHeader, into: list[Fragment]
-    ) -> None:
+    def take(self, data: bytes, here: Box, position: int, into: list[Fragment]) -> None:
         """Look at one box of the top level; ``data`` begins at ``position`` of the object."""
         local = here._replace(
             start=here.start - position, body=here.body - position, end=here.end - position
@@ -216,7 +218,8 @@ class _Pending:
             if self.moof is not None:
                 raise MalformedMedia("no media data before it", here.start, here.path)
             self.moof = here
-            self.track = parse_movie_fragment(data, local, header)
+            room_bytes = self._size - here.end
+            self.track = parse_movie_fragment(data, local, self._header, room_bytes)
         elif here.kind == b"mdat":
             into.append(self._fragment(here))
             self.clear()

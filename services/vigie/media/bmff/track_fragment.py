@@ -9,6 +9,8 @@ from vigie.media.errors import MalformedMedia, MediaReason
 from vigie.media.timing import SampleTable
 
 MAX_SAMPLES: Final = 200_000
+# The length of a NAL unit and its first byte; encrypted or not, a sample is never less.
+MIN_SAMPLE_BYTES: Final = 5
 _U32: Final = struct.Struct("!I")
 _I32: Final = struct.Struct("!i")
 _U64: Final = struct.Struct("!Q")
@@ -29,8 +31,14 @@ class TrackFragment(NamedTuple):
     table: SampleTable
 
 
-def parse_movie_fragment(data: bytes, moof: Box, header: MediaHeader) -> TrackFragment:
+def parse_movie_fragment(
+    data: bytes, moof: Box, header: MediaHeader, room_bytes: int
+) -> TrackFragment:
     """Read the movie fragment box, whole in ``data``.
+
+    A table may state one size for all samples, so that a number in a few bytes asks for as many
+    entries as it likes. There must be room for their media: ``room_bytes``, what the object has
+    behind this box.
 
     Raises:
         MalformedMedia: not one track fragment of this track, or tables that do not fit.
@@ -48,7 +56,7 @@ def parse_movie_fragment(data: bytes, moof: Box, header: MediaHeader) -> TrackFr
     table = SampleTable([], [], [], [])
     first = -1
     for run in runs:
-        start = _parse_run(data, run, defaults, table)
+        start = _parse_run(data, run, defaults, table, room_bytes)
         if first < 0:
             first = start
         elif start not in {-1, first + table.size_bytes}:
@@ -56,6 +64,9 @@ def parse_movie_fragment(data: bytes, moof: Box, header: MediaHeader) -> TrackFr
             raise MalformedMedia("runs are not contiguous", run.start, run.path)
     if first < 0 or not table.sizes:
         raise MalformedMedia("no data offset, or no samples", track.start, track.path)
+    smallest = min(table.sizes)
+    if smallest < MIN_SAMPLE_BYTES:
+        raise MalformedMedia(f"a sample of {smallest} bytes", track.start, track.path)
     return TrackFragment(number, base, defaults.description_index, first, table)
 
 
@@ -84,7 +95,9 @@ def _parse_track_header(data: bytes, where: Box, header: MediaHeader) -> SampleD
     return SampleDefaults(*values)
 
 
-def _parse_run(data: bytes, run: Box, defaults: SampleDefaults, into: SampleTable) -> int:
+def _parse_run(
+    data: bytes, run: Box, defaults: SampleDefaults, into: SampleTable, room_bytes: int
+) -> int:
     """Append the samples of one run; returns its data offset, -1 when it has none."""
     version, flags = version_and_flags(data, run, 1)
     (count,) = unpack(_U32, data, run, 4)
@@ -101,6 +114,9 @@ def _parse_run(data: bytes, run: Box, defaults: SampleDefaults, into: SampleTabl
     width = sum(present)
     if len(into.sizes) + count > MAX_SAMPLES:
         raise MalformedMedia(f"{count} samples", run.start, run.path, MediaReason.TOO_LARGE)
+    if (len(into.sizes) + count) * MIN_SAMPLE_BYTES > room_bytes:
+        detail = f"{count} samples, for which {room_bytes} bytes have no room"
+        raise MalformedMedia(detail, run.start, run.path)
     if run.body + position + 4 * width * count != run.end:
         raise MalformedMedia(f"{count} samples do not fit", run.start, run.path)
     values = struct.unpack_from(f"!{width * count}I", data, run.body + position)

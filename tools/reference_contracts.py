@@ -36,7 +36,8 @@ The first of these that holds for an instant is told:
 2. `NOT_IN_SERVICE`, `SUSPENDED`, `NOT_AUTHORISED`: the registry says that nothing was to be
    recorded.
 3. What ingest reported for the camera.
-4. `INGEST_DOWN`: nothing was reported at all.
+4. `INGEST_DOWN`: nothing was reported at all. Half a second or less that leads from footage to
+   one of the others has the cause of that one.
 
 Why it is so stands in the [decision](../design/decisions/0006-gap-causes-are-derived.md). Footage
 that is being recorded and not stored yet is no gap: the timeline lists it as `PENDING`. A changed

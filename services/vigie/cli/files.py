@@ -32,6 +32,16 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
+def check_new(path: Path) -> None:
+    """Refuse a file that exists, before footage is asked for and the look is on record.
+
+    Raises:
+        typer.BadParameter: it exists.
+    """
+    if str(path) != "-" and path.exists():
+        raise typer.BadParameter(f"{path}: {tr('exists already', 'existe déjà')}")
+
+
 def read_bytes(path: Path) -> bytes:
     """Everything in a file, or in standard input for ``-``.
 

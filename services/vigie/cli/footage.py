@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from vigie.cli import options as opt
 from vigie.cli.arguments import parse_duration, parse_instant
 from vigie.cli.commands import command, new_app
-from vigie.cli.files import writing
+from vigie.cli.exits import Exit
+from vigie.cli.files import check_new, writing
 from vigie.cli.language import tr
 from vigie.cli.output import local_time, percent, seconds, show_table, size
 from vigie.cli.session import Session, session_of
@@ -136,7 +137,10 @@ def play(
     purpose: opt.PurposeText = "",
     case: opt.Case = "",
 ) -> None:
-    """Stream stored footage into a file as it is stored; tells runs and gaps on the way."""
+    """Stream stored footage into a file as it is stored; tells runs and gaps on the way.
+
+    Exit code 4, and no file, when nothing is stored of this window.
+    """
     session = session_of(context)
     window = opt.window_of(start, end)
     stub = session.stub(playback_pb2_grpc.PlaybackServiceStub)
@@ -146,13 +150,17 @@ def play(
         end_time=window.end_time,
         purpose=opt.purpose_of(purpose, case),
     )
-    with writing(output) as stream:
+    check_new(output)
+    with contextlib.ExitStack() as files:
+        stream: IO[bytes] | None = None
         for message in session.stream(stub.Play, request):
             kind = message.WhichOneof("payload")
             if kind == "header":
+                # Not before: a file without footage would be in the way of the next attempt.
+                stream = stream or files.enter_context(writing(output))
                 stream.write(message.header.initialization)
                 _note(session, f"run {message.header.run} {message.header.codec}")
-            elif kind == "fragment":
+            elif kind == "fragment" and stream is not None:
                 stream.write(message.fragment.data)
             elif kind == "gap":
                 length = _length(message.gap.start_time, message.gap.end_time)
@@ -160,6 +168,10 @@ def play(
             elif kind == "end":
                 _note(session, f"{message.end.fragment_count} fragments, "
                                f"{size(message.end.size_bytes)}")  # fmt: skip
+    if stream is None:
+        _note(session, tr("nothing is stored of this window",
+                          "rien n'est enregistré pour cette période"))  # fmt: skip
+        raise typer.Exit(Exit.NOT_FOUND)
 
 
 @command(
@@ -182,6 +194,7 @@ def clip(
         window=opt.window_of(start, end),
         purpose=opt.purpose_of(purpose, case),
     )
+    check_new(output)
     with contextlib.ExitStack() as files:
         stream: IO[bytes] | None = None
         for message in session.stream(stub.GetClip, request):
@@ -217,6 +230,7 @@ def snapshot(
         camera=opt.camera_name(camera), max_width=width, purpose=opt.purpose_of(purpose, case)
     )
     request.time.FromDatetime(parse_instant(at, from_us(SystemWallClock().now_us())))
+    check_new(output)
     answer = session.call(stub.GetSnapshot, request)
     with writing(output) as stream:
         stream.write(answer.image)

@@ -24,6 +24,7 @@ from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EmbeddedEventLog, EventLog, NumberingMark, open_event_log
 from vigie.platform.eventlog.tables import QUARANTINE, TOPIC
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
+from vigie.platform.reasons import CONFIG_INVALID
 
 if TYPE_CHECKING:
     from vigie.recording.fsck.mending import MendableStore
@@ -50,9 +51,10 @@ def telling() -> Iterator[None]:
         errors.print(f"[bold red]{error.reason.name}[/]", end=" ")
         errors.print(error.message, markup=False, soft_wrap=True)
         meaning = tr(error.reason.description_en, error.reason.description_fr)
-        errors.print(f"  {meaning}", markup=False)
-        errors.print(f"  → {error.reason.remedy}", markup=False)
-        raise typer.Exit(exit_of(error.reason.code)) from error
+        errors.print(f"  {meaning}", markup=False, soft_wrap=True)
+        errors.print(f"  → {error.reason.remedy}", markup=False, soft_wrap=True)
+        wrong = error.reason is CONFIG_INVALID  # found late, and as wrong as what is found at once
+        raise typer.Exit(Exit.USAGE if wrong else exit_of(error.reason.code)) from error
 
 
 def read_config(config_file: Path | None, data: Path | None = None) -> Config:

@@ -15,6 +15,8 @@ from vigie.cli.output import show_table
 from vigie.cli.session import Session, session_of
 from vigie.platform.database import DatabaseConfig, MigrationOutcome
 from vigie.platform.database.settings import parse_url
+from vigie.platform.errors import VigieError
+from vigie.platform.reasons import CONFIG_INVALID
 
 app = new_app(
     "The schema of the PostgreSQL database.",
@@ -25,6 +27,8 @@ app = new_app(
     ),
 )
 
+_REFUSED: Final = frozenset({"28P01", "28000"})
+"""SQLSTATE of a password or a role that the server does not take."""
 MISSING: Final = "missing"
 PENDING: Final = "pending"
 CURRENT: Final = "current"
@@ -100,7 +104,13 @@ async def _run(
         session.errors.print(line, markup=False, style="dim")
 
     administration = Administration(section, role, file, tell=tell)
-    outcomes = await (administration.state if check else administration.apply)(SCHEMAS)
+    try:
+        outcomes = await (administration.state if check else administration.apply)(SCHEMAS)
+    except VigieError as error:
+        if error.metadata.get("code") in _REFUSED:
+            # What is wrong is what was said, not the server: trying again does not help.
+            raise VigieError(CONFIG_INVALID, error.message) from error
+        raise
     schemas = [context for context, chains in SCHEMAS.items() for _ in chains]
     return list(zip(schemas, outcomes, strict=True))
 

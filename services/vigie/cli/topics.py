@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -88,7 +88,7 @@ def diff(
     session = session_of(context)
     with telling():
         settings, specs, _ = _read(config, bootstrap)
-        found = _run(TopicAdmin(_clients(settings)).differences(specs))
+        found = asyncio.run(TopicAdmin(_clients(settings)).differences(specs))
     _tell(session, found, len(specs))
 
 
@@ -100,7 +100,7 @@ def check(
     session = session_of(context)
     with telling():
         settings, specs, name = _read(config, bootstrap)
-        found = _run(_check(_clients(settings), specs, name))
+        found = asyncio.run(_check(_clients(settings), specs, name))
     _tell(session, found, len(specs))
     if found:
         raise typer.Exit(Exit.CHECK_FAILED)
@@ -126,7 +126,8 @@ def apply(
     session = session_of(context)
     with telling():
         settings, specs, name = _read(config, bootstrap)
-        left = _run(_apply(_clients(settings), specs, name, also_deleting=yes))
+        done, left = asyncio.run(_apply(_clients(settings), specs, name, also_deleting=yes))
+    _tell_done(session, done)
     _tell(session, left, len(specs))
     if left:
         raise typer.Exit(Exit.CHECK_FAILED)
@@ -143,10 +144,13 @@ async def _check(clients: KafkaClients, specs: Sequence[TopicSpec], name: str) -
 
 async def _apply(
     clients: KafkaClients, specs: Sequence[TopicSpec], name: str, *, also_deleting: bool
-) -> list[Difference]:
+) -> tuple[list[Difference], list[Difference]]:
     """Mend what may be mended; a topic with a dangerous difference is left alone whole.
 
     Nothing of another installation is touched: whose they are is asked, or marked, first.
+
+    Returns:
+        What was mended, and what is left.
     """
     admin, clock = TopicAdmin(clients), SystemWallClock()
     missing = [one for one in await admin.differences([INSTALLATION_TOPIC]) if one.missing]
@@ -158,8 +162,10 @@ async def _apply(
         await publisher.close()
     found = await admin.differences(specs)
     kept = {one.topic for one in found if one.deletes and not also_deleting}
-    await admin.apply(specs, [one for one in found if one.topic not in kept])
-    return await admin.differences(specs)
+    mended = [one for one in found if one.topic not in kept]
+    await admin.apply(specs, mended)
+    left = await admin.differences(specs)
+    return [one for one in (*missing, *mended) if one not in left], left
 
 
 def _read(
@@ -187,8 +193,15 @@ def _clients(settings: KafkaConfig) -> KafkaClients:
     return KafkaClients(settings, "vigie-topics")
 
 
-def _run(work: Coroutine[Any, Any, list[Difference]]) -> list[Difference]:
-    return asyncio.run(work)
+def _tell_done(session: Session, done: Sequence[Difference]) -> None:
+    """Say on the side what was made and changed."""
+    for one in done:
+        if one.missing:
+            line = tr(f"made: {one.topic}", f"créé : {one.topic}")
+        else:
+            what = f"{one.topic}, {one.what}: {one.found or _OTHER} → {one.wanted}"
+            line = tr(f"changed: {what}", f"modifié : {what}")
+        session.errors.print(line, markup=False, style="dim", soft_wrap=True)
 
 
 def _tell(session: Session, found: Sequence[Difference], count: int) -> None:

@@ -403,7 +403,8 @@ def test_the_command_names_what_is_wrong_in_one_line(
 ) -> None:
     bare.administrator_file.write_text("wrong")
     refused = CliRunner().invoke(app, command)
-    assert refused.exit_code == 6
+    assert refused.exit_code == 2
+    assert "CONFIG_INVALID" in refused.output
     assert "the role or its password is refused" in refused.output
     assert "Traceback" not in refused.output
     bare.administrator_file.unlink()

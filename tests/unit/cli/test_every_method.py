@@ -85,6 +85,7 @@ COMMANDS = PLACES | CAMERAS | FOOTAGE | RIGHTS
 OTHER_CODES = {
     "CameraService/ProbeCamera": Exit.CHECK_FAILED,  # an empty answer: not reachable
     "EvidenceService/DownloadPackage": Exit.FAILED,  # an empty answer: not the digest promised
+    "PlaybackService/Play": Exit.NOT_FOUND,  # an empty answer: nothing is stored
 }
 
 

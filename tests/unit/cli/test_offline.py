@@ -84,7 +84,7 @@ def test_a_key_that_others_can_read_is_refused(vigie: Vigie, data: Path) -> None
     load_or_create_key(data / "access")
     (data / "access" / "issuer-key.json").chmod(0o644)
     outcome = vigie("token", "create", "x", "--data", str(data))
-    assert outcome.code == Exit.CONFLICT
+    assert outcome.code == Exit.USAGE
     assert "chmod 600" in outcome.err
 
 

@@ -37,6 +37,10 @@ _PACKED: Final = b"packed"
 """Behind the query of a watch: tells its tokens from those of the former form."""
 
 
+_Told = tuple[str, StreamStatusEvent | None, str]
+"""Camera, its status and a resume token; without a status: a checkpoint."""
+
+
 def parse_status(stored: StoredEvent) -> StreamStatusEvent:
     """The status in an event.
 
@@ -128,16 +132,19 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         await admit_cameras(call, wanted, self._cameras)
         may_see = self._filter(call, wanted)
         packed_query = query + _PACKED
-        progress = Progress(after, lambda packed: self._tokens.seal_bytes(packed, packed_query))
+
+        def seal(packed: bytes) -> str:
+            return self._tokens.seal_bytes(packed, packed_query)
+
         known: dict[str, StreamStatusEvent] = {}
-        async with aclosing(self._changes(progress)) as changes:
-            async for stored in changes:
-                answer = self._answer(stored, may_see, known, heartbeats=request.include_heartbeats)
+        async with aclosing(self._told(after, seal)) as told:
+            async for camera, status, token in told:
+                answer = self._answer(
+                    camera, status, may_see, known, heartbeats=request.include_heartbeats
+                )
                 if answer is None:
                     continue
-                answer.resume_token = (
-                    progress.newest_token() if answer.is_checkpoint else progress.token()
-                )
+                answer.resume_token = token
                 call.delivered(size_bytes=answer.ByteSize())
                 yield answer
 
@@ -151,21 +158,26 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
             return unpack(body)
         return [Position(int(one), int(offset)) for one, offset in json.loads(body)["positions"]]
 
-    async def _changes(self, progress: Progress) -> AsyncGenerator[StoredEvent | None, None]:
-        """The newest event of every key, a checkpoint (``None``), then all as they come.
+    async def _told(
+        self, after: Sequence[Position], seal: Callable[[bytes], str]
+    ) -> AsyncGenerator[_Told, None]:
+        """The present state of every camera, a checkpoint, then all changes as they come.
 
-        A further checkpoint follows every `CHECKPOINT_SECONDS`.
-
-        The topic may still hold older states of a key: only the last one is the present.
+        A further checkpoint follows every `CHECKPOINT_SECONDS`. After a resume token the present
+        is what has come since. Without one it is what the table holds: the topic has every
+        heartbeat of hours, and reading it anew for each watch costs the more the longer it is.
+        Whoever breaks off before the first checkpoint then begins anew (an empty token).
         """
-        newest: dict[str, StoredEvent] = {}
-        async for stored in resumed(self._log.read(STATUS_TOPIC, after=progress.positions())):
-            newest.pop(stored.event.key, None)  # so that the order stays that of the log
-            newest[stored.event.key] = stored
-        for stored in newest.values():
-            progress.advance(stored.position)
-            yield stored
-        yield None
+        if after:
+            progress = Progress(after, seal)
+            async for told in self._since(progress):
+                yield told
+        else:
+            # Taken at once, so that they belong together.
+            progress = Progress(self._statuses.positions, seal)
+            for camera, status in tuple(self._statuses.items.items()):
+                yield camera, status, ""
+        yield "", None, progress.newest_token()
         following = self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
         loop = asyncio.get_running_loop()
         due = loop.time() + CHECKPOINT_SECONDS
@@ -174,28 +186,36 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
                 change = await follower.next(max(0.0, due - loop.time()))
                 if loop.time() >= due:  # however many come
                     due = loop.time() + CHECKPOINT_SECONDS
-                    yield None
+                    yield "", None, progress.newest_token()
                 if change is not None:
                     progress.advance(change.position)
-                    yield change
+                    if (changed := _readable(change)) is not None:
+                        yield changed.camera, changed, progress.token()
+
+    async def _since(self, progress: Progress) -> AsyncGenerator[_Told, None]:
+        """The newest event of every key since: only the last one is the present."""
+        newest: dict[str, StoredEvent] = {}
+        async for stored in resumed(self._log.read(STATUS_TOPIC, after=progress.positions())):
+            newest.pop(stored.event.key, None)  # so that the order stays that of the log
+            newest[stored.event.key] = stored
+        for stored in newest.values():
+            progress.advance(stored.position)
+            if (status := _readable(stored)) is not None:
+                yield status.camera, status, progress.token()
 
     def _answer(
         self,
-        stored: StoredEvent | None,
+        camera: str,
+        status: StreamStatusEvent | None,
         may_see: Callable[[str], bool],
         known: dict[str, StreamStatusEvent],
         *,
         heartbeats: bool,
     ) -> streams_pb2.WatchStreamsResponse | None:
-        if stored is None:
+        if status is None:
             return streams_pb2.WatchStreamsResponse(is_checkpoint=True)
-        camera = stored.event.key
-        if stored.event.value is None or not may_see(camera):
+        if not may_see(camera):
             return None
-        try:
-            status = parse_status(stored)
-        except Unprocessable:
-            return None  # the table counts it; a watch has nothing to show for it
         before, known[camera] = known.get(camera), status
         if before is not None and not heartbeats and _same(before, status):
             return None
@@ -245,6 +265,16 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         if status.last_frame_us:
             stream.last_frame_time.CopyFrom(_timestamp(status.last_frame_us))
         return stream
+
+
+def _readable(stored: StoredEvent) -> StreamStatusEvent | None:
+    """The status in an event, if it has one; the table counts those that cannot be read."""
+    if stored.event.value is None:
+        return None
+    try:
+        return parse_status(stored)
+    except Unprocessable:
+        return None
 
 
 _CHANGING: Final = ("update_time", "last_frame_us", "frame_rate_millihertz", "bit_rate_bps")

@@ -250,7 +250,8 @@ class WatchStreamsResponse(_message.Message):
     IS_CHECKPOINT_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """Give this as `resume_token` to go on after this answer; what was answered shortly before it
-    may then come again. That of a checkpoint is exact.
+    may then come again. That of a checkpoint is exact. Empty before the first checkpoint of a watch
+    that began with the present state: begin anew then.
     """
     is_checkpoint: _builtins.bool
     """True when everything known at this moment has been sent; sent at least every 15 seconds."""

@@ -69,6 +69,11 @@ class CompactedTable(Generic[T]):
         """The table, read-only and live."""
         return MappingProxyType(self._items)
 
+    @property
+    def positions(self) -> tuple[Position, ...]:
+        """How far the topic has been read: whoever reads on from here misses nothing of it."""
+        return tuple(self._after.values())
+
     def get(self, key: str) -> T | None:
         """The newest value of ``key``."""
         return self._items.get(key)
@@ -124,8 +129,7 @@ class CompactedTable(Generic[T]):
                     # Followed, a topic in which nothing happens does not say that it is back.
                     await self._catch_up()
                     self._trouble, failures = None, 0
-                after = tuple(self._after.values())
-                async for stored in self._log.read(self._topic, after=after, follow=True):
+                async for stored in self._log.read(self._topic, after=self.positions, follow=True):
                     self._apply(stored)
                     self._trouble, failures = None, 0
             except VigieError as error:
@@ -140,7 +144,7 @@ class CompactedTable(Generic[T]):
 
     async def _catch_up(self) -> None:
         """Read what has come since, to the end of the topic as it is now."""
-        async for stored in self._log.read(self._topic, after=tuple(self._after.values())):
+        async for stored in self._log.read(self._topic, after=self.positions):
             self._apply(stored)
 
     def _apply(self, stored: StoredEvent) -> None:

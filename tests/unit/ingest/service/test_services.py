@@ -151,9 +151,10 @@ async def test_a_watch_tells_changes_and_goes_on_where_it_was(
     stub = StreamServiceStub(host.channel("operator"))
     watch = stub.WatchStreams(streams_pb2.WatchStreamsRequest())
     async for answer in watch:
-        if answer.stream.state == events_pb2.STREAM_STATE_RECORDING and answer.stream.run:
+        if answer.is_checkpoint:
             break
     token = answer.resume_token
+    assert token
     watch.cancel()
 
     ingest.engine.current[0].end(EndCause.CLOSED_BY_CAMERA, "went away")
@@ -190,6 +191,7 @@ async def test_a_watch_begins_with_the_newest_states_and_a_checkpoint(
     first, second = await watch.read(), await watch.read()
     watch.cancel()
     assert first.stream.state == events_pb2.STREAM_STATE_RECORDING
+    assert first.resume_token == "", "more was to be told: whoever breaks off here begins anew"
     assert second.is_checkpoint
     assert second.resume_token
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vigie.platform.config import ConfigSection, Suspicion
+from vigie.platform.config import ConfigSection, Suspicion, TimeZoneName
 
 _DAY_SECONDS: Final = 86_400
 
@@ -14,7 +13,7 @@ _DAY_SECONDS: Final = 86_400
 class RecordingConfig(ConfigSection):
     """What an operator may set."""
 
-    legal_time_zone: str = Field(
+    legal_time_zone: TimeZoneName = Field(
         default="Europe/Paris",
         description="Time zone in which the law counts days and months of retention (IANA name). "
         "The month is counted in UTC as well, and the earlier end counts.",
@@ -57,17 +56,6 @@ class RecordingConfig(ConfigSection):
     snapshot_concurrency: int = Field(
         default=2, ge=1, le=64, description="Stills that are decoded at the same time."
     )
-
-    @field_validator("legal_time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"no time zone is called {value!r}; for instance Europe/Paris") from (
-                error
-            )
-        return value
 
     def suspicions(self) -> Sequence[Suspicion]:
         """See `ConfigSection.suspicions`."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vigie.platform.config import ConfigSection, Suspicion
+from vigie.platform.config import ConfigSection, Suspicion, TimeZoneName
 from vigie.registry.streamuri import SCHEMES
 
 _FILE: Final = "file"
@@ -36,22 +35,11 @@ class RegistryConfig(ConfigSection):
         description="How often authorisations are looked at for their end, in seconds.",
     )
 
-    legal_time_zone: str = Field(
+    legal_time_zone: TimeZoneName = Field(
         default="Europe/Paris",
         description="Time zone in which the law counts the five years of an authorisation (IANA "
         "name). Retention has a setting of its own, `recording.legal_time_zone`.",
     )
-
-    @field_validator("legal_time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"no time zone is called {value!r}; for instance Europe/Paris") from (
-                error
-            )
-        return value
 
     def suspicions(self) -> Sequence[Suspicion]:
         """See `ConfigSection.suspicions`."""

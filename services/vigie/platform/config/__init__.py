@@ -5,6 +5,7 @@ from vigie.platform.config.reference import reference, render
 from vigie.platform.config.secret import Secret
 from vigie.platform.config.section import ConfigSection, Suspicion
 from vigie.platform.config.source import Problem
+from vigie.platform.config.timezone import TimeZoneName
 
 __all__ = [
     "Config",
@@ -13,6 +14,7 @@ __all__ = [
     "Problem",
     "Secret",
     "Suspicion",
+    "TimeZoneName",
     "load_config",
     "reference",
     "render",

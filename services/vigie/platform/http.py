@@ -16,6 +16,7 @@ from pydantic import Field
 from vigie.platform.config.section import ConfigSection, Suspicion
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.settings import host_of, is_loopback
+from vigie.platform.listening import addresses_of, is_name
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.reasons import LISTEN_FAILED
@@ -138,10 +139,14 @@ class HttpServer:
         Raises:
             VigieError: LISTEN_FAILED.
         """
-        host, _, port = self._config.listen.rpartition(":")
+        host, port = host_of(self._config.listen), int(self._config.listen.rpartition(":")[2])
         try:
+            places = addresses_of(host, port) if is_name(host) else ((host, port),)
             self._server = await asyncio.start_server(
-                self._accept, host.strip("[]"), int(port), limit=_MAX_REQUEST_BYTES
+                self._accept,
+                [address for address, _ in places],
+                places[0][1],
+                limit=_MAX_REQUEST_BYTES,
             )
         except OSError as error:
             raise VigieError(

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,28 @@ async def test_missing_tls_files_are_named(tmp_path: Path) -> None:
         async with running_host([binding(Probe())], CALLERS, config=config):
             pass
     assert caught.value.field == "grpc.tls.key_file"
+
+
+async def test_a_name_is_listened_on_at_all_of_its_addresses_or_not_at_all() -> None:
+    """Else callers of the name may reach another program, at the address that was taken."""
+    places = {
+        str(place[0]): family
+        for family, *_, place in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
+    }
+    for address, family in places.items():
+        with socket.socket(family) as other:
+            other.bind((address, 0))
+            other.listen(1)
+            config = GrpcConfig(listen=(f"localhost:{other.getsockname()[1]}",))
+            with pytest.raises(VigieError, match="the port is taken") as caught:
+                async with running_host([binding(Probe())], CALLERS, config=config):
+                    pass
+            assert caught.value.reason.name == "LISTEN_FAILED"
+    config = GrpcConfig(listen=("localhost:0",))
+    async with running_host([binding(Probe())], CALLERS, config=config) as host:
+        for address, family in places.items():
+            with socket.socket(family) as caller:
+                caller.connect((address, host.host.ports[0]))
 
 
 async def test_a_taken_port_is_one_clear_error() -> None:

@@ -29,12 +29,13 @@ from vigie.platform.grpc.metrics import HostMetrics
 from vigie.platform.grpc.openmethods import open_methods, stranger_slots
 from vigie.platform.grpc.pipeline import CallPipeline
 from vigie.platform.grpc.record import AccessRecorder
-from vigie.platform.grpc.settings import GrpcConfig, TlsConfig
+from vigie.platform.grpc.settings import GrpcConfig, TlsConfig, host_of
 from vigie.platform.grpc.strangers import StrangerSlots
 from vigie.platform.grpc.streams import OpenStreams
 from vigie.platform.grpc.validation import ContractValidator
 from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.identity.port import Authenticator
+from vigie.platform.listening import addresses_of, is_name
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.module import ServiceBinding
 from vigie.platform.reasons import LISTEN_FAILED
@@ -95,22 +96,37 @@ def outside_credentials(config: GrpcConfig, clock: MonotonicClock) -> grpc.Serve
 def listen(
     server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None, field: str
 ) -> int:
-    """Listen on an address; the port.
+    """Listen on an address (a name: on all it stands for); the port.
 
     Raises:
         VigieError: LISTEN_FAILED.
     """
     try:
-        if credentials is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, credentials)
-    except RuntimeError as error:
+        ports = [_add_port(server, each, credentials) for each in _places(address)]
+    except (RuntimeError, OSError) as error:
         raise VigieError(
             LISTEN_FAILED,
             f"cannot listen on {address}: the port is taken or the address is not of "
             "this machine; choose another one, or stop the program that has it",
             field=field,
         ) from error
+    return ports[0]
+
+
+def _places(address: str) -> tuple[str, ...]:
+    host = host_of(address)
+    if host.startswith("unix:") or not is_name(host):
+        return (address,)
+    places = addresses_of(host, int(address.rpartition(":")[2]))
+    return tuple(f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each, port in places)
+
+
+def _add_port(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None
+) -> int:
+    if credentials is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, credentials)
 
 
 class GrpcHost:

@@ -49,6 +49,18 @@ async def ask(server: HttpServer, request: bytes) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
+async def test_a_name_is_served_at_all_of_its_addresses_on_one_port(modules: Modules) -> None:
+    config = HttpConfig(listen="localhost:0")
+    server = HttpServer(config, operations_routes(MetricsRegistry(), modules))
+    await server.start()
+    places = {str(place[0]) for *_, place in socket.getaddrinfo("localhost", 0)}
+    for address in sorted(places):
+        _, writer = await asyncio.open_connection(address, int(server.address.rpartition(":")[2]))
+        writer.close()
+        await writer.wait_closed()
+    await server.stop(timeout_seconds=1)
+
+
 async def test_metrics_health_and_readiness(server: HttpServer, modules: Modules) -> None:
     status, body = await ask(server, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (status, b"vigie_probe_seen_total 1.0" in body) == (200, True)

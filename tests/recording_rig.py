@@ -72,11 +72,20 @@ class Rig:
     def __post_init__(self) -> None:
         self._ids = itertools.count()
 
-    async def tell(self, topic: str, key: str, message: Message) -> None:
-        """Append one event."""
+    async def tell(
+        self, topic: str, key: str, message: Message, *, time_us: int | None = None
+    ) -> None:
+        """Append one event; ``time_us``: of its envelope, now if not given."""
         # Unique also on an installation that was recorded by an earlier rig.
         event_id = f"e{self.wall.now_us()}-{next(self._ids)}"
-        event = make_event(message, key=key, source="test", wall_clock=self.wall, event_id=event_id)
+        event = make_event(
+            message,
+            key=key,
+            source="test",
+            wall_clock=self.wall,
+            event_id=event_id,
+            time_us=time_us,
+        )
         await self.log.append(topic, [event])
 
     async def settle(self) -> None:
@@ -102,8 +111,9 @@ class Rig:
         lifecycle: int = registry_pb2.CAMERA_LIFECYCLE_IN_SERVICE,
         retention_days: int = 0,
         valid_days: int = 400,
+        told_us: int | None = None,
     ) -> None:
-        """Tell the state of a camera from an instant on."""
+        """Tell the state of a camera from an instant on (``told_us``: said later than that)."""
         term = registry_pb2.AuthorisationTerm(
             authorisation=f"authorisations/{camera}",
             number="2026-0001",
@@ -119,7 +129,8 @@ class Rig:
             zone=zone,
             authorisations=[term],
         )
-        await self.tell("cameras", camera, state)
+        told_us = min(at_us, self.wall.now_us()) if told_us is None else told_us
+        await self.tell("cameras", camera, state, time_us=told_us)
 
     async def segment(self, segment: RecordedSegment) -> None:
         """Store one segment and tell it."""

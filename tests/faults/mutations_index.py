@@ -289,6 +289,11 @@ def state_altered(at: Estate) -> None:
     at.sql("UPDATE recording_camera_states SET zone = 'zone-9' WHERE revision = 2")
 
 
+def state_told_later(at: Estate) -> None:
+    """As if it had been acted upon hours later: what it excuses would count as missing."""
+    at.sql("UPDATE recording_camera_states SET told_us = told_us + 7200000000 WHERE revision = 2")
+
+
 def state_half(at: Estate) -> None:
     at.sql("UPDATE recording_camera_states SET authorisations = '[[' WHERE revision = 2")
 
@@ -296,7 +301,7 @@ def state_half(at: Estate) -> None:
 def state_of_nothing(at: Estate) -> None:
     at.sql(
         "INSERT INTO recording_camera_states SELECT camera, 9, effective_us + 1, 3, zone,"
-        " authorisations FROM recording_camera_states WHERE revision = 2"
+        " authorisations, told_us FROM recording_camera_states WHERE revision = 2"
     )
 
 
@@ -399,6 +404,8 @@ MUTATIONS = [
     Mutation("I6", "missing", "the newest state of a camera is removed", state_gone,
              (("I6", "the state of a camera is not in the index"),)),
     Mutation("I6", "altered", "the newest state of a camera is altered", state_altered,
+             (("I6", "the state of a camera is not in the index"),)),
+    Mutation("I6", "altered", "when a state was told is altered", state_told_later,
              (("I6", "the state of a camera is not in the index"),)),
     Mutation("I6", "half", "the authorisations of a camera are half written", state_half,
              (("I6", "the state of a camera is not in the index"),)),

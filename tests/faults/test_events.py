@@ -231,12 +231,14 @@ async def test_a_handler_that_fails_stops_nothing_and_its_event_is_replayed(  # 
     sound = getattr(where, name)
     attempts = 0
 
-    async def fails_on_the_first(connection: AsyncConnection, event: object) -> object:
+    async def fails_on_the_first(
+        connection: AsyncConnection, event: object, *more: object
+    ) -> object:
         nonlocal attempts
         if any(map(_is_victim, event if isinstance(event, list) else [event])):
             attempts += 1
             raise RuntimeError("a defect")
-        return await sound(connection, event)
+        return await sound(connection, event, *more)
 
     async with recording_rig(tmp_path, T0) as rig:
         run = await estate(rig)

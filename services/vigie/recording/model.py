@@ -119,13 +119,34 @@ class Lifecycle(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CameraState:
-    """What the registry wanted of a camera from ``effective_us`` on."""
+    """What the registry wanted of a camera from ``effective_us`` on.
+
+    ``told_us`` is when it said so, which may be later (a move is entered when it has happened);
+    ``None``: an index made by an older version does not know.
+    """
 
     camera: str
     revision: int
     effective_us: int
     lifecycle: Lifecycle
     zone: str
+    authorisations: tuple[AuthorisationTerm, ...] = field(default=())
+    told_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What of a `CameraState` decides whether footage was to be expected.
+
+    Attributes:
+        since_us: when it began to be acted upon: when it took effect, or when it was told if that
+            was later. Until then reception followed the state before.
+        lifecycle: see `Lifecycle`.
+        authorisations: terms that cover the camera.
+    """
+
+    since_us: int
+    lifecycle: Lifecycle
     authorisations: tuple[AuthorisationTerm, ...] = field(default=())
 
 

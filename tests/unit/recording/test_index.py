@@ -19,8 +19,8 @@ from recording_support import (
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
 from vigie.platform.database import EmbeddedDatabase, schema_differences
 from vigie.recording.index import days, reader, spans, tables, writer
-from vigie.recording.index.convert import EventInvalidError, check_segment
-from vigie.recording.model import PIECE_LIMIT_US, Cause, Segment
+from vigie.recording.index.convert import EventInvalidError, camera_state_values, check_segment
+from vigie.recording.model import PIECE_LIMIT_US, CameraState, Cause, Lifecycle, Segment
 from vigie.recording.timeline.intervals import Interval
 
 pytestmark = pytest.mark.usefixtures("database_kind")
@@ -122,6 +122,28 @@ async def read_outages(
         )
     assert until == end
     return [(o.start_us - T0, o.end_us - T0, o.open) for o in facts.outages]
+
+
+async def test_a_state_is_acted_upon_when_it_was_told_if_that_is_known(tmp_path: Path) -> None:
+    told: list[int | None] = [T0, T0 + 5 * HOUR, None, T0 + 8 * HOUR]
+    async with opened_index(tmp_path) as database:
+        async with database.transaction() as connection:
+            for number, told_us in enumerate(told):
+                state = CameraState(
+                    camera="cam-a",
+                    revision=number + 1,
+                    effective_us=T0 + number * 3 * HOUR,
+                    lifecycle=Lifecycle.IN_SERVICE,
+                    zone="zone-1",
+                    told_us=told_us,
+                )
+                values = camera_state_values(state)
+                await connection.execute(tables.CAMERA_STATES.insert().values(**values))
+        async with database.reading() as connection:
+            for start, first in ((0, 0), (4, 0), (5, 1), (10, 3)):
+                window = Interval(T0 + start * HOUR, T0 + 12 * HOUR)
+                facts, _ = await reader.read_facts(connection, "cam-a", window, tail_us=None)
+                assert [(d.since_us - T0) // HOUR for d in facts.demands] == [0, 5, 6, 9][first:]
 
 
 async def test_an_outage_is_stretched_closed_and_found_from_anywhere_in_it(tmp_path: Path) -> None:

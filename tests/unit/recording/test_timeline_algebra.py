@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from long_forms import examples
 from vigie.recording.model import (
     AuthorisationTerm,
-    CameraState,
     Cause,
+    Demand,
     Lifecycle,
     LiveState,
     Outage,
@@ -26,11 +26,11 @@ RULE = TailRule(stale_after_us=5, settle_us=12, let_go_us=0)
 ALWAYS = AuthorisationTerm("authorisations/a", 0, 1000, 0)
 
 
-def state(revision: int, at: int, lifecycle: Lifecycle = Lifecycle.IN_SERVICE) -> CameraState:
-    return CameraState("cam-a", revision, at, lifecycle, "zone", (ALWAYS,))
+def wanted(at: int, lifecycle: Lifecycle = Lifecycle.IN_SERVICE) -> Demand:
+    return Demand(at, lifecycle, (ALWAYS,))
 
 
-IN_SERVICE = [state(1, 0)]
+IN_SERVICE = [wanted(0)]
 
 
 def says(entries: list[Entry]) -> list[tuple[int, int, object]]:
@@ -50,27 +50,24 @@ outages = st.lists(
     ),
     max_size=4,
 )
-states = st.lists(
+demands = st.lists(
     st.tuples(instants, st.sampled_from(list(Lifecycle)), st.lists(intervals, max_size=2)),
     max_size=4,
     unique_by=lambda item: item[0],
 ).map(
     lambda items: [
-        CameraState(
-            "cam-a",
-            revision,
+        Demand(
             at,
             lifecycle,
-            "z",
             tuple(AuthorisationTerm("authorisations/a", a, b, 0) for a, b in terms),
         )
-        for revision, (at, lifecycle, terms) in enumerate(sorted(items, key=lambda i: i[0]), 1)
+        for at, lifecycle, terms in sorted(items, key=lambda i: i[0])
     ]
 )
 lives = st.none() | st.builds(
     LiveState, instants, st.booleans(), st.sampled_from([None, Cause.CAMERA_SILENT])
 )
-facts = st.builds(Facts, spans, spans, states, outages, st.none() | instants, lives)
+facts = st.builds(Facts, spans, spans, demands, outages, st.none() | instants, lives)
 
 
 def in_any(items: list[Span] | list[Outage], at: int) -> bool:
@@ -87,7 +84,7 @@ def expected_kind(  # noqa: C901, PLR0911 - the rules one after the other, as th
         return Kind.FUTURE, {None}
     if in_any(list(facts.destroyed), at):
         return Kind.GAP, {Cause.DESTROYED}
-    current = [s for s in facts.states if s.effective_us <= at]
+    current = [s for s in facts.demands if s.since_us <= at]
     if not current or current[-1].lifecycle not in {Lifecycle.IN_SERVICE, Lifecycle.SUSPENDED}:
         return Kind.GAP, {Cause.NOT_IN_SERVICE}
     if current[-1].lifecycle is Lifecycle.SUSPENDED:
@@ -107,7 +104,7 @@ def expected_kind(  # noqa: C901, PLR0911 - the rules one after the other, as th
                 return Kind.GAP, {o.cause for o in facts.outages if o.start_us == newest}
     if live:
         begin = facts.last_stored_us
-        begin = facts.states[-1].effective_us if begin is None else begin
+        begin = facts.demands[-1].since_us if begin is None else begin
         begin = begin if live.recording else max(begin, now - 12)
         if begin <= at:
             return Kind.PENDING, {None}
@@ -217,14 +214,14 @@ def test_the_tail_is_pending_only_while_the_heartbeat_is_fresh() -> None:
 
 
 def test_before_a_camera_existed_it_was_not_in_service() -> None:
-    assert says(compose(Interval(0, 20), 60, Facts(states=[state(1, 15)]), RULE)) == [
+    assert says(compose(Interval(0, 20), 60, Facts(demands=[wanted(15)]), RULE)) == [
         (0, 15, Cause.NOT_IN_SERVICE),
         (15, 20, Cause.INGEST_DOWN),
     ]
 
 
 def test_footage_recorded_a_moment_after_a_suspension_is_shown() -> None:
-    facts = Facts([Span("a", 0, 22)], (), [state(1, 0), state(2, 20, Lifecycle.SUSPENDED)])
+    facts = Facts([Span("a", 0, 22)], (), [wanted(0), wanted(20, Lifecycle.SUSPENDED)])
     assert says(compose(Interval(0, 30), 60, facts, RULE)) == [
         (0, 22, "a"),
         (22, 30, Cause.SUSPENDED),
@@ -234,7 +231,7 @@ def test_footage_recorded_a_moment_after_a_suspension_is_shown() -> None:
 @pytest.mark.parametrize(("end", "cause"), [(17, Cause.SUSPENDED), (16, Cause.INGEST_DOWN)])
 def test_the_moment_before_a_decision_has_its_cause(end: int, cause: Cause) -> None:
     """The last whole frame ends a little before the camera is let go; longer, nobody knows why."""
-    facts = Facts([Span("a", 0, end)], (), [state(1, 0), state(2, 20, Lifecycle.SUSPENDED)])
+    facts = Facts([Span("a", 0, end)], (), [wanted(0), wanted(20, Lifecycle.SUSPENDED)])
     rule = replace(RULE, let_go_us=3)
     first, gap, *_ = says(compose(Interval(0, 30), 60, facts, rule))
     assert (first, gap[0], gap[2]) == ((0, end, "a"), end, cause)
@@ -262,7 +259,7 @@ def test_what_nobody_reported_is_not_explained_by_an_outage_without_footage_befo
 
 def test_destruction_outweighs_every_other_cause() -> None:
     facts = Facts(
-        (), [Span("a", 0, 10)], [state(1, 5)], [Outage(0, 20, Cause.CAMERA_SILENT)], None, None
+        (), [Span("a", 0, 10)], [wanted(5)], [Outage(0, 20, Cause.CAMERA_SILENT)], None, None
     )
     assert says(compose(Interval(0, 20), 60, facts, RULE)) == [
         (0, 10, Cause.DESTROYED),

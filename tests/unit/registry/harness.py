@@ -87,8 +87,12 @@ class Registry:
 
     async def states(self, camera: str) -> list[CameraState]:
         """Every event of a camera, oldest first."""
+        return [state for state, _ in await self.told(camera)]
+
+    async def told(self, camera: str) -> list[tuple[CameraState, int]]:
+        """The same, each with when it was told."""
         return [
-            CameraState.FromString(stored.event.value or b"")
+            (CameraState.FromString(stored.event.value or b""), stored.event.time_us)
             async for stored in self.event_log.read("cameras")
             if stored.event.key == camera
         ]

@@ -1,13 +1,19 @@
 """Moves that are entered after they happened: nothing that was decided before is told anew."""
 
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
+from recording_support import opened_index
 from unit.registry.harness import Registry
-from vigie.platform.clock import to_us
-from vigie.recording.index.convert import camera_state_from_event
-from vigie.recording.model import Cause, Outage
-from vigie.recording.timeline.algebra import Facts, Kind, compose
+from vigie.ingest.v1 import events_pb2 as ingest_pb2
+from vigie.platform.clock import ManualWallClock, to_us
+from vigie.recording.index import writer
+from vigie.recording.index.outages import put_outage
+from vigie.recording.model import Cause
+from vigie.recording.timeline.algebra import Kind
 from vigie.recording.timeline.intervals import Interval
+from vigie.recording.timeline.reading import TimelineReader
 from vigie.registry.authority import covered_since_us
 from vigie.registry.model import Term
 from vigie.registry.v1 import authorisations_pb2, cameras_pb2
@@ -40,18 +46,34 @@ async def spans(registry: Registry) -> dict[str, tuple[datetime, datetime]]:
 
 
 async def timeline(
-    registry: Registry, start: datetime, end: datetime, *outages: Outage
+    registry: Registry, start: datetime, end: datetime, *outages: ingest_pb2.Outage
 ) -> list[tuple[str, Cause | None]]:
     """What recording tells of a window with no footage, by the events of the registry."""
-    states = [camera_state_from_event(event) for event in await registry.states("cam-01")]
-    entries = compose(
-        Interval(to_us(start), to_us(end)), to_us(end), Facts(states=states, outages=outages)
-    )
+    window = Interval(to_us(start), to_us(end))
+    with tempfile.TemporaryDirectory() as folder:
+        async with opened_index(Path(folder)) as index:
+            async with index.transaction() as connection:
+                for state, told_us in await registry.told("cam-01"):
+                    await writer.put_camera_state(connection, state, told_us)
+                for outage in outages:
+                    await put_outage(connection, "cam-01", outage)
+            reader = TimelineReader(index, ManualWallClock(window.end_us), lambda _camera: None)
+            entries = [entry async for entry in reader.entries("cam-01", window)]
     assert all(entry.kind is Kind.GAP for entry in entries)
     return [
         (datetime.fromtimestamp(entry.start_us / 1e6, UTC).strftime("%H:%M"), entry.cause)
         for entry in entries
     ]
+
+
+def unreachable(start: datetime, end: datetime) -> ingest_pb2.Outage:
+    return ingest_pb2.Outage(
+        outage=f"{start:%H%M}",
+        start_us=to_us(start),
+        end_us=to_us(end),
+        known_until_us=to_us(end),
+        cause=int(Cause.CAMERA_UNREACHABLE),
+    )
 
 
 async def test_a_move_entered_late_blames_nobody_for_what_the_register_forbade(
@@ -78,7 +100,7 @@ async def test_a_camera_that_was_covered_all_the_time_is_covered_there_since_it_
     await registry.authorisation("a-south", zones=("zae-south",))
     clock(registry, 5)
     await registry.camera("cam-01", commission=True)
-    outage = Outage(to_us(at(9)), to_us(at(10)), Cause.CAMERA_UNREACHABLE)
+    outage = unreachable(at(9), at(10))
     clock(registry, 18)
     before = await timeline(registry, at(5), at(18), outage)
     await move(registry, "zae-south", at(6, 30))
@@ -87,6 +109,33 @@ async def test_a_camera_that_was_covered_all_the_time_is_covered_there_since_it_
         "a-south": (at(6, 30), datetime(2029, 1, 1, tzinfo=UTC)),
     }
     assert await timeline(registry, at(5), at(18), outage) == before
+
+
+async def test_a_move_out_of_cover_entered_late_excuses_no_outage(registry: Registry) -> None:
+    """Until it was entered the camera was to be recorded: what is missing of that is missing."""
+    await registry.authorisation("a-north", zones=("zae-north",))
+    clock(registry, 5)
+    await registry.camera("cam-01", commission=True)
+    outage = unreachable(at(9), at(10))
+    clock(registry, 18)
+    before = await timeline(registry, at(5), at(18), outage)
+    assert before == [
+        ("05:00", Cause.INGEST_DOWN),
+        ("09:00", Cause.CAMERA_UNREACHABLE),
+        ("10:00", Cause.INGEST_DOWN),
+    ]
+    moved = await move(registry, "zae-south", at(6, 30))
+    assert moved.authorisations == []
+    assert await timeline(registry, at(5), at(18), outage) == before
+    # Of a part of the time too, and what began before the entry ends with it.
+    assert await timeline(registry, at(9, 30), at(18), outage) == [
+        ("09:30", Cause.CAMERA_UNREACHABLE),
+        ("10:00", Cause.INGEST_DOWN),
+    ]
+    assert await timeline(registry, at(17), at(20), unreachable(at(17), at(19))) == [
+        ("17:00", Cause.CAMERA_UNREACHABLE),
+        ("18:00", Cause.NOT_AUTHORISED),
+    ]
 
 
 async def test_no_order_covers_from_before_it_was_entered(registry: Registry) -> None:

@@ -1,7 +1,8 @@
 """I6: the history of each camera against what the registry told."""
 
 from collections.abc import AsyncIterator
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from sqlalchemy import select
 
@@ -21,12 +22,17 @@ _REPAIR: Final = (
 )
 
 
+class _Told(NamedTuple):
+    state: registry_pb2.CameraState
+    time_us: int
+
+
 async def check_camera_states(view: View) -> AsyncIterator[Finding]:
     """The newest state of each camera is in the index as it was told, and none is newer.
 
     The topic is compacted: of earlier states the index is the only witness.
     """
-    newest: dict[str, registry_pb2.CameraState] = {}
+    newest: dict[str, _Told] = {}
     young: set[str] = set()
     async for stored in view.event_log.read("cameras"):
         if stored.event.value is None:
@@ -43,9 +49,10 @@ async def check_camera_states(view: View) -> AsyncIterator[Finding]:
             yield error("I6", what, remedy, EVIDENCE, camera=stored.event.key)
             young.add(stored.event.key)
             continue
-        newest[state.camera] = state
-    for state in newest.values():
-        if not await _stands(view, state):
+        newest[state.camera] = _Told(state, stored.event.time_us)
+    for told in newest.values():
+        state = told.state
+        if not await _stands(view, told):
             yield error(
                 "I6",
                 "the state of a camera is not in the index as it was told",
@@ -56,8 +63,8 @@ async def check_camera_states(view: View) -> AsyncIterator[Finding]:
             )
     async for rows in view.pages(CAMERA_STATES, "camera", "revision"):
         for row in rows:
-            told = newest.get(row.camera)
-            if row.camera in young or (told is not None and row.revision <= told.revision):
+            known = newest.get(row.camera)
+            if row.camera in young or (known and row.revision <= known.state.revision):
                 continue
             yield error(
                 "I6",
@@ -69,13 +76,20 @@ async def check_camera_states(view: View) -> AsyncIterator[Finding]:
             )
 
 
-async def _stands(view: View, state: registry_pb2.CameraState) -> bool:
+async def _stands(view: View, told: _Told) -> bool:
     async with view.database.reading() as connection:
         query = select(CAMERA_STATES).where(
-            CAMERA_STATES.c.camera == state.camera, CAMERA_STATES.c.revision == state.revision
+            CAMERA_STATES.c.camera == told.state.camera,
+            CAMERA_STATES.c.revision == told.state.revision,
         )
         row = (await connection.execute(query)).first()
     try:
-        return row is not None and camera_state_from_row(row) == camera_state_from_event(state)
+        if row is None:
+            return False
+        stands = camera_state_from_row(row)
+        expected = camera_state_from_event(told.state, told.time_us)
     except (EventInvalidError, ValueError, TypeError):
         return False  # not even readable
+    if stands.told_us is None:  # written by a version that did not keep it
+        expected = replace(expected, told_us=None)
+    return stands == expected

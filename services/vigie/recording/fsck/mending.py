@@ -292,7 +292,7 @@ async def _tell(parts: Parts, topic: str, key: str) -> None:
 async def _say(connection: AsyncConnection, topic: str, stored: StoredEvent) -> None:
     if topic == "cameras":
         camera = parse_event(stored, registry_pb2.CameraState)
-        await writer.put_camera_state(connection, camera)
+        await writer.put_camera_state(connection, camera, stored.event.time_us)
     elif topic == "segments":
         event = parse_event(stored, ingest_pb2.SegmentEvent)
         named = OUTAGES.c.outage == event.outage.outage

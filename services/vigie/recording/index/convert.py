@@ -122,8 +122,8 @@ def segment_values(segment: Segment) -> dict[str, Any]:
     return dict(zip(SEGMENT_COLUMNS, _COLUMNS_OF(segment), strict=True))
 
 
-def camera_state_from_event(state: registry_pb2.CameraState) -> CameraState:
-    """What recording needs of a camera's state.
+def camera_state_from_event(state: registry_pb2.CameraState, told_us: int) -> CameraState:
+    """What recording needs of a camera's state, which was told at ``told_us``.
 
     Raises:
         EventInvalidError: no name, or no time.
@@ -151,6 +151,7 @@ def camera_state_from_event(state: registry_pb2.CameraState) -> CameraState:
             )
             for term in state.authorisations
         ),
+        told_us=told_us,
     )
 
 
@@ -167,6 +168,7 @@ def camera_state_values(state: CameraState) -> Mapping[str, Any]:
         "lifecycle": int(state.lifecycle),
         "zone": state.zone,
         "authorisations": json.dumps(rows, separators=(",", ":")),
+        "told_us": state.told_us,
     }
 
 
@@ -179,6 +181,7 @@ def camera_state_from_row(row: Any) -> CameraState:
         Lifecycle(row.lifecycle),
         row.zone,
         terms(row.authorisations),
+        row.told_us,
     )
 
 

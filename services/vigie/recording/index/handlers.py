@@ -79,7 +79,7 @@ class IndexHandlers:
             state = parse_event(stored, CameraState)
             _check_key(stored, state.camera)
             try:
-                await writer.put_camera_state(connection, state)
+                await writer.put_camera_state(connection, state, stored.event.time_us)
             except (EventInvalidError, ValueError) as error:
                 raise _refusal(error) from error
 

@@ -1,8 +1,9 @@
 """How the index is read. Every query is bounded by what it answers, not by what is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any, Final, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    case,
     cast,
     func,
     literal,
@@ -37,6 +39,7 @@ from vigie.recording.model import (
     SEGMENT_LIMIT_US,
     CameraState,
     Cause,
+    Demand,
     Lifecycle,
     Outage,
     Segment,
@@ -66,9 +69,12 @@ def _facts_statement() -> CompoundSelect[Any]:
     """
     limit = bindparam("row_limit", type_=Integer)
     states = CAMERA_STATES
-    in_force = (
+    since_us = case(
+        (states.c.told_us > states.c.effective_us, states.c.told_us), else_=states.c.effective_us
+    )
+    acted_upon = (
         select(func.max(states.c.revision))
-        .where(states.c.camera == bindparam("camera"), states.c.effective_us <= bindparam("start"))
+        .where(states.c.camera == bindparam("camera"), since_us <= bindparam("start"))
         .scalar_subquery()
     )
     parts: list[Select[Any]] = [
@@ -83,15 +89,15 @@ def _facts_statement() -> CompoundSelect[Any]:
         .limit(limit),
         select(
             literal(int(_Kind.STATE)),
-            states.c.effective_us,
+            since_us.label("since_us"),
             states.c.revision,
             states.c.lifecycle,
-            states.c.zone,
+            literal(""),
             states.c.authorisations,
         ).where(
             states.c.camera == bindparam("camera"),
-            states.c.revision >= func.coalesce(in_force, 0),
-            states.c.effective_us < bindparam("end"),
+            states.c.revision >= func.coalesce(acted_upon, 0),
+            since_us < bindparam("end"),
         ),
     ]
     names = ("kind", "start_us", "end_us", "number", "text", "more")
@@ -173,16 +179,14 @@ async def read_facts(
         more = row_limit * 4
         return await read_facts(connection, camera, window, row_limit=more, tail_us=tail_us)
     rows = {kind: [r for r in rows[kind] if r.start_us < until_us] for kind in rows}
-    states = [
-        CameraState(
-            camera, row.end_us, row.start_us, Lifecycle(row.number), row.text, terms(row.more)
-        )
+    demands = [
+        Demand(row.start_us, Lifecycle(row.number), terms(row.more))
         for row in sorted(rows[_Kind.STATE], key=lambda row: row.end_us)
     ]
     facts = Facts(
         spans=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.SPAN]],
         destroyed=[Span(r.text, r.start_us, r.end_us) for r in rows[_Kind.DESTROYED]],
-        states=in_order(states),
+        demands=in_order(demands, attrgetter("since_us")),
         outages=await _outages(connection, camera, rows[_Kind.OUTAGE]),
         last_stored_us=(
             None if tail_us is None else await last_stored_us(connection, camera, before_us=tail_us)
@@ -206,7 +210,7 @@ async def camera_states(
 ) -> list[CameraState]:
     """States in force in a window, by time; the first one may have begun before it."""
     found = await connection.execute(_STATES, _bounds(camera, window))
-    return in_order([camera_state_from_row(row) for row in found])
+    return in_order([camera_state_from_row(row) for row in found], _EFFECTIVE_US)
 
 
 def _states() -> Select[Any]:
@@ -234,23 +238,19 @@ def _bounds(camera: str, window: Interval) -> dict[str, Any]:
     return {"camera": camera, "start": window.start_us, "end": window.end_us}
 
 
-class _Timed(Protocol):
-    @property
-    def effective_us(self) -> int: ...
+_EFFECTIVE_US: Final = attrgetter("effective_us")
+_T = TypeVar("_T")
 
 
-_T = TypeVar("_T", bound=_Timed)
-
-
-def in_order(states: Sequence[_T]) -> list[_T]:
-    """States by revision with times that never go back.
+def in_order(states: Sequence[_T], instant_us: Callable[[_T], int]) -> list[_T]:
+    """States by revision with times (``instant_us`` of each) that never go back.
 
     The revision is the order of decisions. A wall clock that was set back gives a later decision
     an earlier time: the earlier decision then never was in force as far as time can tell.
     """
     kept: list[_T] = []
     for state in states:
-        while kept and kept[-1].effective_us >= state.effective_us:
+        while kept and instant_us(kept[-1]) >= instant_us(state):
             kept.pop()
         kept.append(state)
     return kept

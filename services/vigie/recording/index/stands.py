@@ -1,5 +1,6 @@
 """Where cameras stood, as the registry told."""
 
+from operator import attrgetter
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -23,4 +24,4 @@ async def zone_histories(connection: AsyncConnection) -> dict[str, list[Stand]]:
     told: dict[str, list[Stand]] = {}
     for row in await connection.execute(query.order_by(table.c.camera, table.c.revision)):
         told.setdefault(row.camera, []).append(Stand(row.effective_us, row.zone))
-    return {camera: in_order(stands) for camera, stands in told.items()}
+    return {camera: in_order(stands, attrgetter("effective_us")) for camera, stands in told.items()}

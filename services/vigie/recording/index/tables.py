@@ -116,6 +116,8 @@ CAMERA_STATES: Final = Table(
     Column("zone", String, nullable=False),
     # JSON: [[authorisation, from_us, until_us, retention_days], …]
     Column("authorisations", Text, nullable=False),
+    # When the registry said so; absent where a version without the column wrote the row.
+    Column("told_us", BigInteger, nullable=True),
 )
 
 DESTRUCTIONS: Final = Table(

@@ -247,9 +247,15 @@ async def put_run_end(connection: AsyncConnection, camera: str, ended: ingest_pb
     await upsert(connection, RUN_ENDS, values, key=("run",))
 
 
-async def put_camera_state(connection: AsyncConnection, state: registry_pb2.CameraState) -> None:
-    """Add a state to the history of a camera."""
-    values = camera_state_values(camera_state_from_event(state))
+async def put_camera_state(
+    connection: AsyncConnection, state: registry_pb2.CameraState, told_us: int
+) -> None:
+    """Add a state to the history of a camera.
+
+    Raises:
+        EventInvalidError: it says something impossible.
+    """
+    values = camera_state_values(camera_state_from_event(state, told_us))
     await upsert(connection, CAMERA_STATES, values, key=("camera", "revision"))
 
 

@@ -5,7 +5,7 @@ Layers are painted from the strongest to the weakest; each covers only what is s
 1. footage (spans), of overlapping runs the one that began first;
 2. the future;
 3. what was destroyed (register of destructions);
-4. what the registry says: not in service, suspended, not authorised;
+4. what the registry had said by then: not in service, suspended, not authorised;
 5. outages reported by ingest, open ones as far as ingest has vouched for them, or up to footage
    that begins a moment after: their exact end is told with it, perhaps a little later;
 6. the tail that is being recorded and not stored yet (PENDING);
@@ -22,8 +22,8 @@ from itertools import zip_longest
 from typing import Final, TypeGuard
 
 from vigie.recording.model import (
-    CameraState,
     Cause,
+    Demand,
     Lifecycle,
     LiveState,
     Outage,
@@ -76,8 +76,8 @@ class Facts:
     Attributes:
         spans: stored footage overlapping the window; runs may overlap.
         destroyed: destroyed footage overlapping the window.
-        states: states of the camera by revision, the one in force at the start of the window
-            first; none: the registry has never told of it.
+        demands: what the registry wanted, by time, from the start of the window on; none: the
+            registry had never told of the camera.
         outages: outages overlapping the window.
         last_stored_us: end of the newest stored footage of the camera that begins before now,
             wherever it lies; ``None``: nothing is stored.
@@ -86,7 +86,7 @@ class Facts:
 
     spans: Sequence[Span] = ()
     destroyed: Sequence[Span] = ()
-    states: Sequence[CameraState] = ()
+    demands: Sequence[Demand] = ()
     outages: Sequence[Outage] = ()
     last_stored_us: int | None = None
     live: LiveState | None = None
@@ -120,7 +120,7 @@ def compose(
         [_span_entry(span) for span in facts.spans],
         [Entry(now_us, max(window.end_us, now_us), Kind.FUTURE)],
         [_gap(span.start_us, span.end_us, Cause.DESTROYED) for span in facts.destroyed],
-        list(registry_gaps(facts.states, window)),
+        list(registry_gaps(facts.demands, window)),
         list(_outage_gaps(facts, now_us, rule)),
         list(_pending(facts, now_us, rule)),
         [_gap(window.start_us, window.end_us, Cause.INGEST_DOWN)],
@@ -181,27 +181,27 @@ def _gap(start_us: int, end_us: int, cause: Cause, detail: str = "") -> Entry:
     return Entry(start_us, end_us, Kind.GAP, cause=cause, detail=detail)
 
 
-def registry_gaps(states: Sequence[CameraState], window: Interval) -> Iterable[Entry]:
+def registry_gaps(demands: Sequence[Demand], window: Interval) -> Iterable[Entry]:
     """Intervals in which the registry did not want the camera to record, and why."""
-    if not states:
+    if not demands:
         yield _gap(window.start_us, window.end_us, Cause.NOT_IN_SERVICE)
         return
-    yield _gap(window.start_us, states[0].effective_us, Cause.NOT_IN_SERVICE)
-    ends = [state.effective_us for state in states[1:]] + [window.end_us]
-    for state, end_us in zip(states, ends, strict=True):
-        stretch = Interval(state.effective_us, max(end_us, state.effective_us))
-        if state.lifecycle is Lifecycle.SUSPENDED:
+    yield _gap(window.start_us, demands[0].since_us, Cause.NOT_IN_SERVICE)
+    ends = [demand.since_us for demand in demands[1:]] + [window.end_us]
+    for demand, end_us in zip(demands, ends, strict=True):
+        stretch = Interval(demand.since_us, max(end_us, demand.since_us))
+        if demand.lifecycle is Lifecycle.SUSPENDED:
             yield _gap(stretch.start_us, stretch.end_us, Cause.SUSPENDED)
-        elif state.lifecycle is not Lifecycle.IN_SERVICE:
+        elif demand.lifecycle is not Lifecycle.IN_SERVICE:
             yield _gap(stretch.start_us, stretch.end_us, Cause.NOT_IN_SERVICE)
         else:
-            for hole in unauthorised(state, stretch):
+            for hole in unauthorised(demand, stretch):
                 yield _gap(hole.start_us, hole.end_us, Cause.NOT_AUTHORISED)
 
 
-def unauthorised(state: CameraState, stretch: Interval) -> list[Interval]:
-    """The parts of ``stretch`` in which no authorisation of ``state`` is in force."""
-    terms = [Piece(t.from_us, t.until_us, stretch) for t in state.authorisations]
+def unauthorised(demand: Demand, stretch: Interval) -> list[Interval]:
+    """The parts of ``stretch`` in which no authorisation of ``demand`` is in force."""
+    terms = [Piece(t.from_us, t.until_us, stretch) for t in demand.authorisations]
     _, holes = paint([stretch], flatten(terms, lambda piece: f"{piece.start_us:020d}"))
     return holes
 
@@ -240,7 +240,7 @@ def _pending(facts: Facts, now_us: int, rule: TailRule) -> Iterable[Entry]:
     start_us = facts.last_stored_us
     if start_us is None:
         # Nothing is stored yet: what is not explained since the camera was wanted is on its way.
-        start_us = facts.states[-1].effective_us if facts.states else now_us
+        start_us = facts.demands[-1].since_us if facts.demands else now_us
     if not live.recording:
         # Alive, but not recording: its last footage may still be in the spool. Without a bound a
         # lost segment would be called pending for ever.

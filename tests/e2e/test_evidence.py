@@ -127,6 +127,17 @@ def instant_us(text: str) -> int:
     return to_us(datetime.fromisoformat(text))
 
 
+async def test_the_checker_finds_the_package_as_it_was_released(
+    vigie: Installation, released: Released
+) -> None:
+    assert released.path.stat().st_size
+    outcome = await vigie.fsck("--packages")
+    assert outcome.code == 0, outcome.out
+    report = json.loads(outcome.out)
+    assert report["checked"] == {"I8 packages of evidence (I3, I9)": 1}
+    assert report["findings"] == []
+
+
 async def test_media_of_a_package_are_what_the_cameras_sent(
     released: Released, cameras: Cameras, tmp_path: Path
 ) -> None:

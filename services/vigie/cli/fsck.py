@@ -12,6 +12,7 @@ from vigie.cli import options as opt
 from vigie.cli.arguments import parse_duration
 from vigie.cli.commands import command, new_app
 from vigie.cli.exits import Exit
+from vigie.cli.fsck_packages import EVIDENCE, check_packages
 from vigie.cli.installation import Opened, looked_at, opened, read_config, telling
 from vigie.cli.language import tr
 from vigie.cli.onrecord import put_on_record
@@ -20,7 +21,7 @@ from vigie.cli.session import Session, session_of
 from vigie.ingest.config import IngestConfig
 from vigie.platform.clock import SystemMonotonicClock, from_us
 from vigie.platform.config import Config
-from vigie.platform.database import migrate
+from vigie.platform.database import DatabaseConfig, migrate
 from vigie.platform.eventlog import Quarantine
 from vigie.platform.metrics import MetricsRegistry
 from vigie.recording.config import RecordingConfig
@@ -65,6 +66,13 @@ _Apply = Annotated[
         help=tr("With --repair: mend it; product stopped.", "Avec --repair : réparer ; arrêté."),
     ),
 ]
+_Packages = Annotated[
+    bool,
+    typer.Option(
+        "--packages",
+        help=tr("Packages of evidence alone.", "Les paquets de preuve seuls."),
+    ),
+]
 _Why = Annotated[
     str, typer.Option(help=tr("Of --apply; kept on record.", "De --apply ; consigné."))
 ]
@@ -83,6 +91,7 @@ def fsck(
     mend: _Repair = False,
     apply: _Apply = False,
     reason: _Why = "",
+    packages: _Packages = False,
     config: opt.ConfigFile = None,
     data: opt.Data = None,
 ) -> None:
@@ -91,10 +100,15 @@ def fsck(
     Changes nothing without --apply; works on the data of this machine, also while the product
     runs. --repair says what would be mended and what is left to people, and why; with --apply and
     a --reason it is done, the product being stopped, each step on record before it is done.
+    --packages looks at the packages of evidence alone; with the embedded database they are looked
+    at in any case, with PostgreSQL only so, for it is with evidence's credentials.
     """
     if apply and not (mend and reason):
         raise typer.BadParameter(tr("--apply needs --repair and --reason",
                                     "--apply demande --repair et --reason"))  # fmt: skip
+    if packages and mend:
+        raise typer.BadParameter(tr("packages are never mended by fsck",
+                                    "fsck ne répare jamais les paquets de preuve"))  # fmt: skip
     session = session_of(context)
     grace_us = round(parse_duration(grace).total_seconds() * _US)
 
@@ -105,11 +119,12 @@ def fsck(
     options = FsckOptions(deep=deep, grace_us=grace_us, progress=progress)
     with telling():
         settings = read_config(config, data)
-        outcome = (
-            _mended(settings, options, reason)
-            if apply
-            else _checked(settings, options, planned=mend)
-        )
+        if packages:
+            outcome = _packages(settings, options)
+        elif apply:
+            outcome = _mended(settings, options, reason)
+        else:
+            outcome = _checked(settings, options, planned=mend)
         report, plan, done = asyncio.run(outcome)
     if session.as_json:
         session.show_json(_document(report, plan, done))
@@ -123,7 +138,7 @@ def fsck(
 
 async def _checked(config: Config, options: FsckOptions, *, planned: bool) -> _Outcome:
     async with looked_at(config) as found:
-        report = await run_fsck(_installation(config, found), options)
+        report = await _run(config, found, options)
         _leave(found, report)
         if not planned:
             return report, None, None
@@ -151,9 +166,23 @@ async def _mended(config: Config, options: FsckOptions, reason: str) -> _Outcome
             await put_on_record(found, f"fsck/repair/{doing.name.lower()}", targets, reason)
 
         done = await repair(parts, plan, record)
-        report = await run_fsck(installation, options)
+        report = await _run(config, found, options)
         _leave(found, report)
         return report, plan, done
+
+
+async def _run(config: Config, found: Opened, options: FsckOptions) -> Report:
+    report = await run_fsck(_installation(config, found), options)
+    if config.section(DatabaseConfig).url is None:  # one file has the tables of all contexts
+        await check_packages(found, options, report)
+    return report
+
+
+async def _packages(config: Config, options: FsckOptions) -> _Outcome:
+    async with looked_at(config, EVIDENCE) as found:
+        report = Report(found.clock.now_us() - options.grace_us, options.deep)
+        await check_packages(found, options, report)
+        return report, None, None
 
 
 def _leave(found: Opened, report: Report) -> None:

@@ -20,9 +20,15 @@ log = structlog.get_logger(__name__)
 
 PACKAGE_PREFIX: Final = "evidence"
 _SUFFIX: Final = ".zip"
-_OWED: Final = (State.READY, *IN_PROGRESS)
+OWED: Final = (State.READY, *IN_PROGRESS)
+"""States in which a package stands in the store, or is on its way there."""
 _OVER: Final = frozenset({State.REFUSED, State.CANCELLED, State.FAILED, State.EXPIRED})
 """From none of these a request ever comes to have a package."""
+
+
+def request_of(key: str) -> str:
+    """The request whose package stands under ``key``, if it is one at all; see `package_key`."""
+    return key.removeprefix(f"{PACKAGE_PREFIX}/").removesuffix(_SUFFIX)
 
 
 def package_key(request: str) -> str:
@@ -48,13 +54,13 @@ class Leftovers:
         Raises:
             VigieError: STORE_UNAVAILABLE, DATABASE_UNAVAILABLE.
         """
-        owed = {package_key(each.request) for each in await self._repository.every(_OWED)}
+        owed = {package_key(each.request) for each in await self._repository.every(OWED)}
         async for listed in self._store.list_keys(f"{PACKAGE_PREFIX}/"):
             if listed.key not in owed:
                 await self._look_at(listed.key)
 
     async def _look_at(self, key: str) -> None:
-        name = key.removeprefix(f"{PACKAGE_PREFIX}/").removesuffix(_SUFFIX)
+        name = request_of(key)
         request = await self._repository.get(name)
         if request is None or key != package_key(name):
             self._tell_once(key, "evidence_package_of_no_request")

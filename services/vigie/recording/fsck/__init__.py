@@ -8,7 +8,7 @@ that yield findings. Nothing is changed by it. `Planner` turns findings into the
 from vigie.recording.fsck.mending import Parts
 from vigie.recording.fsck.plan import Doing, Plan, Planner, Step
 from vigie.recording.fsck.repair import RepairReport, repair
-from vigie.recording.fsck.report import Finding, Report, Severity
+from vigie.recording.fsck.report import Finding, Report, Severity, error, warning
 from vigie.recording.fsck.run import FsckOptions, Installation, run_fsck
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "Report",
     "Severity",
     "Step",
+    "error",
     "repair",
     "run_fsck",
+    "warning",
 ]

@@ -107,6 +107,10 @@ class Report:
         else:
             self.suppressed += 1
 
+    def sort(self) -> None:
+        """Put the findings in the order of the invariants, each in the order it was found."""
+        self.findings.sort(key=lambda finding: int(finding.invariant[1:]))
+
     def count(self, what: str, number: int = 1) -> None:
         """Note that something was looked at."""
         self.checked[what] = self.checked.get(what, 0) + number

@@ -152,7 +152,7 @@ async def run_fsck(installation: Installation, options: FsckOptions = FsckOption
     if quarantine is not None:
         put_away = partial(_quarantined, quarantine=quarantine)
         await _run(put_away, view, report, "I6 quarantine (I4, I5)")
-    report.findings.sort(key=lambda finding: int(finding.invariant[1:]))
+    report.sort()
     return report
 
 

@@ -20,7 +20,8 @@ from vigie.ingest.recorder.camera import RecorderSettings, RecorderTools
 from vigie.ingest.recorder.media import ClearMediaWriter
 from vigie.ingest.services.live import LiveServicer
 from vigie.ingest.services.probe import ProbeServicer
-from vigie.ingest.services.streams import StreamServicer, parse_status
+from vigie.ingest.services.streams import StreamServicer
+from vigie.ingest.services.watching import parse_status
 from vigie.ingest.spool.boot import boot_identifier
 from vigie.ingest.spool.gauges import SpoolGauges
 from vigie.ingest.spool.layout import SpoolLayout

@@ -25,7 +25,7 @@ from vigie.audit.tables import MIGRATIONS as AUDIT_MIGRATIONS
 from vigie.audit.v1 import events_pb2 as audit
 from vigie.evidence.module import _parse_camera
 from vigie.evidence.v1 import events_pb2 as evidence
-from vigie.ingest.services.streams import parse_status as parse_stream
+from vigie.ingest.services.watching import parse_status as parse_stream
 from vigie.ingest.supervisor.cameras import parse_camera
 from vigie.ingest.supervisor.demand import demand
 from vigie.ingest.supervisor.plan import reception_plan

@@ -1,8 +1,7 @@
 """StreamService: what the reception of each camera is doing, from the compacted topic."""
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -16,45 +15,29 @@ from vigie.ingest.services.names import (
     is_retired,
     stream_of,
 )
-from vigie.ingest.upload.events import STATUS_TOPIC
+from vigie.ingest.services.watching import StatusFeed
 from vigie.ingest.v1 import streams_pb2, streams_pb2_grpc
 from vigie.ingest.v1.events_pb2 import StreamStatusEvent
 from vigie.platform.clock import MICROSECONDS_PER_SECOND, WallClock
 from vigie.platform.errors import VigieError
-from vigie.platform.eventlog import EventLog, Position, StoredEvent
-from vigie.platform.eventlog.events import Unprocessable, parse_event
-from vigie.platform.eventlog.following import Follower
-from vigie.platform.eventlog.progress import Progress, resumed, unpack
+from vigie.platform.eventlog import EventLog, Position
+from vigie.platform.eventlog.progress import unpack
 from vigie.platform.eventlog.table import CompactedTable
 from vigie.platform.grpc.call import Call, current_call
 from vigie.platform.paging import Tokens, page_size_of, query_of
 
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 1000
-CHECKPOINT_SECONDS: Final = 15.0
 _STALE_HEARTBEATS: Final = 3
 _PACKED: Final = b"packed"
 """Behind the query of a watch: tells its tokens from those of the former form."""
-
-
-_Told = tuple[str, StreamStatusEvent | None, str]
-"""Camera, its status and a resume token; without a status: a checkpoint."""
-
-
-def parse_status(stored: StoredEvent) -> StreamStatusEvent:
-    """The status in an event.
-
-    Raises:
-        Unprocessable: it is not one.
-    """
-    return parse_event(stored, StreamStatusEvent)
 
 
 class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
     """See `streams.proto`.
 
     Args:
-        log: for watches.
+        log: for watches that resume where this process has not come yet.
         statuses: newest status of every camera.
         cameras: newest state of every camera, for its zone.
         tokens: seals page and resume tokens.
@@ -72,8 +55,8 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         wall_clock: WallClock,
         heartbeat_seconds: float,
     ) -> None:
-        self._log = log
         self._statuses = statuses
+        self._feed = StatusFeed(log, statuses)
         self._cameras = cameras
         self._tokens = tokens
         self._wall_clock = wall_clock
@@ -136,17 +119,16 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         def seal(packed: bytes) -> str:
             return self._tokens.seal_bytes(packed, packed_query)
 
-        known: dict[str, StreamStatusEvent] = {}
-        async with aclosing(self._told(after, seal)) as told:
-            async for camera, status, token in told:
-                answer = self._answer(
-                    camera, status, may_see, known, heartbeats=request.include_heartbeats
-                )
-                if answer is None:
-                    continue
-                answer.resume_token = token
-                call.delivered(size_bytes=answer.ByteSize())
-                yield answer
+        with self._feed.watch(may_see, heartbeats=request.include_heartbeats) as watch:
+            async with aclosing(watch.told(after, seal)) as told:
+                async for status, token in told:
+                    answer = streams_pb2.WatchStreamsResponse(
+                        stream=None if status is None else self._stream(status),
+                        resume_token=token,
+                        is_checkpoint=status is None,
+                    )
+                    call.delivered(size_bytes=answer.ByteSize())
+                    yield answer
 
     def _positions(self, resume_token: str, query: bytes) -> Sequence[Position]:
         """Where to go on; of the former tokens, too, which were JSON."""
@@ -157,69 +139,6 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         if form == 0:
             return unpack(body)
         return [Position(int(one), int(offset)) for one, offset in json.loads(body)["positions"]]
-
-    async def _told(
-        self, after: Sequence[Position], seal: Callable[[bytes], str]
-    ) -> AsyncGenerator[_Told, None]:
-        """The present state of every camera, a checkpoint, then all changes as they come.
-
-        A further checkpoint follows every `CHECKPOINT_SECONDS`. After a resume token the present
-        is what has come since. Without one it is what the table holds: the topic has every
-        heartbeat of hours, and reading it anew for each watch costs the more the longer it is.
-        Whoever breaks off before the first checkpoint then begins anew (an empty token).
-        """
-        if after:
-            progress = Progress(after, seal)
-            async for told in self._since(progress):
-                yield told
-        else:
-            # Taken at once, so that they belong together.
-            progress = Progress(self._statuses.positions, seal)
-            for camera, status in tuple(self._statuses.items.items()):
-                yield camera, status, ""
-        yield "", None, progress.newest_token()
-        following = self._log.read(STATUS_TOPIC, after=progress.positions(), follow=True)
-        loop = asyncio.get_running_loop()
-        due = loop.time() + CHECKPOINT_SECONDS
-        async with Follower(following) as follower:
-            while True:
-                change = await follower.next(max(0.0, due - loop.time()))
-                if loop.time() >= due:  # however many come
-                    due = loop.time() + CHECKPOINT_SECONDS
-                    yield "", None, progress.newest_token()
-                if change is not None:
-                    progress.advance(change.position)
-                    if (changed := _readable(change)) is not None:
-                        yield changed.camera, changed, progress.token()
-
-    async def _since(self, progress: Progress) -> AsyncGenerator[_Told, None]:
-        """The newest event of every key since: only the last one is the present."""
-        newest: dict[str, StoredEvent] = {}
-        async for stored in resumed(self._log.read(STATUS_TOPIC, after=progress.positions())):
-            newest.pop(stored.event.key, None)  # so that the order stays that of the log
-            newest[stored.event.key] = stored
-        for stored in newest.values():
-            progress.advance(stored.position)
-            if (status := _readable(stored)) is not None:
-                yield status.camera, status, progress.token()
-
-    def _answer(
-        self,
-        camera: str,
-        status: StreamStatusEvent | None,
-        may_see: Callable[[str], bool],
-        known: dict[str, StreamStatusEvent],
-        *,
-        heartbeats: bool,
-    ) -> streams_pb2.WatchStreamsResponse | None:
-        if status is None:
-            return streams_pb2.WatchStreamsResponse(is_checkpoint=True)
-        if not may_see(camera):
-            return None
-        before, known[camera] = known.get(camera), status
-        if before is not None and not heartbeats and _same(before, status):
-            return None
-        return streams_pb2.WatchStreamsResponse(stream=self._stream(status))
 
     def _wanted(self, names: Sequence[str]) -> list[str]:
         return [camera_of(name, f"cameras[{index}]") for index, name in enumerate(names)]
@@ -265,31 +184,6 @@ class StreamServicer(streams_pb2_grpc.StreamServiceServicer):
         if status.last_frame_us:
             stream.last_frame_time.CopyFrom(_timestamp(status.last_frame_us))
         return stream
-
-
-def _readable(stored: StoredEvent) -> StreamStatusEvent | None:
-    """The status in an event, if it has one; the table counts those that cannot be read."""
-    if stored.event.value is None:
-        return None
-    try:
-        return parse_status(stored)
-    except Unprocessable:
-        return None
-
-
-_CHANGING: Final = ("update_time", "last_frame_us", "frame_rate_millihertz", "bit_rate_bps")
-
-
-def _same(before: StreamStatusEvent, now: StreamStatusEvent) -> bool:
-    """Whether two states differ in nothing but what every heartbeat changes."""
-    pair = []
-    for status in (before, now):
-        copy = StreamStatusEvent()
-        copy.CopyFrom(status)
-        for name in (*_CHANGING, "camera_clock_offset_us"):
-            copy.ClearField(name)
-        pair.append(copy)
-    return bool(pair[0] == pair[1])
 
 
 def _timestamp(instant_us: int) -> Timestamp:

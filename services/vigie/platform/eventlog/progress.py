@@ -37,6 +37,21 @@ class Progress:
         self._offsets[position.partition] = position.offset
         self._unsealed += 1
 
+    def is_ahead(self, position: Position) -> bool:
+        """Whether an event at ``position`` was not read yet."""
+        return position.offset > self._offsets.get(position.partition, -1)
+
+    def is_behind(self, reached: Iterable[Position]) -> bool:
+        """Whether a reader who has come to ``reached`` has read everything that was read here."""
+        theirs = {position.partition: position.offset for position in reached}
+        return all(offset <= theirs.get(one, -1) for one, offset in self._offsets.items())
+
+    def catch_up(self, reached: Iterable[Position]) -> None:
+        """Everything up to ``reached`` is read, or need not be."""
+        for position in reached:
+            if self.is_ahead(position):
+                self.advance(position)
+
     def positions(self) -> tuple[Position, ...]:
         """Where to read on, by partition."""
         return tuple(Position(*item) for item in sorted(self._offsets.items()))

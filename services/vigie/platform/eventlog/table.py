@@ -55,6 +55,7 @@ class CompactedTable(Generic[T]):
         self._parse = parse
         self._clock = clock
         self._items: dict[str, T] = {}
+        self._places: dict[str, Position] = {}
         self._listeners: list[Listener[T]] = []
         self._after: dict[int, Position] = {}
         self._task: asyncio.Task[None] | None = None
@@ -73,6 +74,15 @@ class CompactedTable(Generic[T]):
     def positions(self) -> tuple[Position, ...]:
         """How far the topic has been read: whoever reads on from here misses nothing of it."""
         return tuple(self._after.values())
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the topic is not followed now, so that what the table says may be old."""
+        return self._trouble
+
+    def position_of(self, key: str) -> Position | None:
+        """Where the value of ``key`` stands in the topic."""
+        return self._places.get(key)
 
     def get(self, key: str) -> T | None:
         """The newest value of ``key``."""
@@ -153,6 +163,7 @@ class CompactedTable(Generic[T]):
         if stored.event.value is None:
             self.unparsable.pop(key, None)
             self._items.pop(key, None)
+            self._places.pop(key, None)
             if before is not None:
                 self._tell(key, before, None)
             return
@@ -167,6 +178,7 @@ class CompactedTable(Generic[T]):
             return
         self.unparsable.pop(key, None)
         self._items[key] = now
+        self._places[key] = stored.position
         self._tell(key, before, now)
 
     def _tell(self, key: str, before: T | None, now: T | None) -> None:

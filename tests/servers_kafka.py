@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import pytest
 
+from ports import quiet_ports
 from servers_docker import image_of, running
 from vigie.platform.eventlog.kafka import KafkaConfig
 from vigie.platform.eventlog.kafka.clients import KafkaClients
@@ -37,9 +37,7 @@ def _broker(image: str) -> Iterator[str]:
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
     # A broker tells its clients where it is: the port has to be known before it starts.
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    (port,) = quiet_ports(1)
     container = DockerContainer(image).with_bind_ports(_CLIENTS, port)
     host = container.get_container_host_ip()
     listeners = {"CLIENTS": f":{_CLIENTS}", "BROKER": "localhost:9094", "CONTROLLER": ":9093"}

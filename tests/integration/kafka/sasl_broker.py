@@ -5,11 +5,9 @@ import base64
 import datetime as dt
 import os
 import shutil
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from ports import quiet_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICES = ("registry", "access", "ingest", "recording", "evidence", "audit")
@@ -142,12 +142,6 @@ def certificates(folder: Path) -> tuple[Path, Path]:
     return ca_file, store
 
 
-def free_port(stack: ExitStack) -> int:
-    held = stack.enter_context(socket.socket())
-    held.bind(("127.0.0.1", 0))
-    return int(held.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def sasl_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SaslBroker]:
     given = os.environ.get("VIGIE_TEST_KAFKA_HOME")
@@ -155,8 +149,7 @@ def sasl_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SaslBroker
         pytest.skip("no server: Kafka with SASL (VIGIE_TEST_KAFKA_HOME: a folder with its jars)")
     home, folder = Path(given), tmp_path_factory.mktemp("sasl-broker")
     ca_file, store = certificates(folder)
-    with ExitStack() as stack:
-        port, controller = free_port(stack), free_port(stack)
+    port, controller = quiet_ports(2)
     properties = folder / "server.properties"
     properties.write_text(_properties(folder, store, ca_file, port, controller))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")

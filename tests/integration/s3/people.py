@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import uuid
@@ -19,6 +18,7 @@ from minio.credentials import StaticProvider
 from minio.error import MinioException
 from urllib3.exceptions import HTTPError
 
+from ports import quiet_ports
 from servers_s3 import S3Server
 
 PREFIX = "north/"
@@ -101,7 +101,7 @@ def own_seaweedfs(folder: Path, bucket: str) -> Iterator[SeaweedPeople]:
     if program is None:
         pytest.skip("no server: VIGIE_TEST_WEED is not set and there is no weed on PATH")
     secrets = {name: uuid.uuid4().hex for name in ("admin", *SERVICES)}
-    ports = free_pairs(5)
+    ports = quiet_ports(8)
     (folder / "s3.json").write_text(json.dumps(_identities(secrets, bucket)))
     (folder / "data").mkdir()
     with (folder / "log").open("wb") as output:
@@ -136,15 +136,15 @@ def _identities(secrets: dict[str, str], bucket: str) -> dict[str, object]:
 
 
 def _arguments(folder: Path, ports: list[int]) -> list[str]:
-    s3, master, volume, filer, _ = ports
+    s3, master, volume, filer, s3_grpc, master_grpc, volume_grpc, filer_grpc = ports
     return [
         "-logtostderr=true", "server", f"-dir={folder}/data", "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1", f"-master.port={master}", f"-master.port.grpc={master + 1}",
+        "-ip.bind=127.0.0.1", f"-master.port={master}", f"-master.port.grpc={master_grpc}",
         "-master.volumeSizeLimitMB=64", "-master.peers=none", "-master.telemetry=false",
-        f"-volume.port={volume}", f"-volume.port.grpc={volume + 1}", "-volume.max=100",
+        f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=100",
         "-volume.preStopSeconds=0", "-filer", f"-filer.port={filer}",
-        f"-filer.port.grpc={filer + 1}", f"-filer.localSocket={folder}/filer.sock",
-        "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3 + 1}", f"-s3.config={folder}/s3.json",
+        f"-filer.port.grpc={filer_grpc}", f"-filer.localSocket={folder}/filer.sock",
+        "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={folder}/s3.json",
         f"-s3.localSocket={folder}/s3.sock", "-s3.port.iceberg=0", "-s3.port.lance=0",
     ]  # fmt: skip
 
@@ -162,16 +162,3 @@ def _wait(server: S3Server, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.2)
         else:
             return
-
-
-def free_pairs(count: int) -> list[int]:
-    """First ports of pairs that nobody has: gRPC listens on the one behind."""
-    found: list[int] = []
-    while len(found) < count:
-        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            two.bind(("127.0.0.1", port + 1))
-            if not any(abs(port - other) <= 1 for other in found):
-                found.append(port)
-    return found

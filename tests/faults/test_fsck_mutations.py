@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from databases import EMBEDDED, KINDS, on_the_server
-from faults import mutations_footage, mutations_index, mutations_record
+from faults import mutations_footage, mutations_index, mutations_record, mutations_told
 from faults.conftest import LONG
 from faults.estate import DATABASE, Estate, Opened, build, copy, names, opened
 from faults.ledger import Entry, Ledger
@@ -21,6 +21,7 @@ __all__ = ["postgres_database", "postgres_server"]
 MUTATIONS: list[Mutation] = [
     *mutations_footage.MUTATIONS,
     *mutations_index.MUTATIONS,
+    *mutations_told.MUTATIONS,
     *mutations_record.MUTATIONS,
 ]
 

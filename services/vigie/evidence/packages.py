@@ -14,8 +14,9 @@ from vigie.platform.errors import VigieError
 from vigie.platform.objectstore import ListedObject, ObjectInfo, ObjectStore
 from vigie.platform.reasons import OBJECT_NOT_FOUND
 
-_PASS_US: Final = 3_600_000_000
-"""Within an hour of the end of a request, or of its package, the worker has long come by."""
+_PASS_US: Final = 86_400_000_000
+"""Within a day of the end of a request, or of its package, the worker has come by, however long it
+was at a package of many cameras and hours."""
 _READ_BYTES: Final = 1 << 20
 
 

@@ -13,6 +13,7 @@ from http import HTTPStatus
 import structlog
 from pydantic import Field
 
+from vigie.platform.config.addresses import HostPort
 from vigie.platform.config.section import ConfigSection, Suspicion
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.settings import host_of, is_loopback
@@ -28,9 +29,8 @@ _METHODS = frozenset({"GET", "HEAD"})
 class HttpConfig(ConfigSection):
     """Section ``[http]``: where metrics, health and readiness are served."""
 
-    listen: str = Field(
+    listen: HostPort = Field(
         default="127.0.0.1:7480",
-        pattern=r"^.+:\d{1,5}$",
         description="Address, host:port; port 0 takes a free one.",
     )
     max_connections: int = Field(

@@ -31,17 +31,20 @@ def addresses_of(name: str, port: int) -> tuple[tuple[str, int], ...]:
 
     Args:
         name: a name, not an IP address.
-        port: 0 takes a free one.
+        port: below 65536; 0 takes a free one.
 
     Returns:
         (IP address, port); the port is the same in all.
 
     Raises:
-        OSError: the name is unknown, none of its addresses is of this machine, or the port is
-            taken on one of them.
+        OSError: the name is none or unknown, none of its addresses is of this machine, or the port
+            is taken on one of them.
     """
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    families = {str(place[0]): family for family, _, _, _, place in found}
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
+    families = {_scoped(*place): family for family, _, _, _, place in found}
     tries_left = _TRIES if port == 0 else 1
     while True:
         try:
@@ -50,6 +53,11 @@ def addresses_of(name: str, port: int) -> tuple[tuple[str, int], ...]:
             tries_left -= 1
             if error.errno != errno.EADDRINUSE or not tries_left:
                 raise
+
+
+def _scoped(host: str, _port: int, _flow: int = 0, scope: int = 0) -> str:
+    """An address of a link means nothing without the link (RFC 4007, section 11)."""
+    return f"{host}%{scope}" if scope else host
 
 
 def _free_on_all(families: Mapping[str, int], port: int) -> tuple[tuple[str, int], ...]:

@@ -12,7 +12,7 @@ ingest was told not to connect, and a timeline must not blame it for that.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, exists, select, update
 
 from vigie.platform.database.connection import AsyncConnection
 from vigie.platform.database.statements import in_chunks, upsert
@@ -23,6 +23,7 @@ from vigie.registry.tables import (
     authorisation_cameras,
     authorisation_zones,
     authorisations,
+    cameras,
     coverages,
 )
 
@@ -150,6 +151,36 @@ async def _lapse(connection: AsyncConnection, records: Sequence[CameraRecord], a
         await connection.execute(update(table).where(this_row).values(lapsed_us=at_us), gone)
 
 
+async def left_unmarked(connection: AsyncConnection) -> bool:
+    """Whether the naming of a camera that stands elsewhere is not marked as lapsed.
+
+    A program of the version before, at work during a rolling update, moves cameras and does not
+    know the mark.
+    """
+    query = select(authorisation_cameras.c.camera).where(_STANDS_ELSEWHERE).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+async def mark_left(connection: AsyncConnection) -> None:
+    """Mark these namings as lapsed, since the camera went: coming back does not mend it."""
+    went = (
+        select(cameras.c.effective_us)
+        .where(cameras.c.camera == authorisation_cameras.c.camera)
+        .scalar_subquery()
+    )
+    marking = update(authorisation_cameras).where(_STANDS_ELSEWHERE).values(lapsed_us=went)
+    await connection.execute(marking)
+
+
+_STANDS_ELSEWHERE: Final = and_(
+    authorisation_cameras.c.lapsed_us.is_(None),
+    exists().where(
+        cameras.c.camera == authorisation_cameras.c.camera,
+        cameras.c.zone != authorisation_cameras.c.zone,
+    ),
+)
+
+
 async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) -> set[Pair]:
     """Pairs of authorisation and camera that belong together as the cameras stand."""
     wanted: set[Pair] = set()
@@ -161,9 +192,9 @@ async def _wanted(connection: AsyncConnection, records: Sequence[CameraRecord]) 
         for row in (await connection.execute(perimeter)).mappings():
             wanted.update((row["authorisation"], camera) for camera in in_zone[row["zone"]])
     zone_of = {record.camera: record.zone for record in records}
-    for cameras in in_chunks(sorted(zone_of)):
+    for chunk in in_chunks(sorted(zone_of)):
         named = select(authorisation_cameras).where(
-            authorisation_cameras.c.camera.in_(cameras),
+            authorisation_cameras.c.camera.in_(chunk),
             authorisation_cameras.c.lapsed_us.is_(None),
         )
         for row in (await connection.execute(named)).mappings():

@@ -36,7 +36,7 @@ _TOLD: Final[Mapping[str, str]] = {
 class Warden:
     """Warns at least four months ahead that an authorisation ends (product.md, rule 1).
 
-    Nothing is enforced here: ingest and recording know the ends of the terms themselves.
+    No end is enforced here: ingest and recording know the ends of the terms themselves.
     """
 
     def __init__(
@@ -73,7 +73,10 @@ class Warden:
             self._task = None
 
     async def look(self) -> None:
-        """Look once: set the metrics, log what no process of the installation has told yet."""
+        """Look once: set the metrics, log what no process of the installation has told yet.
+
+        What a program of the version before has left undone is made good.
+        """
         now_us = self._wall_clock.now_us()
         async with self._database.reading() as connection:
             authorisations = await authorisationstore.find_all(connection)
@@ -83,6 +86,9 @@ class Warden:
                 count = await camerastore.count(connection, cameras.c.lifecycle == lifecycle)
                 self._cameras.labels(short_name(lifecycle)).set(count)
             terms = await coverage.terms(connection, [item.camera for item in in_service], now_us)
+            unmarked = await coverage.left_unmarked(connection)
+        if unmarked:
+            await self._database.write(coverage.mark_left)
         unauthorised = CameraAuthorisationState.CAMERA_AUTHORISATION_STATE_NOT_AUTHORISED
         states = [authority.camera_state(listed, now_us) for listed in terms.values()]
         self._unauthorised.set(states.count(unauthorised))

@@ -21,6 +21,7 @@ from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.objectstore.directory import DirectoryObjectStore
 
 HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
 NAME, OTHER = "b" * 32, "c" * 32
 KEY = package_key(NAME)
 CONTENT = b"a package, for the checker only bytes"
@@ -33,7 +34,7 @@ class Archive:
     store: DirectoryObjectStore
     folder: Path
 
-    async def request(self, name: str, state: State, *, expire_us: int = NOW_US + HOUR_US) -> None:
+    async def request(self, name: str, state: State, *, expire_us: int = NOW_US + DAY_US) -> None:
         package = None
         if state is State.READY:
             package = PackageInfo(
@@ -53,7 +54,7 @@ class Archive:
         return max([listed.stored_at_us async for listed in self.store.list_keys("evidence/")])
 
     async def faults(
-        self, *, later_us: int = 2 * HOUR_US, since_us: int = NOW_US, deep: bool = False
+        self, *, later_us: int = 2 * DAY_US, since_us: int = NOW_US, deep: bool = False
     ) -> list[tuple[PackageFault, str]]:
         bound_us = since_us + later_us
         check = PackageCheck(self.repository, self.store, bound_us=bound_us, deep=deep)
@@ -74,7 +75,7 @@ async def archive(tmp_path: Path, store: DirectoryObjectStore) -> AsyncIterator[
 
 
 async def test_what_is_as_it_was_released_is_sound(archive: Archive) -> None:
-    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * HOUR_US)
+    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * DAY_US)
     await archive.put(NAME)
     for state, name in ((State.VERIFYING, "d" * 32), (State.EXPIRED, "e" * 32)):
         await archive.request(name, state)
@@ -83,19 +84,19 @@ async def test_what_is_as_it_was_released_is_sound(archive: Archive) -> None:
 
 
 async def test_a_released_package_that_is_gone(archive: Archive) -> None:
-    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * HOUR_US)
+    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * DAY_US)
     assert await archive.faults() == [(PackageFault.GONE, KEY)]
     assert await archive.faults(later_us=-1) == [], "younger than what is looked at"
 
 
 async def test_another_file_under_its_name(archive: Archive) -> None:
-    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * HOUR_US)
+    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * DAY_US)
     await archive.put(NAME, CONTENT + b".")
     assert await archive.faults() == [(PackageFault.ALTERED, KEY)]
 
 
 async def test_bytes_that_changed_at_rest_are_found_by_reading(archive: Archive) -> None:
-    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * HOUR_US)
+    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * DAY_US)
     await archive.put(NAME)
     file = archive.folder / KEY
     file.chmod(0o644)
@@ -107,7 +108,7 @@ async def test_bytes_that_changed_at_rest_are_found_by_reading(archive: Archive)
 async def test_a_package_beyond_its_time(archive: Archive) -> None:
     await archive.request(NAME, State.READY, expire_us=NOW_US)
     await archive.put(NAME)
-    assert await archive.faults(later_us=HOUR_US) == [], "the worker is given an hour"
+    assert await archive.faults(later_us=DAY_US) == [], "the worker is given a day"
     assert await archive.faults() == [(PackageFault.OVERDUE, KEY)]
 
 
@@ -132,7 +133,7 @@ async def test_what_belongs_to_no_request(archive: Archive) -> None:
 async def test_a_package_that_ends_while_it_is_looked_at_is_sound(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * HOUR_US)
+    await archive.request(NAME, State.READY, expire_us=NOW_US + 9 * DAY_US)
     known: Callable[[str], object] = archive.repository.get
 
     async def ended(name: str) -> object:

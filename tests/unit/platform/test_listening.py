@@ -72,6 +72,24 @@ def test_a_port_taken_on_one_is_taken(named: Named, taken: int) -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
+def test_an_address_of_a_link_keeps_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the machine's own name has it where no file of names says otherwise."""
+    bound: list[object] = []
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("fe80::1", 0, 0, 7))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    monkeypatch.setattr(socket.socket, "bind", lambda _self, place: bound.append(place))
+    monkeypatch.setattr(socket.socket, "listen", lambda _self, _backlog: None)
+    monkeypatch.setattr(socket.socket, "getsockname", lambda _self: ("fe80::1", 443, 0, 7))
+    assert addresses_of("myhost", 0) == (("fe80::1%7", 443),)
+    assert bound == [("fe80::1%7", 0)]
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64])
+def test_what_is_no_name_is_an_error(name: str) -> None:
+    with pytest.raises(OSError, match=r"label"):
+        addresses_of(name, 443)
+
+
 def test_an_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_arguments: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -4,6 +4,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import update
+
 from recording_support import opened_index
 from unit.registry.harness import Registry
 from vigie.ingest.v1 import events_pb2 as ingest_pb2
@@ -16,6 +18,7 @@ from vigie.recording.timeline.intervals import Interval
 from vigie.recording.timeline.reading import TimelineReader
 from vigie.registry.authority import covered_since_us
 from vigie.registry.model import Term
+from vigie.registry.tables import authorisation_cameras
 from vigie.registry.v1 import authorisations_pb2, cameras_pb2
 
 
@@ -207,6 +210,26 @@ async def test_a_named_camera_that_came_back_has_to_be_named_again(registry: Reg
     named = await service.UpdateAuthorisation(request)
     assert named.lapsed_cameras == []
     assert (await spans(registry))["a-1"][0] == at(8)
+
+
+async def test_a_naming_that_a_program_of_the_version_before_let_lapse_stays_lapsed(
+    registry: Registry,
+) -> None:
+    """It moved the camera during a rolling update and knew no mark; the camera comes back."""
+    await registry.camera()
+    created = await registry.authorisation(cameras=("cam-01",))
+    clock(registry, 8)
+    await move(registry, "zae-south", at(8))
+    async with registry.module._needs.database.transaction() as connection:
+        await connection.execute(update(authorisation_cameras).values(lapsed_us=None))
+    await registry.module._warden.look()
+    clock(registry, 9)
+    back = await move(registry, "zae-north", at(9))
+    assert back.authorisations == []
+    kept = await registry.authorisations().GetAuthorisation(
+        authorisations_pb2.GetAuthorisationRequest(name=created.name)
+    )
+    assert kept.lapsed_cameras == ["cameras/cam-01"]
 
 
 def test_covered_since_the_start_of_the_last_unbroken_stretch() -> None:

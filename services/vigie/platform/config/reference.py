@@ -73,7 +73,8 @@ def _default(key: ConfigKey) -> str:
 
 def _type_name(annotation: Any) -> str:
     names: list[str] = []
-    for item in alternatives(annotation):
+    for each in alternatives(annotation):
+        item = each.__origin__ if hasattr(each, "__metadata__") else each  # what is annotated
         if item is Secret:
             names.append("secret")
         elif isinstance(item, type) and not getattr(item, "__args__", ()):

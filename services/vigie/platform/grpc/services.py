@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
+from vigie.platform.config.addresses import HostPort
 from vigie.platform.config.section import ConfigSection, Suspicion
 from vigie.platform.errors import VigieError
 from vigie.platform.grpc.settings import TlsConfig, host_of, is_loopback
@@ -43,15 +44,13 @@ class ServicesConfig(ConfigSection):
     ingest: tuple[str, ...] = Field(default=(), description="Addresses of ingest processes.")
     recording: tuple[str, ...] = Field(default=(), description="Addresses of recording.")
     evidence: tuple[str, ...] = Field(default=(), description="Addresses of evidence.")
-    listen: str | None = Field(
+    listen: HostPort | None = Field(
         default=None,
-        pattern=r"^.+:\d{1,5}$",
         description="Address on which this service is reached by the others; unset: its own one "
         "above where that is of this machine, else a free port of 127.0.0.1.",
     )
-    advertise: str | None = Field(
+    advertise: HostPort | None = Field(
         default=None,
-        pattern=r"^.+:\d{1,5}$",
         description="Address of this very process, for calls that only it can answer (live "
         "pictures of its cameras); unset: where it listens.",
     )

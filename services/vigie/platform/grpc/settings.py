@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from vigie.platform.config.addresses import ListenAddress
 from vigie.platform.config.section import ConfigSection, Suspicion
 
 MEBIBYTE = 1 << 20
@@ -47,7 +48,7 @@ class TlsConfig(ConfigSection):
 class GrpcConfig(ConfigSection):
     """How the product serves gRPC."""
 
-    listen: tuple[str, ...] = Field(
+    listen: tuple[ListenAddress, ...] = Field(
         default=("127.0.0.1:7443",),
         min_length=1,
         description="Addresses to listen on, host:port; port 0 takes a free one.",

@@ -18,6 +18,7 @@ from vigie.platform.config import (
     render,
 )
 from vigie.platform.grpc.settings import GrpcConfig
+from vigie.platform.http import HttpConfig
 
 
 class Inner(ConfigSection):
@@ -42,7 +43,11 @@ class Outer(ConfigSection):
         return ()
 
 
-SECTIONS: dict[str, type[ConfigSection]] = {"outer": Outer, "grpc": GrpcConfig}
+SECTIONS: dict[str, type[ConfigSection]] = {
+    "outer": Outer,
+    "grpc": GrpcConfig,
+    "http": HttpConfig,
+}
 
 
 def load(tmp_path: Path, text: str, **environment: str) -> Config:
@@ -124,6 +129,14 @@ def test_plain_text_for_others_needs_to_be_said(tmp_path: Path) -> None:
     config = load(tmp_path, '[grpc]\nlisten = ["0.0.0.0:7443"]\nallow_plaintext = true\n')
     assert [item.key for item in config.suspicions] == ["grpc.allow_plaintext"]
     load(tmp_path, '[grpc]\nlisten = ["[::1]:7443", "localhost:0"]\n')
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:99999", "127.0.0.1:http", ":7443"])
+def test_an_address_to_listen_on_is_whole(address: str, tmp_path: Path) -> None:
+    for line in (f'[grpc]\nlisten = ["{address}"]\n', f'[http]\nlisten = "{address}"\n'):
+        said = problems(tmp_path, line)
+        assert f"'{address}' is not host:port with a port up to 65535" in said[0]
+    load(tmp_path, '[grpc]\nlisten = ["unix:/run/vigie.sock"]\n')
 
 
 def test_secrets_come_from_files_and_are_never_shown(tmp_path: Path) -> None:

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import typer
 from rich.console import Console
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from vigie.cli.exits import Exit, exit_of
 from vigie.cli.language import tr
 from vigie.platform.clock import SystemWallClock
 from vigie.platform.config import Config, ConfigError, load_config
-from vigie.platform.database import Database, EmbeddedDatabase, open_database
+from vigie.platform.database import Database, EmbeddedDatabase, open_database, schema_state
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EmbeddedEventLog, EventLog, NumberingMark, open_event_log
-from vigie.platform.eventlog.tables import QUARANTINE, TOPIC
+from vigie.platform.eventlog.tables import CONSUMER_MIGRATIONS, LOG_MIGRATIONS
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.platform.reasons import CONFIG_INVALID
 
@@ -200,12 +198,23 @@ async def _elsewhere(config: Config, context: str, directory: Path) -> AsyncIter
 
 async def _of_this_version(database: EmbeddedDatabase) -> None:
     """Refuse data that only a start of the product brings up to date: looking changes nothing."""
-    try:
-        async with database.reading() as connection:
-            await connection.execute(select(TOPIC).limit(0))
-            await connection.execute(select(QUARANTINE).limit(0))
-    except OperationalError as error:
-        raise typer.BadParameter(
-            tr("these data are of an older version: start the product on them once",
-               "ces données sont d'une version antérieure : démarrer une fois le produit dessus")
-        ) from error  # fmt: skip
+    from vigie.schemas import SCHEMAS
+
+    needed = (LOG_MIGRATIONS, CONSUMER_MIGRATIONS)
+    every = {chain.context: chain for chains in SCHEMAS.values() for chain in chains}
+    for chain in needed + tuple(each for each in every.values() if each not in needed):
+        state = await schema_state(database, chain)
+        if state.before is None and chain not in needed:
+            continue  # a context that was never started on these data
+        if (state.before or "") < (state.after or ""):
+            raise typer.BadParameter(
+                tr("these data are of an older version: start the product on them once",
+                   "ces données sont d'une version antérieure : démarrer une fois le produit "
+                   "dessus")
+            )  # fmt: skip
+        if state.before != state.after:
+            raise typer.BadParameter(
+                tr("these data are of a newer version: use the program of that version",
+                   "ces données sont d'une version plus récente : utiliser le programme de cette "
+                   "version")
+            )  # fmt: skip

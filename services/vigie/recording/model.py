@@ -140,7 +140,7 @@ class Demand:
 
     Attributes:
         since_us: when it began to be acted upon: when it took effect, or when it was told if that
-            was later. Until then reception followed the state before.
+            was later, by the registry's clock. Until then reception followed the state before.
         lifecycle: see `Lifecycle`.
         authorisations: terms that cover the camera.
     """

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import stat
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 
 import pytest
 
@@ -162,6 +164,28 @@ def test_fsck_of_an_empty_installation_is_sound(vigie: Vigie, data: Path) -> Non
     assert outcome.code == Exit.OK
     (report,) = outcome.json()
     assert report["clean"]
+
+
+@pytest.mark.parametrize(
+    ("table", "version", "said"),
+    [
+        ("recording_schema_version", "0004", "of an older version: start the product on them"),
+        ("recording_schema_version", "9999", "of a newer version"),
+        ("consumer_schema_version", "0001", "of an older version"),
+        ("eventlog_schema_version", "0001", "of an older version"),
+    ],
+)
+def test_data_of_another_version_are_not_looked_at(
+    table: str, version: str, said: str, vigie: Vigie, data: Path
+) -> None:
+    """As after a restore, or with a new program beside one that still runs."""
+    vigie("recording", "reindex", "--data", str(data))
+    with closing(connect(data / "vigie.db")) as database:
+        assert database.execute(f"UPDATE {table} SET version_num = ?", (version,)).rowcount == 1
+        database.commit()
+    outcome = vigie("fsck", "--data", str(data))
+    assert outcome.code == Exit.USAGE
+    assert said in " ".join(outcome.err.split())
 
 
 def test_fsck_tells_what_stands_in_quarantine(vigie: Vigie, data: Path) -> None:

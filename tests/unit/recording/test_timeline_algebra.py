@@ -74,6 +74,15 @@ def in_any(items: list[Span] | list[Outage], at: int) -> bool:
     return any(item.start_us <= at < item.end_us for item in items)
 
 
+def wanted_since(facts: Facts, now: int) -> int:
+    since = now
+    for demand in reversed(facts.demands):
+        if demand.lifecycle is not Lifecycle.IN_SERVICE:
+            break
+        since = demand.since_us
+    return since
+
+
 def expected_kind(  # noqa: C901, PLR0911 - the rules one after the other, as the design lists them
     at: int, now: int, facts: Facts
 ) -> tuple[Kind, set[Cause | None]]:
@@ -104,11 +113,19 @@ def expected_kind(  # noqa: C901, PLR0911 - the rules one after the other, as th
                 return Kind.GAP, {o.cause for o in facts.outages if o.start_us == newest}
     if live:
         begin = facts.last_stored_us
-        begin = facts.demands[-1].since_us if begin is None else begin
+        begin = wanted_since(facts, now) if begin is None else begin
         begin = begin if live.recording else max(begin, now - 12)
         if begin <= at:
             return Kind.PENDING, {None}
     return Kind.GAP, {Cause.INGEST_DOWN}
+
+
+def test_nothing_stored_yet_is_on_its_way_since_the_camera_was_wanted() -> None:
+    """Another description, or another order, is no new beginning."""
+    demands = [wanted(0, Lifecycle.SUSPENDED), wanted(10), wanted(40)]
+    live = LiveState(updated_us=60, recording=True)
+    entries = compose(Interval(0, 60), 60, Facts(demands=demands, live=live), RULE)
+    assert says(entries) == [(0, 10, Cause.SUSPENDED), (10, 60, Kind.PENDING)]
 
 
 @given(facts, instants, intervals)

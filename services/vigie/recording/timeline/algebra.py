@@ -18,7 +18,7 @@ Layers are painted from the strongest to the weakest; each covers only what is s
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Final, TypeGuard
 
 from vigie.recording.model import (
@@ -240,7 +240,8 @@ def _pending(facts: Facts, now_us: int, rule: TailRule) -> Iterable[Entry]:
     start_us = facts.last_stored_us
     if start_us is None:
         # Nothing is stored yet: what is not explained since the camera was wanted is on its way.
-        start_us = facts.demands[-1].since_us if facts.demands else now_us
+        wanted = takewhile(lambda one: one.lifecycle is Lifecycle.IN_SERVICE, facts.demands[::-1])
+        start_us = min((demand.since_us for demand in wanted), default=now_us)
     if not live.recording:
         # Alive, but not recording: its last footage may still be in the spool. Without a bound a
         # lost segment would be called pending for ever.

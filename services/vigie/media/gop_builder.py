@@ -260,7 +260,9 @@ class GopBuilder:
         mask, whole, recovery = self._mask, self._whole, self._recovery
         count = self._nal_count  # still bounds the frame, of which more may come
         detail = f"{step} ticks of 1/90000 s from one frame to the next"
-        self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail)
+        # Behind an IDR or IRAP picture comes nothing that is presented before it.
+        is_complete = bool(mask & self._rules.sync_mask)
+        self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail, is_complete=is_complete)
         self.data = access_unit
         self._mask, self._whole, self._recovery = mask, whole, recovery
         self._nal_count = count
@@ -354,12 +356,16 @@ class GopBuilder:
             self._items.append(self._held)
             self._held = None
 
-    def _close(self, end: GopEnd) -> None:
-        """Deliver everything that is whole; the run is over."""
+    def _close(self, end: GopEnd, *, is_complete: bool = False) -> None:
+        """Deliver everything that is whole; the run is over.
+
+        ``is_complete``: nothing that was to be presented before what has come is missing.
+        """
         gop = self.gop
         if gop is not None:
             gop.end = end
-            self._leave_no_hole(gop)
+            if not is_complete:
+                self._leave_no_hole(gop)
             self._release_held(min(gop.timestamps) if len(gop) else self._key_timestamp)
             if len(gop):
                 self._items.append(gop)
@@ -380,11 +386,13 @@ class GopBuilder:
             held.end = gop.end
             self._release_held(None)
 
-    def break_off(self, reason: DiscontinuityReason, packets: int, detail: str) -> None:
+    def break_off(
+        self, reason: DiscontinuityReason, packets: int, detail: str, *, is_complete: bool = False
+    ) -> None:
         """The stream broke: cut where nothing is missing before and say why, once."""
         if self.gop is not None:
             self._reported.clear()
-        self._close(GopEnd.DISCONTINUITY)
+        self._close(GopEnd.DISCONTINUITY, is_complete=is_complete)
         if reason not in self._reported:
             self._reported.add(reason)
             self._items.append(Discontinuity(reason, packets, detail))

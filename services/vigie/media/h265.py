@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from vigie.media.bits import BitReader
@@ -67,6 +68,8 @@ class Sps(NamedTuple):
     bit_depth_chroma: int
 
 
+# A new PPS makes a new configuration of the same SPS, and reading one costs half a millisecond.
+@lru_cache(maxsize=64)
 def parse_sps(nal: bytes) -> Sps:
     """Read a sequence parameter set (clause 7.3.2.2).
 

@@ -9,11 +9,13 @@ the pictures of two moments in turn; taken for a clock, every B-frame would end 
    distance between frames where nothing is to be reordered, keeps its place: no B-frame is so near.
 2. Else a frame may be overtaken by as many as the parameter sets say: those in the VUI or the SPS,
    or, where they say nothing, what the buffer of a decoder of that level holds (H.264 E.2.1). Of
-   a stream that has shown no B-frame for long the first one follows the frame before the latest.
-   An IDR or IRAP picture is overtaken by none.
+   a stream that has shown no B-frame for long the first one follows the frame before the latest
+   (fields may have timestamps of their own: the latest frame is then two of them). An IDR or
+   IRAP picture is overtaken by none.
 3. Overtaken by more it is a B-frame all the same when it fills a hole that the latest frame left
    by leaping ahead: there are cameras that declare no B-frames and send them. A clock that was
-   set back leads among frames that are there.
+   set back leads among frames that are there. Where the latest is the first of its run nothing
+   came before it to tell: cameras stamp key frames late, when they are done with them.
 4. What is left is a clock that was set back. A stream for which that is so in run after run, before
    any of them has seen its second key frame, does not mean what it declares: from then on only
    `Limits.backward_ticks` holds, as if nobody knew anything about it.
@@ -86,19 +88,29 @@ class Reordering:
         overtaken = len(order) - bisect_right(order, timestamp)
         if not key and self._may_be_overtaken(gop, overtaken):
             is_plain = len(recent) == _WINDOW and recent == order
-            if not is_plain or timestamp > order[-2]:
+            is_of_fields = gop.parameters.configuration.info.fields
+            if not is_plain or timestamp > order[-3 if is_of_fields else -2]:
                 return StepBack.REORDERED
-        known = sorted(recent[: recent.index(order[-1])])  # before the latest came
+        known = sorted(recent[: _begin_of_latest(gop, recent)])
         usual = self._usual_step(known)
         if usual is not None and 2 * behind < usual:
             return StepBack.JITTER
-        if not key and known and timestamp > known[-1]:
-            at = bisect_left(order, timestamp)
-            hole = order[at] - order[at - 1]
-            if timestamp < order[at] and (usual is None or 2 * hole > 3 * usual):
-                self._shown = overtaken
-                return StepBack.REORDERED
+        if not key and (not known or self._fills_a_hole(timestamp, order, known, usual)):
+            return StepBack.REORDERED
         return self._strike(gop)
+
+    def _fills_a_hole(
+        self, timestamp: int, order: Sequence[int], known: Sequence[int], usual: int | None
+    ) -> bool:
+        """Whether the latest frame left one, leaping ahead of ``known``, where this one belongs."""
+        at = bisect_left(order, timestamp)
+        if timestamp <= known[-1] or timestamp >= order[at]:
+            return False
+        hole = order[at] - order[at - 1]
+        fills = usual is None or 2 * hole > 3 * usual
+        if fills:
+            self._shown = len(order) - at
+        return fills
 
     def _may_be_overtaken(self, gop: Gop, overtaken: int) -> bool:
         if overtaken <= self._shown:
@@ -121,7 +133,7 @@ class Reordering:
         if not timestamps:
             return 0
         latest = max(timestamps)
-        at = timestamps.index(latest)
+        at, last = _begin_of_latest(gop, timestamps), timestamps.index(latest)
         before = timestamps[max(0, at - _WINDOW) : at]
         if len(before) < _WINDOW:
             before = self._before[len(before) - _WINDOW :] + before
@@ -129,7 +141,7 @@ class Reordering:
             return len(timestamps)
         info = gop.parameters.configuration.info
         known = sorted(before)
-        after = [ticks for ticks in timestamps[at + 1 :] if ticks < latest]
+        after = [ticks for ticks in timestamps[last + 1 :] if ticks < latest]
         if not after and before == known:
             # None of these is a B-frame: is one to be expected in this stream?
             may_follow = self._shown > 0 or info.reorder_frames != 0
@@ -138,7 +150,8 @@ class Reordering:
         usual = self._usual_step(known) or _declared_step(info)
         if usual is None:
             return at  # nothing to measure by: the first frames of a run, their rate untold
-        steps = [b - a for a, b in pairwise(sorted((known[-1], *after, latest)))]
+        shown = sorted((known[-1], *after, *timestamps[at : last + 1]))
+        steps = [b - a for a, b in pairwise(shown)]
         # Two of one time: the clock was set back by so little that it could be reordering.
         is_doubled = min(steps) <= self._jitter_ticks and not info.fields
         return at if is_doubled or 2 * max(steps) > 3 * usual else len(timestamps)
@@ -147,6 +160,15 @@ class Reordering:
         """The usual distance between neighbours of ``order``, which ascends."""
         steps = sorted(b - a for a, b in pairwise(order) if b - a > self._jitter_ticks)
         return steps[len(steps) // 2] if steps else None
+
+
+def _begin_of_latest(gop: Gop, timestamps: Sequence[int]) -> int:
+    """Where the frame that is presented last begins: before it came, one knew what is before."""
+    latest = max(timestamps)
+    at = timestamps.index(latest)
+    if not at or not gop.parameters.configuration.info.fields:
+        return at
+    return at - 1 if timestamps[at - 1] == max(t for t in timestamps if t < latest) else at
 
 
 def most_overtaking(info: SequenceInfo) -> int:

@@ -3,7 +3,6 @@
 A clock that was set back, a loss among B-frames, cameras that do not mean what they declare.
 """
 
-from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -12,68 +11,28 @@ from hypothesis import strategies as st
 
 from long_forms import examples
 from unit.media.encoded import AccessUnit, Packetiser
-from unit.media.received import finish, packets_of, push_all
+from unit.media.received import finish, push_all
+from unit.media.reordered import (
+    BASE,
+    FRAME,
+    JUMP,
+    NEEDED,
+    SHAPES,
+    assert_in_order_without_a_hole,
+    frame,
+    moved,
+    reader,
+    reasons,
+    received,
+    runs,
+    sps,
+    stream,
+)
 from vigie.media.codec import SequenceInfo, VideoCodec
-from vigie.media.depacketize import Depacketizer, make_depacketizer
-from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop
+from vigie.media.gop import DiscontinuityReason, Gop
 from vigie.media.h264 import parse_sps
 from vigie.media.reordering import most_overtaking
 from vigie.media.timing import RunTimeline
-
-PPS = bytes.fromhex("68ce3c80")
-FRAME = 3600
-BASE = 1_000_000
-# Decode order of one sub-group of pictures, as steps of presentation from the last of the one
-# before it.
-SHAPES = {
-    "none": (1,),
-    "one": (2, 1),
-    "two": (3, 1, 2),
-    "pyramid": (4, 2, 1, 3),
-    "eight": (8, 4, 2, 1, 3, 6, 5, 7),
-}
-NEEDED = {"none": 0, "one": 1, "two": 1, "pyramid": 2, "eight": 3}
-
-
-class Bits:
-    """Writes the fields of a parameter set."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def u(self, size: int, value: int) -> "Bits":
-        self.text += f"{value:0{size}b}"
-        return self
-
-    def ue(self, *values: int) -> "Bits":
-        for value in values:
-            code = f"{value + 1:b}"
-            self.text += "0" * (len(code) - 1) + code
-        return self
-
-    def nal(self, head: bytes) -> bytes:
-        text = self.text + "1"
-        text += "0" * (-len(text) % 8)
-        body = int(text, 2).to_bytes(len(text) // 8, "big")
-        for size in range(len(body), 2, -1):  # emulation prevention, from behind
-            at = size - 3
-            if body[at : at + 2] == b"\0\0" and body[at + 2] <= 3:
-                body = body[: at + 2] + b"\3" + body[at + 2 :]
-        return head + body
-
-
-def sps(reorder: int | None, *, timing: bool = False, level: int = 40) -> bytes:
-    """1920x1088, of Main profile."""
-    bits = Bits().u(8, 77).u(8, 0).u(8, level).ue(0, 0, 0, 0, 4).u(1, 0).ue(119, 67)
-    bits.u(4, 0b1101)  # frames only, direct inference; no cropping; a VUI
-    bits.u(4, 0)  # no aspect, overscan, signal, chroma location
-    bits.u(1, timing)
-    if timing:
-        bits.u(32, 1).u(32, 50).u(1, 1)
-    bits.u(3, 0).u(1, reorder is not None)
-    if reorder is not None:
-        bits.u(1, 1).ue(0, 0, 10, 10, reorder, 4)
-    return bits.nal(b"\x67")
 
 
 def test_the_sets_of_these_tests_say_what_they_should() -> None:
@@ -82,69 +41,6 @@ def test_the_sets_of_these_tests_say_what_they_should() -> None:
             info = parse_sps(sps(reorder, timing=timing)).info
             assert (info.width, info.height, info.reorder_frames) == (1920, 1088, reorder)
             assert (info.frame_duration is not None) == timing
-
-
-def frame(number: int, ticks: int, *, key: bool = False, declared: bytes = b"") -> AccessUnit:
-    head = b"\x65" if key else b"\x41"
-    picture = head + b"\x88" + number.to_bytes(4, "big") + b"\xaa" * 8
-    return AccessUnit(BASE + ticks, (declared, PPS, picture) if key else (picture,))
-
-
-def number_of(sample: bytes | bytearray) -> int:
-    return int.from_bytes(sample[-12:-8], "big")
-
-
-def stream(shape: str, groups: int, subgroups: int, declared: bytes) -> list[AccessUnit]:
-    """Closed groups: a key frame, then so many sub-groups; frames bear the place they are shown."""
-    units, place = [], 0
-    for _ in range(groups):
-        units.append(frame(place, place * FRAME, key=True, declared=declared))
-        for _ in range(subgroups):
-            steps = SHAPES[shape]
-            units += [frame(place + step, (place + step) * FRAME) for step in steps]
-            place += len(steps)
-        place += 1
-    return units
-
-
-def moved(units: Iterable[AccessUnit], ticks: int) -> list[AccessUnit]:
-    return [AccessUnit(unit.timestamp + ticks, unit.nals) for unit in units]
-
-
-def reader() -> Depacketizer:
-    return make_depacketizer(VideoCodec.H264, 96)
-
-
-def received(units: Sequence[AccessUnit]) -> list[Gop | Discontinuity]:
-    to = reader()
-    return [*push_all(to, packets_of(VideoCodec.H264, units)), *finish(to)]
-
-
-def runs(items: Iterable[Gop | Discontinuity]) -> list[list[int]]:
-    """The numbers of the frames of each run, in the order in which they are shown."""
-    found: list[list[tuple[int, int]]] = []
-    goes_on = False
-    for item in items:
-        if isinstance(item, Discontinuity):
-            goes_on = False
-            continue
-        if item.starts_run or not goes_on:
-            found.append([])
-        goes_on = True
-        found[-1] += zip(item.timestamps, map(number_of, item.frames), strict=True)
-    return [[number for _, number in sorted(run)] for run in found]
-
-
-def reasons(items: Iterable[Gop | Discontinuity]) -> list[DiscontinuityReason]:
-    return [item.reason for item in items if isinstance(item, Discontinuity)]
-
-
-def assert_in_order_without_a_hole(items: Iterable[Gop | Discontinuity]) -> None:
-    for run in runs(items):
-        assert run == list(range(run[0], run[0] + len(run)))
-
-
-JUMP = DiscontinuityReason.TIMESTAMP_JUMP
 
 
 # --- a clock that was set back -----------------------------------------------------------------
@@ -304,6 +200,35 @@ def test_an_order_that_nothing_explains_is_believed_after_two_runs() -> None:
     items = received(units)
     assert reasons(items) == [JUMP] * 2
     assert runs(items)[-1] == list(range(20, 80))
+
+
+@pytest.mark.parametrize("late", [0.9, 1.4, 2.2])
+@pytest.mark.parametrize("reorder", [0, 2, None])
+def test_key_frames_that_are_stamped_late_lose_nothing(late: float, reorder: int | None) -> None:
+    """The first of a run has nothing before it that could tell."""
+    units = [
+        frame(
+            number,
+            round((number + late * (number % 25 == 0)) * FRAME),
+            key=number % 25 == 0,
+            declared=sps(reorder),
+        )
+        for number in range(100)
+    ]
+    items = received(units)
+    assert reasons(items) == []
+    assert sorted(runs(items)[0]) == list(range(100))
+
+
+@pytest.mark.parametrize("at", [60, 90, 95])
+@pytest.mark.parametrize("reorder", [0, 2, None])
+def test_a_frame_stamped_ahead_takes_no_other_with_it(at: int, reorder: int | None) -> None:
+    """The key frame behind it is taken for a clock set back; nothing before that is missing."""
+    units = stream("none", 6, 24, sps(reorder))
+    units[at] = frame(at, (at + 20) * FRAME)
+    items = received(units)
+    assert set(reasons(items)) <= {JUMP}
+    assert sorted(number for run in runs(items) for number in run) == list(range(150))
 
 
 # --- losses ------------------------------------------------------------------------------------

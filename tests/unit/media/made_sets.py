@@ -16,8 +16,11 @@ def nal(head: bytes, bits: str) -> bytes:
     return head + int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
-def sps(codec: VideoCodec, number: int, width: int, height: int) -> bytes:
-    """A sequence parameter set without reordering."""
+def sps(codec: VideoCodec, number: int, width: int, height: int, references: str = ue(0)) -> bytes:
+    """A sequence parameter set without reordering.
+
+    ``references``: number and content of the short-term reference picture sets of H.265.
+    """
     if codec is VideoCodec.H264:
         size = ue(width // 16 - 1) + ue(height // 16 - 1)
         bits = ue(number) + ue(0) + ue(2) + ue(1) + "0" + size + "1" + "1" + "0" + "0"
@@ -25,7 +28,8 @@ def sps(codec: VideoCodec, number: int, width: int, height: int) -> bytes:
     profile = "00100001" + "01" * 16 + "01" * 24 + f"{93:08b}"
     bits = "0000" + "000" + "1" + profile + ue(number) + ue(1) + ue(width) + ue(height)
     bits += "0" + ue(0) * 2 + ue(4) + "1" + ue(4) + ue(0) * 2
-    bits += ue(0) + ue(3) + ue(0) + ue(3) + ue(0) * 2 + "0" + "00" + "0" + ue(0) + "0" + "00" + "0"
+    bits += ue(0) + ue(3) + ue(0) + ue(3) + ue(0) * 2 + "0" + "00" + "0"
+    bits += references + "0" + "00" + "0"
     return nal(b"\x42\x01", bits)
 
 

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from long_forms import examples
+from unit.media import made_sets
 from unit.media.encoded import encode
 from vigie.media import h264, h265
 from vigie.media.bits import BitReader, remove_emulation_prevention
 from vigie.media.codec import VideoCodec
-from vigie.media.errors import MalformedMedia, MediaError, UnsupportedMedia
+from vigie.media.errors import MalformedMedia, MediaError, MediaReason, UnsupportedMedia
 from vigie.media.parameters import (
     ParameterSetCollector,
     ParameterSets,
@@ -125,6 +126,69 @@ def test_exp_golomb_codes() -> None:
     assert reader.signed() == -2
     with pytest.raises(MalformedMedia):
         BitReader(bytes(8), 0, "test").unsigned()
+
+
+@pytest.mark.parametrize(
+    ("bits", "offset", "reason"),
+    [
+        ("0" * 33 + "1" * 39, 4, MediaReason.MALFORMED),  # longer than any code
+        ("0" * 33 + "1" * 7, 4, MediaReason.MALFORMED),
+        ("0" * 32, 0, MediaReason.TRUNCATED),  # its 1 does not come
+        ("0" * 8, 0, MediaReason.TRUNCATED),
+        ("0" * 4 + "1" * 4, 0, MediaReason.TRUNCATED),  # what follows the 1 does not
+    ],
+)
+@pytest.mark.parametrize("before", [0, 2])
+def test_codes_that_are_too_long_or_cut_short_are_refused_where_they_are(
+    bits: str, offset: int, reason: MediaReason, before: int
+) -> None:
+    data = b"\xff" * before + int(bits, 2).to_bytes(len(bits) // 8)
+    for read in (BitReader.unsigned, lambda reader: reader.skip_codes(1)):
+        reader = BitReader(data, 0, "test")
+        reader.skip(8 * before)
+        with pytest.raises(MalformedMedia) as refused:
+            read(reader)
+        assert refused.value.reason is reason
+        assert refused.value.offset == before + offset
+
+
+def test_codes_of_the_longest_kind_are_read() -> None:
+    data = int("0" * 32 + "1" * 33 + "1" * 7, 2).to_bytes(9)
+    assert BitReader(data, 0, "test").unsigned() == (1 << 33) - 2
+    reader = BitReader(data, 0, "test")
+    reader.skip_codes(8)
+    with pytest.raises(MalformedMedia):
+        reader.skip(1)
+
+
+def short_term_sets(negative: int, positive: int, more: str = "") -> str:
+    """A reference picture set of so many pictures before and behind, and the bits of one more."""
+    count = made_sets.ue(1 + bool(more))
+    first = made_sets.ue(negative) + made_sets.ue(positive)
+    return count + first + (made_sets.ue(0) + "1") * (negative + positive) + more
+
+
+@pytest.mark.parametrize(("positive", "fits"), [(7, True), (8, False)])
+def test_a_reference_picture_set_has_sixteen_pictures_at_most(positive: int, *, fits: bool) -> None:
+    sps = made_sets.sps(VideoCodec.H265, 0, 640, 480, short_term_sets(9, positive))
+    if fits:
+        assert h265.parse_sps(sps).info.width == 640
+    else:
+        with pytest.raises(MalformedMedia, match="num_positive_pics"):
+            h265.parse_sps(sps)
+
+
+@pytest.mark.parametrize(("flags", "fits"), [("1" * 16 + "00", True), ("1" * 17, False)])
+def test_nor_has_one_that_is_told_by_the_one_before_more(flags: str, *, fits: bool) -> None:
+    """Else each could be larger by one than the one before, and cost that much to read."""
+    predicted = "1" + "0" + made_sets.ue(0) + flags
+    references = short_term_sets(9, 7, predicted)
+    sps = made_sets.sps(VideoCodec.H265, 0, 640, 480, references)
+    if fits:
+        assert h265.parse_sps(sps).info.width == 640
+    else:
+        with pytest.raises(MalformedMedia, match="17 pictures"):
+            h265.parse_sps(sps)
 
 
 def test_only_a_recovery_point_without_delay_is_one() -> None:

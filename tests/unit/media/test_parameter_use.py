@@ -115,6 +115,29 @@ def test_sets_that_a_key_frame_uses_outlast_any_number_of_others(codec: VideoCod
 
 
 @CODECS
+def test_where_sets_become_too_many_the_one_not_seen_for_longest_goes(codec: VideoCodec) -> None:
+    pps = [made_sets.pps(codec, number, 0) for number in range(32)]
+    collector = ParameterSetCollector(codec)
+    for nal in (*pps[:31], pps[0], pps[31]):
+        collector.add(nal)
+    assert collector.current().pps == (pps[0], *pps[2:])
+
+
+@CODECS
+@pytest.mark.parametrize(("before", "found"), [(63, True), (64, False)])
+def test_the_first_slice_is_looked_for_behind_so_many_units_only(
+    codec: VideoCodec, before: int, *, found: bool
+) -> None:
+    """Behind more of them nobody knows what it refers to: all sets that came are kept."""
+    small, large = sets(codec, 0, SMALL), sets(codec, 1, LARGE)
+    collector = ParameterSetCollector(codec, announced(codec, *small, *large))
+    delimiter = b"\x09\xf0" if codec is H264 else b"\x46\x01\x50"
+    frame = AccessUnit(0, (*[delimiter] * before, made_sets.key_slice(codec, 1))).data
+    used = collector.used_by(frame)
+    assert used.pps == ((large[-1],) if found else (small[-1], large[-1]))
+
+
+@CODECS
 def test_frames_behind_may_use_another_set_of_the_same_picture(codec: VideoCodec) -> None:
     start, second = sets(codec, 0, SMALL), made_sets.pps(codec, 5, 0)
     gops = groups_of(receive(codec, [((*start, second), 0), (start, 5)]))

@@ -8,7 +8,7 @@ from unit.media.encoded import AccessUnit, Packetiser, encode, interleave
 from unit.media.received import finish, packets_of, push_all, samples
 from vigie.media.codec import VideoCodec
 from vigie.media.depacketize import Depacketizer, make_depacketizer
-from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, Limits
+from vigie.media.gop import Discontinuity, DiscontinuityReason, Gop, GopEnd, Limits
 
 H264, H265 = VideoCodec.H264, VideoCodec.H265
 CODECS = pytest.mark.parametrize("codec", [H264, H265])
@@ -59,6 +59,42 @@ def test_leading_pictures_of_a_first_open_gop_are_dropped() -> None:
         assert any(min(gop.timestamps) < gop.timestamps[0] for gop in later)
 
 
+@CODECS
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_group_whose_successor_goes_ends_as_that_would_have(
+    codec: VideoCodec, *, is_lost: bool
+) -> None:
+    """The second key frame goes with the leading pictures that are missing before it."""
+    units = encode(codec, b_frames=2, open_gop=True)
+    key = next(at for at in range(1, 60) if len(units[at].nals) > 1)  # it has its sets before it
+    assert units[key + 1].timestamp < units[key].timestamp
+    reader, packetiser = make_depacketizer(codec, 96), Packetiser(codec)
+    items = push_all(reader, [p for unit in units[: key + 1] for p in packetiser.packets(unit)])
+    assert items == []
+    if is_lost:
+        packetiser.sequence += 1
+        items = push_all(reader, packetiser.packets(units[key + 1]))
+    (gop,) = (item for item in [*items, *finish(reader)] if isinstance(item, Gop))
+    assert gop.timestamps == [unit.timestamp for unit in units[:key]]
+    assert gop.end is (GopEnd.DISCONTINUITY if is_lost else GopEnd.FLUSH)
+    assert gop.end_timestamp is None
+
+
+@CODECS
+def test_a_key_frame_behind_a_pause_is_kept_when_nothing_follows_it(codec: VideoCodec) -> None:
+    """The group before was delivered, and ends with it: a key frame thrown away would be a hole."""
+    units = encode(codec, b_frames=2)[:16]
+    key = AccessUnit(units[15].timestamp + 3600, units[15].nals)  # the camera left a frame out
+    reader = make_depacketizer(codec, 96)
+    items = push_all(reader, packets_of(codec, [*units[:15], key])) + finish(reader)
+    assert [item.timestamps for item in items if isinstance(item, Gop)] == [
+        [unit.timestamp for unit in units[:15]],
+        [key.timestamp],
+    ]
+    assert reader.statistics.frames == 16
+    assert reader.statistics.frames_discarded == 0
+
+
 def test_the_growing_gop_shows_whole_frames_only() -> None:
     units = encode(H264)
     packetiser = Packetiser(H264, mtu=300)
@@ -72,9 +108,10 @@ def test_the_growing_gop_shows_whole_frames_only() -> None:
     assert seen == [unit.data for unit in units[:15]]
 
 
-def started(limits: Limits | None = None) -> tuple[Depacketizer, Packetiser]:
-    """A stream whose first frame has come, marked."""
-    reader, packetiser = make_depacketizer(H264, 96, limits=limits), Packetiser(H264)
+def started(limits: Limits | None = None, offset: int = 0) -> tuple[Depacketizer, Packetiser]:
+    """A stream whose first frame has come, marked; its clock is ahead by ``offset``."""
+    reader = make_depacketizer(H264, 96, limits=limits)
+    packetiser = Packetiser(H264, offset=offset)
     push_all(reader, packetiser.packets(encode(H264)[0]))
     assert reader.gop is not None
     assert len(reader.gop) == 1
@@ -108,9 +145,13 @@ def test_an_aggregation_packet_without_a_nal_unit_is_malformed(payload: bytes) -
     ]
 
 
-def test_a_packet_a_little_behind_in_number_and_far_in_time_is_none_that_came_before() -> None:
-    reader, packetiser = started()
+@pytest.mark.parametrize("wraps_at", [None, 150])
+def test_a_packet_a_little_behind_in_number_and_far_in_time_is_none_that_came_before(
+    wraps_at: int | None,
+) -> None:
     first = encode(H264)[0].timestamp
+    offset = 0 if wraps_at is None else (1 << 32) - first - wraps_at * 90
+    reader, packetiser = started(offset=offset)
     frames = [
         packetiser.packet(b"\x41\x9a\x55", first + at * 90, marker=True) for at in range(1, 300)
     ]

@@ -8,6 +8,7 @@ import pytest
 from unit.ingest.native.sessions import Talk
 from vigie.ingest.engine import EndCause
 from vigie.ingest.native.session import State
+from vigie.ingest.native.settings import NativeSettings
 
 ASKS = b"REDIRECT rtsp://192.0.2.7/a RTSP/1.0\r\nCSeq: 1\r\nLocation: %s\r\n\r\n"
 ANSWERED = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n"
@@ -67,6 +68,21 @@ def test_before_it_plays_we_go_where_it_sends_us(make: Callable[..., Talk]) -> N
     talk.until_playing()
     talk.play(60, base=500_000)
     assert talk.sink.names == ["connected", "parameters", "group"]
+
+
+def test_a_turn_that_ends_with_being_sent_elsewhere_leaves_nothing_to_read(
+    make: Callable[..., Talk],
+) -> None:
+    """The budget of the turn is used up, but there is no connection to go on with."""
+    talk = make(settings=NativeSettings(session_budget_bytes=4096, piece_bytes=4096))
+    talk.until_play()
+    talk.say(ASKS % b"rtsp://192.0.2.8/b" + talk.frame(0, 1000, size=5000))
+    assert talk.line.waiting
+    talk.tick()
+    assert talk.host.throttled == 0
+    assert talk.state is State.DIALLING
+    talk.until_playing()
+    assert talk.sink.names == ["connected"]
 
 
 def test_the_end_of_a_session_by_the_camera_is_answered(make: Callable[..., Talk]) -> None:

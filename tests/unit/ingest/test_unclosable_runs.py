@@ -159,6 +159,7 @@ async def test_a_run_that_is_closed_the_next_time_is_kept_whole(
     assert await installation.path.uploader.drain(10)
     assert await stored_of(installation, "cam-bad") == FILM.frames(range(GROUPS))
     assert quarantined(installation) == {}
+    assert installation.path._attempts == {}
     await installation.close()
 
 

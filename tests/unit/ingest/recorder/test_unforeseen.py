@@ -1,5 +1,6 @@
 """What nobody foresees in a writer costs the group in hand, and never a hole in a run."""
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from vigie.ingest.recorder import segment
 from vigie.ingest.spool import faults as points
 from vigie.ingest.spool.faults import FAULT_POINTS
 from vigie.ingest.spool.records import write_all
-from vigie.platform.faultpoint import StrikingFaults
+from vigie.platform.faultpoint import StrikingFaults, raise_errno
 
 FILM = footage()
 GROUPS = 8
@@ -116,3 +117,25 @@ def test_a_run_that_cannot_be_ended_is_left_to_repair(tmp_path: Path) -> None:
 
     assert told.damaged == [("cam-test-01", told.runs[0].run)]
     assert [cause for cause, _, _ in told.interruptions] == ["CLOSED_BY_CAMERA"]
+
+
+def test_a_run_whose_file_cannot_even_be_closed_is_left_to_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = segment.SegmentFile.close
+
+    def refuse(file: segment.SegmentFile) -> None:
+        close(file)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(segment.SegmentFile, "close", refuse)
+    faults = StrikingFaults(
+        points.FRAGMENT_WRITE, raise_errno(errno.EIO), first=2, known=FAULT_POINTS
+    )
+    told = Told()
+    recorder = camera_recorder(recorder_tools(tmp_path, faults=faults), told)
+    for index in range(2):
+        recorder.group(FILM.parameters, FILM.group(index))
+
+    assert told.damaged == [("cam-test-01", told.runs[0].run)]
+    assert [cause for cause, _, _ in told.interruptions] == ["STORE_REFUSED"]

@@ -203,13 +203,19 @@ class RunRecorder:
         return record
 
     def abandon(self) -> None:
-        """Release the files as they are; what a failed write has left of a group is counted."""
+        """Release the files as they are; what a failed write has left of a group is counted.
+
+        Raises:
+            OSError: the disk refuses even that; they are released and counted all the same.
+        """
         if self._file is None:
             return
-        self._file.close()
-        with suppress(OSError):  # the disk is gone: what is on it is counted when it is back
-            size_bytes = self.directory.media(self._number).stat().st_size
-            self._quota.add(size_bytes - self._counted_bytes)
+        try:
+            self._file.close()
+        finally:
+            with suppress(OSError):  # the disk is gone: what is on it is counted when it is back
+                size_bytes = self.directory.media(self._number).stat().st_size
+                self._quota.add(size_bytes - self._counted_bytes)
 
     @property
     def _target_ticks(self) -> int:

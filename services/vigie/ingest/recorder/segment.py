@@ -134,11 +134,17 @@ class SegmentFile:
         return self._size, self._digest.hexdigest()
 
     def close(self) -> None:
-        """Release the files as they are (idempotent)."""
+        """Release the files as they are (idempotent).
+
+        Raises:
+            OSError: the disk refuses even that; they are released all the same.
+        """
         if self._open:
             self._open = False
-            os.close(self._media)
-            os.close(self._sums)
+            try:
+                os.close(self._media)
+            finally:
+                os.close(self._sums)
 
 
 def _batches(boxes: list[bytes], samples: Sequence[bytes | bytearray]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,30 @@ def test_a_run_whose_file_cannot_even_be_closed_is_left_to_repair(
 
     assert told.damaged == [("cam-test-01", told.runs[0].run)]
     assert [cause for cause, _, _ in told.interruptions] == ["STORE_REFUSED"]
+
+
+def test_a_file_that_cannot_be_closed_keeps_no_other_open_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = StrikingFaults(
+        points.FRAGMENT_SUM, raise_errno(errno.EIO), first=2, known=FAULT_POINTS
+    )
+    tools, told = recorder_tools(tmp_path, faults=faults), Told()
+    recorder = camera_recorder(tools, told)
+    recorder.group(FILM.parameters, FILM.group(0))
+    closed: list[int] = []
+
+    def refuse(descriptor: int) -> None:
+        close(descriptor)
+        closed.append(descriptor)
+        if len(closed) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+
+    close = os.close
+    with monkeypatch.context() as patch:
+        patch.setattr(segment.os, "close", refuse)
+        recorder.group(FILM.parameters, FILM.group(1))
+
+    assert told.damaged == [("cam-test-01", told.runs[0].run)]
+    assert len(closed) == 2
+    assert tools.quota.used_bytes == tools.layout.media_bytes()

@@ -137,7 +137,7 @@ def fsck(
 
 
 async def _checked(config: Config, options: FsckOptions, *, planned: bool) -> _Outcome:
-    async with looked_at(config) as found:
+    async with looked_at(config, own_tables=True) as found:
         report = await _run(config, found, options)
         _leave(found, report)
         if not planned:
@@ -179,7 +179,7 @@ async def _run(config: Config, found: Opened, options: FsckOptions) -> Report:
 
 
 async def _packages(config: Config, options: FsckOptions) -> _Outcome:
-    async with looked_at(config, EVIDENCE) as found:
+    async with looked_at(config, EVIDENCE, own_tables=True) as found:
         report = Report(found.clock.now_us() - options.grace_us, options.deep)
         await check_packages(found, options, report)
         return report, None, None

@@ -40,7 +40,7 @@ async def check_packages(found: Opened, options: FsckOptions, report: Report) ->
         options.progress(CHECK)
     async with found.database.reading() as connection:
         if not await connection.run_sync(_has_requests):
-            return  # evidence was never started here
+            return  # evidence was never started on these data
     identifiers = IdentifierSource(found.clock)
     repository = EvidenceRepository(found.database, found.event_log, found.clock, identifiers)
     check = PackageCheck(repository, found.store, bound_us=report.bound_us, deep=options.deep)

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,16 @@ from vigie.cli.exits import Exit, exit_of
 from vigie.cli.language import tr
 from vigie.platform.clock import SystemWallClock
 from vigie.platform.config import Config, ConfigError, load_config
-from vigie.platform.database import Database, EmbeddedDatabase, open_database, schema_state
+from vigie.platform.database import (
+    Database,
+    DatabaseConfig,
+    EmbeddedDatabase,
+    open_database,
+    schema_state,
+)
 from vigie.platform.errors import VigieError
 from vigie.platform.eventlog import EmbeddedEventLog, EventLog, NumberingMark, open_event_log
+from vigie.platform.eventlog.kafka.settings import KafkaConfig
 from vigie.platform.eventlog.tables import CONSUMER_MIGRATIONS, LOG_MIGRATIONS
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.platform.reasons import CONFIG_INVALID
@@ -148,8 +156,12 @@ async def opened(config: Config, context: str = RECORDING) -> AsyncIterator[Open
 
 
 @asynccontextmanager
-async def looked_at(config: Config, context: str = RECORDING) -> AsyncIterator[Opened]:
+async def looked_at(
+    config: Config, context: str = RECORDING, *, own_tables: bool = False
+) -> AsyncIterator[Opened]:
     """Open everything to read it, also while the product runs: no lock is taken.
+
+    ``own_tables``: what the context itself keeps is read, not only what the platform keeps for it.
 
     Readers of SQLite in WAL mode see a snapshot and never wait, nor make a writer wait; what is
     in the store is never changed once it is there.
@@ -162,19 +174,14 @@ async def looked_at(config: Config, context: str = RECORDING) -> AsyncIterator[O
     from vigie.storage import mark_path, stands_alone
 
     directory, clock = data_directory(config), SystemWallClock()
-    if not stands_alone(config):
-        async with _elsewhere(config, context, directory) as found:
-            yield found
-        return
-    file = directory / DATABASE_FILE
-    if not file.is_file():
-        raise typer.BadParameter(
-            tr(f"{directory} holds no {DATABASE_FILE}", f"{directory} n'a pas de {DATABASE_FILE}")
-        )
     async with AsyncExitStack() as closing:
-        database = EmbeddedDatabase(file)
-        closing.push_async_callback(database.close)
-        await _of_this_version(database)
+        if config.section(DatabaseConfig).url is None:
+            database = _embedded_database(directory)
+            closing.push_async_callback(database.close)
+            await _of_this_version(database, config, {context} if own_tables else set())
+        if not stands_alone(config):
+            yield await closing.enter_async_context(_elsewhere(config, context, directory))
+            return
         event_log = EmbeddedEventLog(database, clock)
         closing.push_async_callback(event_log.close)
         root = config.section(DataConfig).store
@@ -196,15 +203,28 @@ async def _elsewhere(config: Config, context: str, directory: Path) -> AsyncIter
         )  # fmt: skip
 
 
-async def _of_this_version(database: EmbeddedDatabase) -> None:
+def _embedded_database(directory: Path) -> EmbeddedDatabase:
+    file = directory / DATABASE_FILE
+    if not file.is_file():
+        raise typer.BadParameter(
+            tr(f"{directory} holds no {DATABASE_FILE}", f"{directory} n'a pas de {DATABASE_FILE}")
+        )
+    return EmbeddedDatabase(file)
+
+
+async def _of_this_version(
+    database: EmbeddedDatabase, config: Config, contexts: AbstractSet[str]
+) -> None:
     """Refuse data that only a start of the product brings up to date: looking changes nothing."""
     from vigie.schemas import SCHEMAS
 
-    needed = (LOG_MIGRATIONS, CONSUMER_MIGRATIONS)
-    every = {chain.context: chain for chains in SCHEMAS.values() for chain in chains}
-    for chain in needed + tuple(each for each in every.values() if each not in needed):
+    needed = {CONSUMER_MIGRATIONS.context, *contexts}
+    if not config.section(KafkaConfig).bootstrap:
+        needed.add(LOG_MIGRATIONS.context)
+    chains = {chain.context: chain for every in SCHEMAS.values() for chain in every}
+    for chain in (LOG_MIGRATIONS, *chains.values()):
         state = await schema_state(database, chain)
-        if state.before is None and chain not in needed:
+        if state.before is None and chain.context not in needed:
             continue  # a context that was never started on these data
         if (state.before or "") < (state.after or ""):
             raise typer.BadParameter(

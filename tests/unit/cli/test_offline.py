@@ -188,6 +188,35 @@ def test_data_of_another_version_are_not_looked_at(
     assert said in " ".join(outcome.err.split())
 
 
+def test_fsck_of_data_without_an_index_says_so(vigie: Vigie, data: Path) -> None:
+    asyncio.run(put_in_quarantine(data))  # the log is there, recording was never started
+    for more in ((), ("--packages",)):
+        outcome = vigie("fsck", *more, "--data", str(data))
+        assert outcome.code == Exit.USAGE
+        assert "start the product on them once" in " ".join(outcome.err.split())
+
+
+def test_data_beside_a_store_elsewhere_are_looked_at_for_their_version(
+    vigie: Vigie, data: Path, tmp_path: Path
+) -> None:
+    """Before anything is opened, which would bring the log up to date."""
+    vigie("recording", "reindex", "--data", str(data))
+    with closing(connect(data / "vigie.db")) as database:
+        database.execute("UPDATE recording_schema_version SET version_num = '0004'")
+        database.commit()
+    key = tmp_path / "key"
+    key.write_text("secret")
+    key.chmod(0o600)
+    file = tmp_path / "vigie.toml"
+    file.write_text(
+        f'[data]\ndirectory = "{data}"\n[s3]\nendpoint = "http://127.0.0.1:1"\nbucket = "b-1"\n'
+        f'access_key_file = "{key}"\nsecret_key_file = "{key}"\n'
+    )
+    outcome = vigie("fsck", "--config", str(file))
+    assert outcome.code == Exit.USAGE
+    assert "of an older version" in " ".join(outcome.err.split())
+
+
 def test_fsck_tells_what_stands_in_quarantine(vigie: Vigie, data: Path) -> None:
     vigie("recording", "reindex", "--data", str(data))
     asyncio.run(put_in_quarantine(data))

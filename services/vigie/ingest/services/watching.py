@@ -43,6 +43,14 @@ class Told(NamedTuple):
     token: str
 
 
+class _Change(NamedTuple):
+    """What waits to be told; ``repeats``: it says what the one before it said."""
+
+    position: Position
+    status: StreamStatusEvent
+    repeats: bool
+
+
 def parse_status(stored: StoredEvent) -> StreamStatusEvent:
     """The status in an event.
 
@@ -115,7 +123,8 @@ class StatusWatch:
         self._table = feed.table
         self._may_see = may_see
         self._heartbeats = heartbeats
-        self._waiting: list[tuple[Position, StreamStatusEvent]] = []
+        self._waiting: list[_Change] = []
+        self._waiting_most = _WAITING_MOST
         self._come = asyncio.Event()
         self._shown: set[str] = set()
 
@@ -127,10 +136,11 @@ class StatusWatch:
             return
         if repeats and camera in self._shown and not self._heartbeats:
             return
-        self._shown.add(camera)
-        if len(self._waiting) >= _WAITING_MOST:
+        if len(self._waiting) >= self._waiting_most:
             self._waiting = _newest(self._waiting)
-        self._waiting.append((position, status))
+            # However many cameras there are: not at every change.
+            self._waiting_most = max(_WAITING_MOST, 2 * len(self._waiting))
+        self._waiting.append(_Change(position, status, repeats))
         self._come.set()
 
     async def told(
@@ -152,8 +162,7 @@ class StatusWatch:
         progress = Progress(after, seal)
         begun_with = progress.newest_token() if after else ""
         async for status in self._present(progress):
-            if self._may_see(status.camera):
-                self._shown.add(status.camera)
+            if self._is_to_be_told(status.camera, repeats=False):
                 yield Told(status, begun_with)
         yield Told(None, progress.newest_token())
         loop = asyncio.get_running_loop()
@@ -198,11 +207,11 @@ class StatusWatch:
         while True:
             waiting, self._waiting = self._waiting, []
             self._come.clear()
-            for position, status in waiting:
+            for position, status, repeats in waiting:
                 if not progress.is_ahead(position):
                     continue
                 progress.advance(position)
-                if self._may_see(status.camera):
+                if self._is_to_be_told(status.camera, repeats=repeats):
                     yield Told(status, progress.token())
             left = due - asyncio.get_running_loop().time()
             if not self._waiting:
@@ -217,15 +226,24 @@ class StatusWatch:
             elif left <= 0:
                 return
 
+    def _is_to_be_told(self, camera: str, *, repeats: bool) -> bool:
+        """Asked when it is read: the camera may have gone out of sight since, or been told."""
+        if not self._may_see(camera):
+            self._shown.discard(camera)
+            return False
+        if repeats and camera in self._shown and not self._heartbeats:
+            return False
+        self._shown.add(camera)
+        return True
 
-def _newest(
-    waiting: Sequence[tuple[Position, StreamStatusEvent]],
-) -> list[tuple[Position, StreamStatusEvent]]:
-    """The last of each camera, in the order of the log."""
-    newest: dict[str, tuple[Position, StreamStatusEvent]] = {}
-    for position, status in waiting:
-        newest.pop(status.camera, None)
-        newest[status.camera] = (position, status)
+
+def _newest(waiting: Sequence[_Change]) -> list[_Change]:
+    """The last of each camera, in the order of the log; it repeats only what all of them repeat."""
+    newest: dict[str, _Change] = {}
+    for change in waiting:
+        camera = change.status.camera
+        before = newest.pop(camera, change)
+        newest[camera] = change._replace(repeats=change.repeats and before.repeats)
     return list(newest.values())
 
 

@@ -189,6 +189,73 @@ async def test_a_camera_that_comes_into_sight_is_told_with_its_next_heartbeat(
         assert await watching_.read(2) == [("cam-2", RECORDING), ("cam-1", RECORDING)]
 
 
+async def test_what_was_told_before_is_not_taken_for_told_in_this_watch(stream: Stream) -> None:
+    """The table lags behind the token, and a camera came into sight during the break."""
+    await stream.say("cam-1", RECORDING)
+    await stream.table.stop()
+    offset = await stream.say("cam-2", WAITING, seen=False)
+    theirs = watching.Progress([Position(0, offset)], bytes.hex).newest_token()
+    with stream.watch() as again:
+        assert await again.read(1, after=theirs) == [None]
+        await stream.table.start()
+        await stream.say("cam-2", WAITING)
+        assert await again.read(1) == [("cam-2", WAITING)]
+
+
+async def test_a_change_that_was_out_of_sight_when_it_was_read_is_told_later(
+    stream: Stream,
+) -> None:
+    await stream.say("cam-1", RECORDING)
+    with stream.watch() as watching_:
+        assert await watching_.read(2) == [("cam-1", RECORDING), None]
+        await stream.say("cam-1", WAITING)
+        await stream.say("cam-2", RECORDING)
+        stream.zone = {"cam-2"}
+        assert await watching_.read(1) == [("cam-2", RECORDING)]
+        stream.zone = {"cam-1", "cam-2"}
+        await stream.say("cam-1", WAITING)
+        assert await watching_.read(1) == [("cam-1", WAITING)]
+
+
+async def test_a_change_is_told_though_heartbeats_came_behind_it(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_WAITING_MOST", 2)
+    await stream.say("cam-1", RECORDING)
+    with stream.watch(heartbeats=True) as beating, stream.watch() as plain:
+        for each in (beating, plain):
+            each.watch._waiting_most = 2
+            assert await each.read(2) == [("cam-1", RECORDING), None]
+        await stream.say("cam-1", WAITING)
+        for _ in range(3):
+            await stream.say("cam-1", WAITING)
+        assert await beating.read(1) == [("cam-1", WAITING)]
+        assert await plain.read(1) == [("cam-1", WAITING)]
+        await stream.say("cam-1", RECORDING)
+        assert await plain.read(1) == [("cam-1", RECORDING)]
+
+
+async def test_more_cameras_than_may_wait_are_not_looked_through_at_every_change(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_WAITING_MOST", 2)
+    looked: list[int] = []
+    newest = watching._newest
+
+    def counted(waiting: list[watching._Change]) -> list[watching._Change]:
+        looked.append(len(waiting))
+        return newest(waiting)
+
+    monkeypatch.setattr(watching, "_newest", counted)
+    with stream.watch(heartbeats=True) as slow:
+        assert await slow.read(1) == [None]
+        for _ in range(8):
+            for camera in ("cam-1", "cam-2", "cam-3"):
+                await stream.say(camera, RECORDING)
+        assert len(looked) < 10
+        assert max(looked) <= 6
+
+
 async def test_for_who_does_not_read_only_the_newest_of_each_camera_wait(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

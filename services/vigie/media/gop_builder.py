@@ -260,8 +260,9 @@ class GopBuilder:
         mask, whole, recovery = self._mask, self._whole, self._recovery
         count = self._nal_count  # still bounds the frame, of which more may come
         detail = f"{step} ticks of 1/90000 s from one frame to the next"
-        # Behind an IDR or IRAP picture comes nothing that is presented before it.
-        is_complete = bool(mask & self._rules.sync_mask)
+        # Behind an IDR or IRAP picture comes nothing that is presented before it; where it goes on
+        # from the frame before, it is the latest whose time was wrong, and all frames have come.
+        is_complete = bool(mask & self._rules.sync_mask) and step > 0
         self.break_off(DiscontinuityReason.TIMESTAMP_JUMP, 0, detail, is_complete=is_complete)
         self.data = access_unit
         self._mask, self._whole, self._recovery = mask, whole, recovery

@@ -32,6 +32,7 @@ PREFIX_MASK: Final = (1 << 6) | (1 << 7) | (1 << 8) | (1 << 9) | (0b11111 << 14)
 _PROFILES_WITH_CHROMA: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134})
 _SEI_RECOVERY_POINT: Final = 6
 _MAX_REFERENCE_FRAMES: Final = 16
+_SLICE_HEAD: Final = 24  # bytes: more than what stands before the flags of fields
 _CONSTRAINT_SET3: Final = 0x10
 _INTRA_ONLY_PROFILES: Final = frozenset({44, 86, 100, 110, 122, 244})
 
@@ -81,6 +82,7 @@ class Sps(NamedTuple):
     chroma_format: int
     bit_depth_luma: int
     bit_depth_chroma: int
+    frame_number_bits: int
 
 
 # A new PPS makes a new configuration of the same SPS, and reading one costs half a millisecond.
@@ -97,7 +99,7 @@ def parse_sps(nal: bytes) -> Sps:
     profile, constraints, level = reader.bits(8), reader.bits(8), reader.bits(8)
     identifier = reader.bounded(31, "seq_parameter_set_id")
     chroma = _read_chroma(reader) if profile in _PROFILES_WITH_CHROMA else (1, 8, 8)
-    _skip_picture_order(reader)
+    frame_number_bits = _read_picture_order(reader)
     references = reader.bounded(_MAX_REFERENCE_FRAMES, "max_num_ref_frames")
     reader.skip(1)  # gaps_in_frame_num_value_allowed_flag
     width, height, fields = _read_dimensions(reader, chroma[0])
@@ -105,7 +107,42 @@ def parse_sps(nal: bytes) -> Sps:
     if reorder is None and (references == 0 or _is_intra_only(profile, constraints)):
         reorder = 0
     info = SequenceInfo(width, height, profile, level, duration, reorder, aspect, fields)
-    return Sps(identifier, info, constraints, *chroma)
+    return Sps(identifier, info, constraints, *chroma, frame_number_bits)
+
+
+class Field(NamedTuple):
+    """Half a frame: which one, and of which (frame_num, which two fields of one frame share)."""
+
+    frame_number: int
+    is_bottom: bool
+
+
+def field_of(sample: bytes | bytearray, sps: Sps) -> Field | None:
+    """The field that a sample (NAL units behind their lengths) begins with, by its first slice.
+
+    Returns:
+        ``None``: it is a frame, or cannot be read (clause 7.3.3).
+    """
+    if not sps.info.fields or sps.chroma_format == 3:  # noqa: PLR2004 - 4:4:4 may have colour planes
+        return None
+    position = 0
+    while position + 5 <= len(sample):
+        start = position + 4
+        position = start + int.from_bytes(sample[position:start], "big")
+        if nal_type(sample[start]) in {SLICE, IDR}:
+            return _field_of_slice(bytes(sample[start : min(position, start + _SLICE_HEAD)]), sps)
+    return None
+
+
+def _field_of_slice(head: bytes, sps: Sps) -> Field | None:
+    reader = BitReader(head, 1, "slice_header")
+    try:
+        for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
+            reader.unsigned()
+        frame_number = reader.bits(sps.frame_number_bits)
+        return Field(frame_number, reader.flag()) if reader.flag() else None
+    except MalformedMedia:
+        return None
 
 
 def _is_intra_only(profile: int, constraints: int) -> bool:
@@ -134,8 +171,9 @@ def _skip_scaling_list(reader: BitReader, size: int) -> None:
         last = following or last
 
 
-def _skip_picture_order(reader: BitReader) -> None:
-    reader.bounded(12, "log2_max_frame_num_minus4")
+def _read_picture_order(reader: BitReader) -> int:
+    """The length of frame_num in bits."""
+    frame_number_bits = 4 + reader.bounded(12, "log2_max_frame_num_minus4")
     kind = reader.bounded(2, "pic_order_cnt_type")
     if kind == 0:
         reader.bounded(12, "log2_max_pic_order_cnt_lsb_minus4")
@@ -145,6 +183,7 @@ def _skip_picture_order(reader: BitReader) -> None:
         reader.signed()
         for _ in range(reader.bounded(255, "num_ref_frames_in_pic_order_cnt_cycle")):
             reader.signed()
+    return frame_number_bits
 
 
 def _read_dimensions(reader: BitReader, chroma_format: int) -> tuple[int, int, bool]:

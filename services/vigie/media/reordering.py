@@ -15,7 +15,8 @@ the pictures of two moments in turn; taken for a clock, every B-frame would end 
 3. Overtaken by more it is a B-frame all the same when it fills a hole that the latest frame left
    by leaping ahead: there are cameras that declare no B-frames and send them. A clock that was
    set back leads among frames that are there. Where the latest is the first of its run nothing
-   came before it to tell: cameras stamp key frames late, when they are done with them.
+   came before it to tell, and it may be late by some frames: cameras stamp key frames when they are
+   done with them.
 4. What is left is a clock that was set back. A stream for which that is so in run after run, before
    any of them has seen its second key frame, does not mean what it declares: from then on only
    `Limits.backward_ticks` holds, as if nobody knew anything about it.
@@ -27,12 +28,15 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Final
 
-from vigie.media.codec import MEDIA_TIMESCALE, SequenceInfo
+from vigie.media import h264
+from vigie.media.codec import MEDIA_TIMESCALE, SequenceInfo, VideoCodec
 from vigie.media.gop import Gop
 
 _WINDOW: Final = 40  # frames that are looked at: more than decoders hold back, and a few
 _MOST_FRAMES: Final = 16  # that a decoder may be asked to hold back, in both codecs
 _STRIKES: Final = 3
+_LATE_STEPS: Final = 2  # by which the second frame of a run may be behind the first
+_USUAL_STEP: Final = MEDIA_TIMESCALE // 15  # where the stream says nothing of its rate
 # Macroblocks that the decoded picture buffer holds, by level_idc (H.264 table A-1).
 _BUFFER_MACROBLOCKS: Final = {
     9: 396, 10: 396, 11: 900, 12: 2376, 13: 2376, 20: 2376, 21: 4752, 22: 8100, 30: 8100,
@@ -88,14 +92,17 @@ class Reordering:
         overtaken = len(order) - bisect_right(order, timestamp)
         if not key and self._may_be_overtaken(gop, overtaken):
             is_plain = len(recent) == _WINDOW and recent == order
-            is_of_fields = gop.parameters.configuration.info.fields
-            if not is_plain or timestamp > order[-3 if is_of_fields else -2]:
+            if not is_plain or timestamp > order[_begin_of_latest(gop, recent) - 1]:
                 return StepBack.REORDERED
         known = sorted(recent[: _begin_of_latest(gop, recent)])
         usual = self._usual_step(known)
         if usual is not None and 2 * behind < usual:
             return StepBack.JITTER
-        if not key and (not known or self._fills_a_hole(timestamp, order, known, usual)):
+        if not key and (
+            self._fills_a_hole(timestamp, order, known, usual)
+            if known
+            else _is_behind_a_late_one(gop, timestamp, behind)
+        ):
             return StepBack.REORDERED
         return self._strike(gop)
 
@@ -163,12 +170,35 @@ class Reordering:
 
 
 def _begin_of_latest(gop: Gop, timestamps: Sequence[int]) -> int:
-    """Where the frame that is presented last begins: before it came, one knew what is before."""
+    """Where the frame that is presented last begins: before it came, one knew what is before.
+
+    ``timestamps`` are the last ones of ``gop``, perhaps with some of before.
+    """
     latest = max(timestamps)
     at = timestamps.index(latest)
-    if not at or not gop.parameters.configuration.info.fields:
+    second = at + len(gop.timestamps) - len(timestamps)
+    if second < 1 or not gop.parameters.configuration.info.fields:
         return at
-    return at - 1 if timestamps[at - 1] == max(t for t in timestamps if t < latest) else at
+    is_next = timestamps[at - 1] == max(ticks for ticks in timestamps if ticks < latest)
+    return at - 1 if is_next and _is_second_field(gop, second) else at
+
+
+def _is_behind_a_late_one(gop: Gop, timestamp: int, behind: int) -> bool:
+    """Whether a run's first frame, the latest, may be late; what follows it goes on in order."""
+    step = _declared_step(gop.parameters.configuration.info) or _USUAL_STEP
+    after = [ticks for ticks in gop.timestamps if ticks < timestamp + behind]
+    return behind <= _LATE_STEPS * step and all(timestamp > ticks for ticks in after)
+
+
+def _is_second_field(gop: Gop, at: int) -> bool:
+    """Whether a sample is a field that makes one frame with the sample before it."""
+    if gop.codec is VideoCodec.H265:
+        return True  # field_seq_flag: all are fields
+    sps = h264.parse_sps(gop.parameters.sps[0])
+    one, other = (h264.field_of(gop.frames[place], sps) for place in (at - 1, at))
+    if one is None or other is None:
+        return False
+    return one.frame_number == other.frame_number and one.is_bottom != other.is_bottom
 
 
 def most_overtaking(info: SequenceInfo) -> int:

@@ -220,6 +220,33 @@ def test_key_frames_that_are_stamped_late_lose_nothing(late: float, reorder: int
     assert sorted(runs(items)[0]) == list(range(100))
 
 
+@pytest.mark.parametrize("back", [5, 10, 30, 40])
+def test_a_clock_set_back_behind_the_first_frame_of_a_run_is_no_late_key_frame(back: int) -> None:
+    units = stream("none", 3, 24, sps(0))
+    items = received([units[0], *moved(units[1:], -back * FRAME)])
+    assert reasons(items) == [JUMP]
+    assert runs(items) == [[0], list(range(25, 75))]
+
+
+def test_what_follows_a_late_key_frame_goes_on_in_order() -> None:
+    """A clock that is set back a little, twice, shows no two moments in turn."""
+    units = stream("none", 3, 24, sps(0))
+    units = [*units[:1], *moved(units[1:2], -2 * FRAME), *moved(units[2:], -4 * FRAME)]
+    items = received(units)
+    assert reasons(items) == [JUMP]
+    assert_in_order_without_a_hole([item for item in items if isinstance(item, Gop)][-1:])
+
+
+def test_an_encoder_that_starts_anew_among_b_frames_leaves_no_hole() -> None:
+    """What was to come behind the last P-frame never comes: the key frame has another clock."""
+    units = stream("pyramid", 2, 6, sps(2))
+    at = 1 + 4 * 3 + 2  # 12, then 16 and 14; 13 and 15 never come
+    again = moved(stream("pyramid", 2, 6, sps(2)), 10 * FRAME)
+    items = received([*units[:at], *again])
+    assert reasons(items) == [JUMP]
+    assert runs(items)[0] == list(range(13))
+
+
 @pytest.mark.parametrize("at", [60, 90, 95])
 @pytest.mark.parametrize("reorder", [0, 2, None])
 def test_a_frame_stamped_ahead_takes_no_other_with_it(at: int, reorder: int | None) -> None:

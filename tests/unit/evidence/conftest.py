@@ -11,11 +11,17 @@ from vigie.evidence.builder import Built, PackageBuilder
 from vigie.evidence.model import CustodyStep, EvidenceRequest, Person, State
 from vigie.evidence.ports import SegmentFacts, TimelinePiece
 from vigie.evidence.reasons import EVIDENCE_ZONES_UNKNOWN
+from vigie.evidence.repository import TOPICS, EvidenceRepository
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.signer import Signer, load_signer
+from vigie.evidence.tables import MIGRATIONS
 from vigie.media.codec import VideoCodec
 from vigie.platform.clock import ManualWallClock
+from vigie.platform.database import migrate
+from vigie.platform.database.embedded import open_database
 from vigie.platform.errors import VigieError
+from vigie.platform.eventlog import open_event_log
+from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.objectstore.directory import DirectoryObjectStore, open_directory_store
 from vigie.registry.v1.events_pb2 import CameraState
 
@@ -61,6 +67,19 @@ class FakeRecordings:
 def recorded() -> list[Segment]:
     """Ten seconds of one run: five segments of two key-frame intervals."""
     return record(VideoCodec.H264, encode(VideoCodec.H264, frames=250, gop=25), ppm=120)
+
+
+@pytest.fixture
+async def repository(tmp_path: Path) -> AsyncIterator[EvidenceRepository]:
+    """Without a request, on a database and a log of its own."""
+    clock = ManualWallClock(NOW_US)
+    database = await open_database(tmp_path / "vigie.db")
+    log = await open_event_log(database, clock)
+    await log.declare(TOPICS)
+    await migrate(database, MIGRATIONS)
+    yield EvidenceRepository(database, log, clock, IdentifierSource(clock))
+    await log.close()
+    await database.close()
 
 
 @pytest.fixture

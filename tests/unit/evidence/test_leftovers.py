@@ -13,17 +13,12 @@ from unit.media.recorded import START_US
 from vigie.evidence.builder import PackageBuilder
 from vigie.evidence.leftovers import package_key
 from vigie.evidence.model import PackageInfo, State
-from vigie.evidence.repository import TOPICS, EvidenceRepository, Step
+from vigie.evidence.repository import EvidenceRepository, Step
 from vigie.evidence.settings import EvidenceConfig
 from vigie.evidence.signer import Signer
-from vigie.evidence.tables import MIGRATIONS
 from vigie.evidence.watch import RequestWatch
 from vigie.evidence.worker import EvidenceWorker, WorkerDependencies
 from vigie.platform.clock import ManualMonotonicClock, ManualWallClock
-from vigie.platform.database import migrate
-from vigie.platform.database.embedded import open_database
-from vigie.platform.eventlog import open_event_log
-from vigie.platform.identifiers import IdentifierSource
 from vigie.platform.metrics import MetricsRegistry
 from vigie.platform.objectstore.directory import DirectoryObjectStore
 
@@ -79,19 +74,15 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(
+async def shop(  # noqa: PLR0917 - pytest passes fixtures by name
     tmp_path: Path,
     builder: PackageBuilder,
     store: DirectoryObjectStore,
     recordings: FakeRecordings,
     signer: Signer,
-) -> AsyncIterator[Shop]:
+    repository: EvidenceRepository,
+) -> Shop:
     clock = ManualWallClock(NOW_US)
-    database = await open_database(tmp_path / "vigie.db")
-    log = await open_event_log(database, clock)
-    await log.declare(TOPICS)
-    await migrate(database, MIGRATIONS)
-    repository = EvidenceRepository(database, log, clock, IdentifierSource(clock))
     interrupted, monotonic = Interrupted(store), ManualMonotonicClock()
 
     def worker() -> EvidenceWorker:
@@ -110,9 +101,7 @@ async def shop(
     await repository.create(asked, client_request_id="", client_request_digest="")
     changes = {"decider": DECIDER, "decision_us": NOW_US, "decision_reason": "seen"}
     await repository.advance(NAME, Step("APPROVED", DECIDER, "", changes, State.APPROVED))
-    yield shop
-    await log.close()
-    await database.close()
+    return shop
 
 
 async def test_a_package_that_is_released_stays(shop: Shop) -> None:

@@ -1,7 +1,7 @@
 """The checker's look at packages: each way in which store and requests can differ."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +11,7 @@ from unit.evidence.conftest import NOW_US, approved
 from vigie.evidence.leftovers import package_key
 from vigie.evidence.model import PackageInfo, State
 from vigie.evidence.packages import PackageCheck, PackageFault
-from vigie.evidence.repository import TOPICS, EvidenceRepository
-from vigie.evidence.tables import MIGRATIONS
-from vigie.platform.clock import ManualWallClock
-from vigie.platform.database import migrate
-from vigie.platform.database.embedded import open_database
-from vigie.platform.eventlog import open_event_log
-from vigie.platform.identifiers import IdentifierSource
+from vigie.evidence.repository import EvidenceRepository
 from vigie.platform.objectstore.directory import DirectoryObjectStore
 
 HOUR_US = 3_600_000_000
@@ -62,16 +56,8 @@ class Archive:
 
 
 @pytest.fixture
-async def archive(tmp_path: Path, store: DirectoryObjectStore) -> AsyncIterator[Archive]:
-    clock = ManualWallClock(NOW_US)
-    database = await open_database(tmp_path / "vigie.db")
-    log = await open_event_log(database, clock)
-    await log.declare(TOPICS)
-    await migrate(database, MIGRATIONS)
-    repository = EvidenceRepository(database, log, clock, IdentifierSource(clock))
-    yield Archive(repository, store, tmp_path / "store")
-    await log.close()
-    await database.close()
+def archive(tmp_path: Path, store: DirectoryObjectStore, repository: EvidenceRepository) -> Archive:
+    return Archive(repository, store, tmp_path / "store")
 
 
 async def test_what_is_as_it_was_released_is_sound(archive: Archive) -> None:
